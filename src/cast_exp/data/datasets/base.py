@@ -1,0 +1,88 @@
+"""What a dataset hands to the loader, and how it says that a file cannot be read."""
+
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from PIL import Image
+
+from cast_exp.errors import UserError
+
+Split = Literal["train", "val"]
+
+
+class UnreadableImage(Exception):
+    """An image file that cannot be decoded: missing, empty, truncated or of no known format.
+
+    Datasets raise it from ``__getitem__``; the loader puts another image in its place, counts the
+    file and reports it. It is not an error of the user until too many files are bad.
+
+    Args:
+        path: The file, as it shall be shown in messages.
+        reason: Why it could not be read, a short phrase.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)  # both as arguments, so that it pickles between processes
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class NoSuchSplit(UserError):
+    """The dataset is configured without the split that was asked for (most often ``val``)."""
+
+
+class RawDataset(Protocol):
+    """A map-style dataset of undecorated images, before any transform.
+
+    The datamodule builds one for each split: ``factory(split=split)``, or
+    ``factory(split=split, root=root)`` when ``data.root`` is set. The constructor raises
+    ``UserError`` for a missing root or a wrong layout and :class:`NoSuchSplit` for a split that is
+    not there on purpose.
+
+    ``dataset[i]`` is a dict with ``"image"`` (RGB PIL image of any size), ``"label"`` (int,
+    ``0..len(classes) - 1``) and whatever further ground truth the dataset has. It is a pure
+    function of ``i`` and raises :class:`UnreadableImage` when the file is bad. Class indices of
+    the two splits agree.
+    """
+
+    classes: list[str]
+    """Class names in the order of the labels."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+    def path(self, index: int) -> str:
+        """Name of item ``index`` for messages: its file, or what stands for one."""
+        ...
+
+
+def read_rgb(path: str | Path) -> Image.Image:
+    """Decode an image file completely and convert it to RGB.
+
+    Grey, palette, CMYK and 16-bit images are converted by Pillow, alpha is dropped. EXIF
+    orientation is ignored, as in torchvision's ``ImageFolder``, so that pixels agree with
+    published ImageNet and COCO results and their annotations.
+
+    Raises:
+        UnreadableImage: Missing, empty, truncated or undecodable file.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            return Image.open(file).convert("RGB")
+    except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error, ...
+        raise UnreadableImage(str(path), _reason(path, error)) from error
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    if path.stat().st_size == 0:
+        return "empty file (0 bytes)"
+    if "cannot identify" in str(error):
+        return "not an image of a known format"
+    return str(error) or type(error).__name__
