@@ -1,0 +1,153 @@
+"""CAST: transformer stages over superpixel tokens with a grouping after each (paper, section 3)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cast_exp.errors import UserError
+from cast_exp.models.fusion import Fusion
+from cast_exp.models.grouping import Grouping
+from cast_exp.models.hierarchy import Hierarchy, Level
+from cast_exp.models.pooling import check_levels, segment_count
+from cast_exp.models.tokens import SuperpixelTokens
+
+
+class CAST(nn.Module):
+    """Recognises an image and segments it at every level in one forward pass.
+
+    Args:
+        tokens: Superpixel tokeniser (stem and positions).
+        stages: Transformer blocks of each stage; a block takes tokens and `attn_mask`.
+        groupings: Grouping after each of the first stages; at most one for each stage.
+        levels: Segments each grouping makes, as counts or as fractions of the superpixels.
+        fusion: Fusion block, for a feature for each superpixel.
+        mask_empty: Keep empty superpixels out of everything, so that the output for an image does
+            not depend on its batch; False is the official release.
+        train_last_grouping: Train what only shapes the grouping after the last stage. Nothing of
+            the recognition loss depends on it: the official release leaves it as initialised, and
+            so does the default. A loss on the coarsest level needs it.
+    """
+
+    def __init__(
+        self,
+        tokens: SuperpixelTokens,
+        stages: Sequence[nn.ModuleList],
+        groupings: Sequence[Grouping],
+        levels: Sequence[int | float],
+        dim: int,
+        fusion: Fusion | None = None,
+        mask_empty: bool = True,
+        train_last_grouping: bool = False,
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.levels = tuple(levels)
+        self.mask_empty = mask_empty
+        self.train_last_grouping = train_last_grouping
+        self.tokens = tokens
+        self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
+        nn.init.normal_(self.cls_token, std=1e-6)
+        self.stages = nn.ModuleList(stages)
+        self.groupings = nn.ModuleList(groupings)
+        self.norm = nn.LayerNorm(dim, eps=1e-6) if fusion is None else nn.Identity()
+        self.fusion = fusion
+        if self.groups_last_stage and not train_last_grouping:
+            unused = groupings[-1].parameters() if fusion is None else groupings[-1].shaping()
+            for parameter in unused:
+                parameter.requires_grad_(False)
+
+    @property
+    def stem(self) -> nn.Module:
+        """The convolutional stem."""
+        return self.tokens.stem
+
+    @property
+    def groups_last_stage(self) -> bool:
+        """Whether a grouping follows the last stage; only a segmentation needs its result."""
+        return len(self.groupings) == len(self.stages)
+
+    def forward(
+        self,
+        images: Tensor,
+        superpixels: Tensor,
+        levels: Sequence[int | float] | None = None,
+        last_grouping: bool = True,
+    ) -> Hierarchy:
+        """Encode a batch.
+
+        Args:
+            images: Normalised images, float (B, 3, H, W).
+            superpixels: Labels 0..N-1, int64 (B, H, W).
+            levels: Other segment counts or fractions than those of the model, at most as many.
+            last_grouping: Whether to group after the last stage, which only segmentations and
+                losses on the coarsest level read. Without it the hierarchy is one level shorter.
+
+        Raises:
+            UserError: More levels than the model has groupings, or levels that do not get smaller.
+        """
+        levels = self.levels if levels is None else check_levels(levels)
+        if len(levels) > len(self.groupings):
+            raise UserError(
+                f"{len(levels)} levels were asked for, but the model has "
+                f"{len(self.groupings)} groupings; give at most that many"
+            )
+        tokens, empty = self.tokens(images, superpixels)
+        padding = empty if bool(empty.any()) else None
+        masked = padding is not None and self.mask_empty
+        present: int | Tensor = (~empty).sum(1) if masked else tokens.size(1)
+        remaining = present
+
+        cls_token = (self.cls_token + self.tokens.positions.cls).to(tokens.dtype)
+        cls_token = cls_token.expand(len(tokens), -1, -1)
+        hierarchy: list[Level] = []
+        stage_tokens, stage_levels, cls_tokens = [], [], []
+        image_token = cls_token
+        for stage, blocks in enumerate(self.stages):
+            cls_token, tokens = self._encode(blocks, cls_token, tokens, padding)
+            image_token = cls_token
+            stage_tokens.append(tokens)
+            stage_levels.append(len(hierarchy))
+            if stage < len(levels):
+                grouping = self.groupings[stage]
+                assert isinstance(grouping, Grouping)
+                if stage == len(self.stages) - 1 and not last_grouping:
+                    cls_token = grouping.group_cls(cls_token) if self.fusion else cls_token
+                else:
+                    remaining = segment_count(levels[stage], present, remaining)
+                    grouped = grouping(tokens, cls_token, remaining, padding)
+                    hierarchy.append(_level(tokens, padding, grouped.assignment))
+                    tokens, cls_token = grouped.tokens, grouped.cls_token
+                    padding = grouped.padding
+            cls_tokens.append(cls_token)
+        hierarchy.append(_level(tokens, padding, None))
+
+        result = Hierarchy(self.norm(image_token[:, 0]), superpixels, tuple(hierarchy))
+        if self.fusion is None:
+            return result
+        cls, fused = self.fusion(
+            stage_tokens,
+            [result.labels(level) for level in stage_levels],
+            cls_tokens,
+            empty if masked else None,
+        )
+        return Hierarchy(cls, superpixels, result.levels, fused)
+
+    def _encode(
+        self, blocks: nn.Module, cls_token: Tensor, tokens: Tensor, padding: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        mask = None
+        if padding is not None and self.mask_empty:
+            mask = F.pad(~padding, (1, 0), value=True)[:, None, None]
+        sequence = torch.cat([cls_token, tokens], 1)
+        assert isinstance(blocks, nn.ModuleList)
+        for block in blocks:
+            sequence = block(sequence, attn_mask=mask)
+        return sequence[:, :1], sequence[:, 1:]
+
+
+def _level(tokens: Tensor, padding: Tensor | None, assignment: Tensor | None) -> Level:
+    if padding is None:
+        padding = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+    return Level(tokens, padding, assignment)

@@ -1,0 +1,63 @@
+"""Fusion block: one feature per superpixel from all stages (paper, section 3.3)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Fusion(nn.Module):
+    """Copies every stage's tokens back to the superpixels, concatenates and projects them.
+
+    Args:
+        dim: Width of the tokens.
+        stages: Number of stages.
+        dropout: Rate of dropout before the projection.
+        mask_empty: Leave empty superpixels out of the batch statistics; False is the official
+            release.
+    """
+
+    def __init__(
+        self, dim: int, stages: int, dropout: float = 0.2, mask_empty: bool = True
+    ) -> None:
+        super().__init__()
+        self.mask_empty = mask_empty
+        self.norm = nn.BatchNorm1d(stages * dim)
+        self.dropout = nn.Dropout(dropout)
+        self.projection = nn.Linear(stages * dim, dim)
+
+    def forward(
+        self,
+        stage_tokens: Sequence[Tensor],
+        stage_labels: Sequence[Tensor],
+        cls_tokens: Sequence[Tensor],
+        padding: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Fuse the stages.
+
+        Args:
+            stage_tokens: Tokens of each stage, float (B, N_s, C).
+            stage_labels: Token of each superpixel in each stage, int64 (B, N).
+            cls_tokens: Class token after each stage, float (B, 1, C).
+            padding: True where a superpixel is empty, bool (B, N); None where none is.
+
+        Returns:
+            Fused class token (B, C) and fused superpixel features (B, N, C), zero where empty.
+        """
+        spread = [
+            tokens.gather(1, labels[..., None].expand(-1, -1, tokens.size(-1)))
+            for tokens, labels in zip(stage_tokens, stage_labels, strict=True)
+        ]
+        columns = torch.cat([torch.cat(list(cls_tokens), -1), torch.cat(spread, -1)], 1)
+        if padding is None or not self.mask_empty:
+            fused = self._project(columns.flatten(0, 1)).view(*columns.shape[:2], -1)
+        else:
+            keep = nn.functional.pad(~padding, (1, 0), value=True)
+            rows = self._project(columns[keep])
+            fused = rows.new_zeros(*columns.shape[:2], rows.size(-1))
+            fused[keep] = rows
+        return fused[:, 0], fused[:, 1:]
+
+    def _project(self, rows: Tensor) -> Tensor:
+        projected: Tensor = self.projection(self.dropout(self.norm(rows)))
+        return projected

@@ -1,0 +1,6 @@
+"""Groupings: ways to merge tokens into fewer, coarser segments."""
+
+from cast_exp.models.grouping.base import Grouped, Grouping
+from cast_exp.models.grouping.graph_pool import GraphPool
+
+__all__ = ["GraphPool", "Grouped", "Grouping"]

@@ -1,0 +1,59 @@
+"""The interface of every way to group tokens into fewer segments."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """Result of a grouping.
+
+    Attributes:
+        tokens: Segment tokens, float (B, K, C).
+        cls_token: Class token for the next stage, float (B, 1, C).
+        padding: True where a segment does not exist, bool (B, K); None where all do.
+        assignment: Scores of tokens onto segments, float (B, N, K); -inf onto missing segments.
+        seeds: Token each segment grew from, int64 (B, K).
+    """
+
+    tokens: Tensor
+    cls_token: Tensor
+    padding: Tensor | None
+    assignment: Tensor
+    seeds: Tensor
+
+
+class Grouping(nn.Module, ABC):
+    """Groups the tokens of an image into fewer segments."""
+
+    @abstractmethod
+    def forward(
+        self,
+        tokens: Tensor,
+        cls_token: Tensor,
+        count: int | Tensor,
+        padding: Tensor | None = None,
+        attention: Tensor | None = None,
+    ) -> Grouped:
+        """Group the tokens.
+
+        Args:
+            tokens: Tokens, float (B, N, C).
+            cls_token: Class token, float (B, 1, C).
+            count: Number of segments, for all images or, int64 (B,), for each; at most the number
+                of its tokens that are not empty.
+            padding: True where a token is empty, bool (B, N); None where none is.
+            attention: Attention of the preceding block, float (B, heads, 1 + N, 1 + N), for
+                groupings that seed from it.
+        """
+
+    @abstractmethod
+    def group_cls(self, cls_token: Tensor) -> Tensor:
+        """Class token after the grouping, (B, 1, C); it does not depend on the segments."""
+
+    @abstractmethod
+    def shaping(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters that only the segments depend on, not `group_cls`."""

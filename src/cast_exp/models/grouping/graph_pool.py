@@ -1,0 +1,114 @@
+"""Graph pooling: segments grow from far-apart seed tokens (paper, section 3.2 and algorithm 1)."""
+
+from collections.abc import Iterator
+
+import torch
+from timm.layers import Attention
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cast_exp.models.grouping.base import Grouped, Grouping
+from cast_exp.ops import farthest_point_sampling
+
+# The official release multiplies cosine similarities by 5 before the softmax.
+ASSIGNMENT_SCALE = 5.0
+
+
+class GraphPool(Grouping):
+    """The paper's grouping: farthest-point seeds, soft assignment by cosine similarity.
+
+    Args:
+        dim: Width of the tokens.
+        heads: Heads of the attention that computes the affinity features.
+        dropout: Rate of dropout on the values.
+        mask_empty: Keep empty tokens out of attention, means and segments. False is the official
+            release, which keeps them out of the choice of seeds only.
+    """
+
+    def __init__(self, dim: int, heads: int, dropout: float = 0.1, mask_empty: bool = True) -> None:
+        super().__init__()
+        self.mask_empty = mask_empty
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.attention = Attention(dim, heads, qkv_bias=True)
+        self.bias = nn.Parameter(torch.empty(dim))
+        nn.init.normal_(self.bias, std=1e-2)
+        self.values = nn.Sequential(
+            nn.LayerNorm(dim), nn.Linear(dim, 4 * dim), nn.GELU(), nn.Dropout(dropout)
+        )
+        self.output = nn.Sequential(nn.LayerNorm(4 * dim), nn.Linear(4 * dim, dim))
+
+    def forward(
+        self,
+        tokens: Tensor,
+        cls_token: Tensor,
+        count: int | Tensor,
+        padding: Tensor | None = None,
+        attention: Tensor | None = None,
+    ) -> Grouped:
+        """Group the tokens; see `Grouping.forward`. `attention` is not used."""
+        segments = count if isinstance(count, int) else int(count.max())
+        seeds = self._seeds(tokens, segments, padding)
+        missing = None
+        if isinstance(count, Tensor):
+            missing = torch.arange(segments, device=tokens.device) >= count[:, None]
+
+        masked = padding if self.mask_empty else None
+        affinity = self._affinity(tokens, masked)
+        assignment = ASSIGNMENT_SCALE * affinity @ _take(affinity, seeds).transpose(1, 2)
+        if missing is not None:
+            assignment = assignment.masked_fill(missing[:, None], -torch.inf)
+        weights = assignment.softmax(-1)
+        if masked is not None:
+            weights = weights.masked_fill(masked[..., None], 0)
+        total = weights.sum(1)
+        if missing is not None:
+            total = total.masked_fill(missing, 1)
+        pooled = weights.transpose(1, 2) @ self.values(tokens) / total[..., None]
+        pooled = self.output(pooled) + _take(tokens, seeds)
+        return Grouped(pooled, self.group_cls(cls_token), missing, assignment, seeds)
+
+    def group_cls(self, cls_token: Tensor) -> Tensor:
+        """Class token after the grouping, (B, 1, C)."""
+        updated: Tensor = self.output(self.values(cls_token)) + cls_token
+        return updated
+
+    def shaping(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters of the affinity features."""
+        yield from self.norm.parameters()
+        yield from self.attention.parameters()
+        yield self.bias
+
+    @torch.no_grad()
+    def _seeds(self, tokens: Tensor, count: int, padding: Tensor | None) -> Tensor:
+        """Tokens far from the mean token and from each other, int64 (B, count)."""
+        points = tokens.double()
+        if padding is None:
+            mean = points.mean(1, keepdim=True)
+            valid = points.new_ones(points.size(0), points.size(1) + 1, dtype=torch.bool)
+        else:
+            keep = ~padding[..., None]
+            mean = (points * keep).sum(1, keepdim=True) / keep.sum(1, keepdim=True)
+            points = torch.where(keep, points, mean)
+            valid = F.pad(~padding, (1, 0), value=True)
+        chosen = farthest_point_sampling(
+            torch.cat([mean, points], 1), count + 1, valid=valid if self.mask_empty else None
+        )
+        # The mean only starts the search. The official sampler can fall back to it when an image
+        # has too few distinct tokens; the first token stands in for it then.
+        return (chosen[:, 1:] - 1).clamp(min=0)
+
+    def _affinity(self, tokens: Tensor, padding: Tensor | None) -> Tensor:
+        """Unit features whose dot product says how well two tokens go together (B, N, C)."""
+        mask = None if padding is None else ~padding[:, None, None]
+        features = tokens + self.attention(self.norm(tokens), attn_mask=mask)
+        if padding is None:
+            mean = features.mean(1, keepdim=True)
+        else:
+            keep = ~padding[..., None]
+            mean = (features * keep).sum(1, keepdim=True) / keep.sum(1, keepdim=True)
+        affinity: Tensor = F.normalize(features - mean + self.bias, dim=-1)
+        return affinity
+
+
+def _take(tokens: Tensor, index: Tensor) -> Tensor:
+    return tokens.gather(1, index[..., None].expand(-1, -1, tokens.size(-1)))

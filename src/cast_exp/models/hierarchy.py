@@ -1,0 +1,79 @@
+"""What every task reads: the class token and the segments of an image from fine to coarse."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of the hierarchy.
+
+    Attributes:
+        tokens: Segment features at the end of the level's blocks, float (B, N, C).
+        padding: True where a token stands for no segment, bool (B, N).
+        assignment: Scores of each segment onto those of the next level, float (B, N, N_next); the
+            arg max is the hard grouping. None at the coarsest level.
+    """
+
+    tokens: Tensor
+    padding: Tensor
+    assignment: Tensor | None
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """Output of a backbone.
+
+    Attributes:
+        cls: Image feature from the class token, float (B, C).
+        superpixels: Superpixel map the tokens came from, int64 (B, H, W).
+        levels: Levels from fine (superpixels) to coarse.
+        fused: Feature per superpixel fused over all stages, float (B, N, C); None without a fusion
+            block.
+    """
+
+    cls: Tensor
+    superpixels: Tensor
+    levels: tuple[Level, ...]
+    fused: Tensor | None = None
+
+    @property
+    def depth(self) -> int:
+        """Number of groupings: `labels` and `segmentation` take levels 0 to depth."""
+        return len(self.levels) - 1
+
+    def labels(self, level: int) -> Tensor:
+        """Segment of each superpixel at `level`, int64 (B, N); level 0 is the superpixels.
+
+        Labels nest: superpixels together at one level are together at every coarser one. Where
+        `levels[0].padding` is true the entry belongs to no pixel and means nothing.
+
+        Raises:
+            IndexError: The hierarchy has no such level.
+        """
+        if not 0 <= level <= self.depth:
+            raise IndexError(f"level {level} is not in this hierarchy, which has 0..{self.depth}")
+        batch, count = self.levels[0].padding.shape
+        labels = torch.arange(count, device=self.superpixels.device).expand(batch, count)
+        for step in self.levels[:level]:
+            assert step.assignment is not None
+            labels = step.assignment.argmax(-1).gather(1, labels)
+        return labels
+
+    def segmentation(self, level: int) -> Tensor:
+        """Segment of each pixel at `level`, int64 (B, H, W)."""
+        labels = self.labels(level).gather(1, self.superpixels.flatten(1))
+        return labels.view_as(self.superpixels)
+
+    def fused_mean(self) -> Tensor:
+        """Mean of the fused features over the superpixels that are not empty, float (B, C).
+
+        Raises:
+            ValueError: The backbone has no fusion block.
+        """
+        if self.fused is None:
+            raise ValueError("this backbone has no fusion block; build it with fusion=True")
+        keep = ~self.levels[0].padding[..., None]
+        return (self.fused * keep).sum(1) / keep.sum(1)

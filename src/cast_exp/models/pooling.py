@@ -1,0 +1,72 @@
+"""How many segments there are at each level, and what groups them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from cast_exp.errors import UserError
+from cast_exp.models.grouping import GraphPool, Grouping
+
+
+def check_levels(levels: Sequence[int | float]) -> tuple[int | float, ...]:
+    """Return the levels as a tuple if they are counts or fractions that get smaller.
+
+    Raises:
+        UserError: A count is below 1, a fraction outside (0, 1), or a level not below the last.
+    """
+    for level in levels:
+        if not (level >= 1 and level == int(level)) and not 0 < level < 1:
+            raise UserError(
+                f"pooling.levels={list(levels)}: {level} is neither a count (1, 2, ...) nor a "
+                "fraction of the superpixels (between 0 and 1)"
+            )
+    if any(b >= a for a, b in pairwise(levels)):
+        raise UserError(
+            f"pooling.levels={list(levels)}: every level must have fewer segments than the one "
+            "before, and counts and fractions cannot be mixed"
+        )
+    return tuple(levels)
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """The levels of a backbone: level i is grouped after stage i.
+
+    Args:
+        levels: Segments at each level, fine to coarse, as counts (64) or as fractions of the
+            superpixels (0.33); empty for no grouping at all.
+        grouping: Builds one grouping from keyword arguments `dim`, `heads` and `mask_empty`.
+    """
+
+    levels: Sequence[int | float] = (64, 32, 16, 8)
+    grouping: Callable[..., Grouping] = field(default=GraphPool)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "levels", check_levels(self.levels))
+
+
+def segment_count(
+    level: int | float, superpixels: int | Tensor, tokens: int | Tensor
+) -> int | Tensor:
+    """Number of segments at a level.
+
+    Args:
+        level: Count or fraction of the superpixels.
+        superpixels: Superpixels that are not empty, a number or int64 (B,).
+        tokens: Tokens to be grouped that are not empty, likewise.
+
+    Returns:
+        One number if it is the same for all images, else int64 (B,); never more than the tokens.
+    """
+    if isinstance(tokens, int) and isinstance(superpixels, int):
+        wanted = int(level) if level >= 1 else max(1, round(level * superpixels))
+        return min(wanted, tokens)
+    tokens, superpixels = torch.as_tensor(tokens), torch.as_tensor(superpixels)
+    scaled = (superpixels * level).round().long().clamp(min=1)
+    wanted_each = torch.full_like(scaled, int(level)) if level >= 1 else scaled
+    counts = torch.minimum(wanted_each, tokens.to(wanted_each.device))
+    fewest, most = torch.stack([counts.min(), counts.max()]).tolist()
+    return int(most) if fewest == most else counts

@@ -1,0 +1,81 @@
+"""Convolutional stem: pixels to a feature grid, with its last linear layer kept apart."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+
+class ConvNormReLU(nn.Module):
+    """3x3 convolution, batch norm, ReLU; in inference the norm is folded into the convolution."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C_in, H, W) to (B, C_out, ceil(H / stride), ceil(W / stride))."""
+        if self.norm.training or torch.is_grad_enabled():
+            return F.relu(self.norm(self.conv(x)), inplace=True)
+        # The folded form saves two passes over the largest activations of the model.
+        norm = self.norm
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        weight, bias = fuse_conv_bn_weights(
+            self.conv.weight,
+            None,
+            norm.running_mean,
+            norm.running_var,
+            norm.eps,
+            norm.weight,
+            norm.bias,
+        )
+        return F.conv2d(x, weight, bias, self.conv.stride, self.conv.padding).relu_()
+
+
+class ConvStem(nn.Module):
+    """Four 3x3 convolutions of growing width, then a linear projection (Xiao et al., 2021).
+
+    The projection is the stem's closing 1x1 convolution. It is linear, so it commutes with every
+    average over grid cells: CAST averages first and projects the far fewer superpixel tokens. That
+    is why `forward` stops before it and `project` is called on its own.
+
+    Args:
+        dim: Width of the features. The four convolutions have dim/8, dim/4, dim/2 and dim channels.
+        strides: Their strides. (2, 2, 2, 1) gives a grid of stride 8 (CAST), (2, 2, 2, 2) one of
+            stride 16 (the ViT baseline).
+    """
+
+    def __init__(self, dim: int, strides: Sequence[int] = (2, 2, 2, 1)) -> None:
+        super().__init__()
+        widths = [3, dim // 8, dim // 4, dim // 2, dim]
+        self.stride = 1
+        for stride in strides:
+            self.stride *= stride
+        self.convs = nn.Sequential(
+            *(
+                ConvNormReLU(a, b, s)
+                for a, b, s in zip(widths[:-1], widths[1:], strides, strict=True)
+            )
+        )
+        self.projection = nn.Linear(dim, dim)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute the feature grid before the projection.
+
+        Args:
+            images: Normalised images, float (B, 3, H, W).
+
+        Returns:
+            Features (B, dim, ceil(H / stride), ceil(W / stride)) in channels-last memory.
+        """
+        features: Tensor = self.convs(images.contiguous(memory_format=torch.channels_last))
+        return features
+
+    def project(self, features: Tensor) -> Tensor:
+        """Apply the closing linear layer to features or averages of features (..., dim)."""
+        projected: Tensor = self.projection(features)
+        return projected
