@@ -1,0 +1,52 @@
+# Everything a developer or a new user runs. `make help` lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow bench format lint typecheck clean
+
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make .venv with all dependencies and fast-slic (other targets do this by themselves)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "cast_exp needs Python 3.11 to 3.13; name one with: make setup PYTHON=python3.11"; exit 1; }
+	@echo "setting up $(VENV); the first time takes a few minutes"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install -c constraints.txt pip numpy cython setuptools wheel
+	@$(PIP) install -c constraints.txt -e '.[dev,eval,wandb,tensorboard]'
+	@$(PIP) install --no-build-isolation 'fast-slic==0.4.0' || \
+	  echo "note: fast-slic did not build (it needs a C++ compiler and Python's headers); all else works without it"
+	@touch $@
+
+demo: $(READY) ## Pretrain a small CAST on embedded data on the CPU; ends with a table and a picture
+	@$(BIN)/python -m cast_exp.train experiment=shapes_moco
+
+test: $(READY) ## Run the test suite
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2
+
+test-slow: $(READY) ## Run the long tests as well
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+bench: $(READY) ## Time our operators, superpixels and models against the obvious alternatives
+	@for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
+
+format: $(READY) ## Format the code and mend what the linter can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lint: $(READY) ## Check format and style
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+typecheck: $(READY) ## Check the types, strictly
+	@$(BIN)/mypy
+
+clean: ## Remove the environment and caches; runs/ stays
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
