@@ -36,7 +36,6 @@ class Grouping(nn.Module, ABC):
         cls_token: Tensor,
         count: int | Tensor,
         padding: Tensor | None = None,
-        attention: Tensor | None = None,
     ) -> Grouped:
         """Group the tokens.
 
@@ -46,8 +45,6 @@ class Grouping(nn.Module, ABC):
             count: Number of segments, for all images or, int64 (B,), for each; at most the number
                 of its tokens that are not empty.
             padding: True where a token is empty, bool (B, N); None where none is.
-            attention: Attention of the preceding block, float (B, heads, 1 + N, 1 + N), for
-                groupings that seed from it.
         """
 
     @abstractmethod

@@ -43,9 +43,8 @@ class GraphPool(Grouping):
         cls_token: Tensor,
         count: int | Tensor,
         padding: Tensor | None = None,
-        attention: Tensor | None = None,
     ) -> Grouped:
-        """Group the tokens; see `Grouping.forward`. `attention` is not used."""
+        """Group the tokens; see `Grouping.forward`."""
         segments = count if isinstance(count, int) else int(count.max())
         seeds = self._seeds(tokens, segments, padding)
         missing = None
