@@ -1,0 +1,6 @@
+"""Data: raw datasets, views, superpixels in the loader, and batches that can be resumed."""
+
+from cast_exp.data.datamodule import ImageDataModule
+from cast_exp.data.transforms import IMAGENET_MEAN, IMAGENET_STD, TwoViews
+
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "ImageDataModule", "TwoViews"]

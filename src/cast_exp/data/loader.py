@@ -1,0 +1,146 @@
+"""The loader of batches: resumable inside an epoch, and watchful about unreadable files."""
+
+import logging
+import signal
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import cv2
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from cast_exp.data.samples import Samples, collate
+from cast_exp.data.sampling import EpochSampler, Key
+from cast_exp.errors import UserError
+
+log = logging.getLogger(__name__)
+
+_LISTED = 20
+
+
+class UnreadableFiles:
+    """Counts the distinct files that could not be read; each is reported once.
+
+    Args:
+        limit: How many are let pass.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.files: dict[str, str] = {}
+        """Path to reason."""
+
+    def add(self, files: Iterable[tuple[str, str]]) -> None:
+        """Take note of (path, reason) pairs.
+
+        Raises:
+            UserError: More files than the limit, with the first of them.
+        """
+        for path, reason in files:
+            if path not in self.files:
+                self.files[path] = reason
+                log.warning("unreadable image left out: %s (%s)", path, reason)
+        if len(self.files) > self.limit:
+            raise self.error()
+
+    def error(self) -> UserError:
+        """The message that ends a run, with the list."""
+        listed = [f"{path} ({reason})" for path, reason in list(self.files.items())[:_LISTED]]
+        more = ["..."] if len(self.files) > _LISTED else []
+        return UserError(
+            "\n  ".join(
+                [
+                    f"{len(self.files)} images cannot be read; {self.limit} are tolerated "
+                    "(data.max_unreadable). Repair or remove them "
+                    "(python -m cast_exp.data.check lists all):",
+                    *listed,
+                    *more,
+                ]
+            )
+        )
+
+
+class BatchLoader(DataLoader[dict[str, Any]]):
+    """A torch ``DataLoader`` over :class:`Samples` that reports unreadable files.
+
+    They are taken note of in the main process, before the batch is handed out. Batches are those
+    of ``collate`` less its bookkeeping; one in which no image could be read is left out.
+
+    Args:
+        samples: What to load.
+        sampler: Order of the samples.
+        batch_size: Samples per batch on this rank.
+        unreadable: Where unreadable files are counted.
+        workers: Processes; 0 loads in this one.
+        options: Further arguments of torch's ``DataLoader``.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        sampler: Sampler[Key],
+        batch_size: int,
+        unreadable: UnreadableFiles,
+        workers: int,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            samples,
+            batch_size,
+            sampler=sampler,
+            num_workers=workers,
+            collate_fn=collate,
+            worker_init_fn=start_worker,
+            **options,
+        )
+        self.unreadable = unreadable
+        self.replaces = samples.attempts > 1
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        for batch in super().__iter__():
+            self.unreadable.add(batch.pop("unreadable"))
+            if batch.pop("lost") and self.replaces:
+                raise self.unreadable.error()  # no image in many attempts: most are bad
+            if len(batch["label"]):
+                yield batch
+
+
+class TrainLoader(BatchLoader):
+    """A :class:`BatchLoader` over an :class:`EpochSampler` that can resume inside an epoch.
+
+    Its state is (epoch, batches handed out). Lightning saves it with a checkpoint and loads it
+    before the first epoch of a resumed run, which then goes on with the next batch without
+    reading those before it.
+    """
+
+    def __init__(self, samples: Samples, sampler: EpochSampler, *args: Any, **options: Any) -> None:
+        super().__init__(samples, sampler, *args, **options)
+        self._order = sampler
+        self._state = {"epoch": 0, "batch": 0}
+        self._resume: dict[str, int] | None = None
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        # A generator, hence lazy: when a run is resumed, Lightning asks for this iterator before
+        # it tells the sampler which epoch it is.
+        resume, self._resume = self._resume, None
+        epoch = self._order.epoch
+        start = resume["batch"] if resume is not None and resume["epoch"] == epoch else 0
+        self._order.start = start
+        for count, batch in enumerate(super().__iter__(), start + 1):
+            self._state = {"epoch": epoch, "batch": count}
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """The epoch and how many of its batches have been handed out."""
+        return dict(self._state)
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from there, if the next iteration is over the same epoch."""
+        self._resume = dict(state)
+
+
+def start_worker(_worker: int) -> None:
+    """Prepare a worker process: one thread, and quiet when the run is interrupted."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends its workers
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)

@@ -1,0 +1,101 @@
+"""From a decoded image to the views a network sees, still as 8-bit pixels.
+
+The transforms work on PIL images up to the last step. That is what the official release does (its
+bilinear resize is antialiased, its blur is Pillow's, its colour arithmetic is 8-bit) and it is the
+faster path: at 224 pixels the first BYOL view takes 3.2 ms on one core against 8.1 ms on uint8
+tensors, where the blur is a full convolution.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import torch
+from PIL import Image, ImageFilter
+from pydantic import Field
+from torch import Tensor
+from torchvision.transforms import v2
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Transform = Callable[[Image.Image], Tensor]
+"""RGB PIL image -> uint8 tensor (3, size, size); draws from torch's global generator."""
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Range = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
+
+
+class PillowBlur:
+    """Pillow's Gaussian blur with a radius (standard deviation in pixels) drawn uniformly.
+
+    Args:
+        sigma: Bounds of the radius.
+    """
+
+    def __init__(self, sigma: Range) -> None:
+        self.sigma = sigma
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """Blur an image."""
+        radius = torch.empty(1).uniform_(*self.sigma).item()
+        return image.filter(ImageFilter.GaussianBlur(radius))
+
+
+class TwoViews:
+    """Two random views of an image by the recipe of BYOL (Grill et al., 2020, appendix B).
+
+    The operations, in this order: random resized crop (bilinear, antialiased, aspect ratio 3/4 to
+    4/3), colour jitter, greyscale, Gaussian blur, solarisation (threshold 128), horizontal flip.
+    The defaults are those of MoCo v3 and of the official CAST release. Where a probability is a
+    pair, it holds for the first and the second view.
+
+    Args:
+        size: Side of the square views in pixels.
+        crop_scale: Bounds of the share of the image's area that a crop covers.
+        jitter: Strengths of brightness, contrast, saturation and hue jitter.
+        jitter_probability: Probability of the colour jitter.
+        grayscale_probability: Probability of dropping the colour.
+        blur_sigma: Bounds of the blur's standard deviation in pixels.
+        blur_probability: Probability of the blur in each view.
+        solarize_probability: Probability of the solarisation in each view.
+        flip_probability: Probability of the horizontal flip.
+    """
+
+    def __init__(
+        self,
+        size: Annotated[int, Field(ge=1)] = 224,
+        crop_scale: Range = (0.08, 1.0),
+        jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.2, 0.1),
+        jitter_probability: Probability = 0.8,
+        grayscale_probability: Probability = 0.2,
+        blur_sigma: Range = (0.1, 2.0),
+        blur_probability: tuple[Probability, Probability] = (1.0, 0.1),
+        solarize_probability: tuple[Probability, Probability] = (0.0, 0.2),
+        flip_probability: Probability = 0.5,
+    ) -> None:
+        self.size = size
+        self.transforms: Sequence[Transform] = [
+            v2.Compose(
+                [
+                    v2.RandomResizedCrop(size, scale=tuple(crop_scale)),
+                    v2.RandomApply([v2.ColorJitter(*jitter)], p=jitter_probability),
+                    v2.RandomGrayscale(p=grayscale_probability),
+                    v2.RandomApply([PillowBlur(blur_sigma)], p=blur),
+                    v2.RandomSolarize(threshold=128, p=solarize),
+                    v2.RandomHorizontalFlip(p=flip_probability),
+                    v2.PILToTensor(),
+                ]
+            )
+            for blur, solarize in zip(blur_probability, solarize_probability, strict=True)
+        ]
+
+
+def evaluation_transform(size: int, crop: float) -> Transform:
+    """Resize the shorter side to ``size / crop`` (bilinear), cut out the central square.
+
+    ``crop=0.875`` with ``size=224`` is the usual resize to 256; ``crop=1`` only resizes, which
+    suits images that are small already.
+    """
+    steps = [v2.Resize(round(size / crop)), v2.CenterCrop(size), v2.PILToTensor()]
+    transform: Transform = v2.Compose(steps)
+    return transform

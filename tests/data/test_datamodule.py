@@ -1,0 +1,213 @@
+import functools
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torchvision.transforms.v2 import functional as F
+
+from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, ImageDataModule, TwoViews
+from cast_exp.data.datamodule import local_batch_size
+from cast_exp.data.datasets import ImageFolder
+from cast_exp.errors import UserError
+from cast_exp.superpixels import Grid, Seeds
+
+
+def module(root: Path, **options: object) -> ImageDataModule:
+    defaults = {
+        "dataset": ImageFolder,
+        "views": TwoViews(32),
+        "superpixel": Grid(16),
+        "root": root,
+        "batch_size": 8,
+        "image_size": 32,
+        "eval_crop": 1.0,
+        "workers": 0,
+    }
+    return ImageDataModule(**{**defaults, **options})
+
+
+def on_rank(data: ImageDataModule, rank: int, ranks: int) -> ImageDataModule:
+    device = SimpleNamespace(root_device=torch.device("cpu"))
+    data.trainer = SimpleNamespace(
+        world_size=ranks, global_rank=rank, num_devices=ranks, strategy=device
+    )
+    return data
+
+
+def test_training_batches(folder: Path) -> None:
+    data = module(folder)
+    loader = data.train_dataloader()
+    assert len(loader) == 3
+    for raw in loader:
+        batch = data.prepare(raw, "cpu")
+        assert set(batch) == {"images", "superpixels", "label", "index"}
+        for pixels, images, labels in zip(
+            raw["images"], batch["images"], batch["superpixels"], strict=True
+        ):
+            assert (images.dtype, images.shape) == (torch.float32, (8, 3, 32, 32))
+            reference = F.normalize(F.to_dtype(pixels, scale=True), IMAGENET_MEAN, IMAGENET_STD)
+            torch.testing.assert_close(images, reference)
+            torch.testing.assert_close(data.denormalise(images), pixels / 255)
+            assert (labels.dtype, labels.shape) == (torch.int64, (8, 32, 32))
+            assert labels.unique().tolist() == list(range(16))
+        raw_data = data.raw("train")
+        assert [raw_data[i]["label"] for i in batch["index"]] == batch["label"].tolist()
+        assert batch["label"].dtype == batch["index"].dtype == torch.int64
+    assert (data.num_classes, data.classes) == (3, ["ant", "bee", "cat"])
+
+
+def test_plain_batches_are_every_image_once_in_order(folder: Path) -> None:
+    data = module(folder, seed=3)
+    for split, count in (("train", 24), ("val", 9)):
+        batches = [data.prepare(b, "cpu") for b in data.plain_dataloader(split, batch_size=5)]
+        assert torch.cat([b["index"] for b in batches]).tolist() == list(range(count))
+        assert batches[0]["images"].shape == (5, 3, 32, 32)
+        assert batches[0]["superpixels"].shape == (5, 32, 32)
+        again = data.prepare(next(iter(data.plain_dataloader(split, batch_size=5))), "cpu")
+        assert torch.equal(again["images"], batches[0]["images"])
+
+
+def test_limit_is_a_fixed_choice_over_all_classes(folder: Path) -> None:
+    chosen = [
+        [
+            int(i)
+            for b in module(folder, seed=seed).plain_dataloader("train", 12)
+            for i in b["index"]
+        ]
+        for seed in (0, 1)
+    ]
+    assert chosen[0] == chosen[1] == sorted(set(chosen[0]))
+    assert len(chosen[0]) == 12
+    assert {i // 8 for i in chosen[0]} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_ranks_share_the_same_global_batch(folder: Path, ranks: int) -> None:
+    """The samples themselves, not only their names, are those of one process."""
+    alone = list(module(folder).train_dataloader())
+    shares = [list(on_rank(module(folder), r, ranks).train_dataloader()) for r in range(ranks)]
+    for whole, *parts in zip(alone, *shares, strict=True):
+        index = torch.cat([p["index"] for p in parts])
+        order, reference = index.argsort(), whole["index"].argsort()
+        assert torch.equal(index[order], whole["index"][reference])
+        for view in range(2):
+            images = torch.cat([p["images"][view] for p in parts])[order]
+            assert torch.equal(images, whole["images"][view][reference])
+
+
+@pytest.mark.parametrize("method", [Grid(16), Grid(64)])
+def test_superpixels_on_the_device_equal_those_of_the_worker(folder: Path, method: Grid) -> None:
+    batches = [
+        data.prepare(next(iter(data.train_dataloader())), "cpu")
+        for data in (
+            module(folder, superpixel=method, superpixels_on=w) for w in ("worker", "device")
+        )
+    ]
+    for ours, theirs in zip(batches[0]["superpixels"], batches[1]["superpixels"], strict=True):
+        assert torch.equal(ours, theirs)
+    assert torch.equal(batches[0]["images"][1], batches[1]["images"][1])
+
+
+def test_superpixels_of_the_cpu_cannot_run_on_the_device(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"Seeds superpixels run on the CPU only.*=worker"):
+        module(folder, superpixel=Seeds(16), superpixels_on="device")
+
+
+def test_batch_must_suit_devices_and_data(folder: Path) -> None:
+    assert [local_batch_size(256, n) for n in (1, 2, 8)] == [256, 128, 32]
+    with pytest.raises(UserError, match=r"batch_size=100 .* shared by 8.*: 96 or 104"):
+        local_batch_size(100, 8)
+    with pytest.raises(UserError, match=r"nearest that can: 8$"):
+        local_batch_size(3, 8)
+    with pytest.raises(UserError, match="shared by 3"):
+        on_rank(module(folder), 0, 3).setup("fit")
+    with pytest.raises(UserError, match="batch_size=25 is more than the 24 training images"):
+        module(folder, batch_size=25).setup("fit")
+    small = module(folder, batch_size=25, drop_last=False)
+    small.setup("fit")
+    assert [len(b["label"]) for b in small.train_dataloader()] == [24]
+
+
+def test_workers_share_the_cores_of_the_node(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    def workers(cores: int, devices: int) -> int:
+        monkeypatch.setattr("cast_exp.data.datamodule.available_cores", lambda: cores)
+        return on_rank(module(folder, workers="auto"), 0, devices)._workers
+
+    assert [workers(*x) for x in ((8, 1), (64, 1), (64, 8), (2, 4))] == [8, 16, 8, 1]
+
+
+def test_wrong_image_counts_are_reported(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = module(folder, expected_images={"train": 24, "val": 50})
+    data.raw("train")
+    assert not caplog.records
+    data.raw("val")
+    assert "9 val images, expected 50" in caplog.text
+
+
+# -- unreadable files --------------------------------------------------------------------------
+
+
+def damage(folder: Path, count: int) -> list[str]:
+    files = sorted(map(str, (folder / "train").glob("*/*.jpg")))[:count]
+    for file in files:
+        Path(file).write_bytes(b"\xff\xd8broken")
+    return files
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_few_unreadable_files_are_replaced_counted_and_reported(
+    folder: Path, caplog: pytest.LogCaptureFixture, workers: int
+) -> None:
+    bad = damage(folder, 2)
+    data = module(folder, workers=workers)
+    loader = data.train_dataloader()
+    for _ in range(2):
+        for batch in loader:
+            assert len(batch["label"]) == 8
+            assert not {0, 1} & set(batch["index"].tolist())
+    assert sorted(data.unreadable) == bad
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(warnings) == 2, "one message for each file, not for each time it is met"
+    assert all(any(file in w for w in warnings) for file in bad)
+    data.teardown("fit")
+    assert "2 unreadable images" in caplog.text
+
+
+def test_too_many_unreadable_files_stop_the_run_with_a_list(folder: Path) -> None:
+    bad = damage(folder, 11)
+    with pytest.raises(UserError, match=r"11 images cannot be read; 10 are tolerated") as caught:
+        for _ in module(folder, max_unreadable=0.1).train_dataloader():
+            pass
+    assert sum(file in str(caught.value) for file in bad) == 11
+    with pytest.raises(UserError, match=r"[1-8] images cannot be read; 0 are tolerated"):
+        for _ in module(folder, max_unreadable=0.0).train_dataloader():
+            pass
+    for _ in module(folder, max_unreadable=0.5).train_dataloader():
+        pass
+
+
+def test_nothing_readable_stops_the_run(folder: Path) -> None:
+    damage(folder, 24)
+    with pytest.raises(UserError, match="images cannot be read") as caught:
+        next(iter(module(folder, max_unreadable=1.0).train_dataloader()))
+    assert str(caught.value).count(".jpg") <= 20
+
+
+def test_evaluation_leaves_unreadable_images_out(folder: Path) -> None:
+    damage(folder, 6)
+    batches = list(module(folder).plain_dataloader("train", batch_size=4))
+    assert torch.cat([b["index"] for b in batches]).tolist() == list(range(6, 24))
+    assert [len(b["label"]) for b in batches] == [2, 4, 4, 4, 4]
+
+
+def test_a_dataset_without_files_gets_no_root() -> None:
+    seen = {}
+
+    def dataset(**options: object) -> list[int]:
+        seen.update(options)
+        return [1, 2]
+
+    module(None, dataset=functools.partial(dataset, size=3)).raw("train")
+    assert seen == {"split": "train", "size": 3}

@@ -1,0 +1,109 @@
+"""A run that is stopped anywhere sees the same batches after it is resumed."""
+
+import shutil
+from pathlib import Path
+
+import lightning.pytorch as pl
+import pytest
+import torch
+
+from cast_exp.data import ImageDataModule, TwoViews
+from cast_exp.data.datasets import ImageFolder
+from cast_exp.superpixels import Grid
+
+EPOCHS = 3
+STEPS = 6  # per epoch
+
+
+class Recorder(pl.LightningModule):
+    """Trains a linear layer and remembers each batch it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.layer = torch.nn.Linear(2 * 3 * 16 * 16, 1)
+        self.seen: list[tuple[int, list[int], float]] = []
+
+    def training_step(self, batch: dict, batch_idx: int) -> torch.Tensor:
+        pixels = torch.cat(batch["images"], 1)
+        self.seen.append((self.global_step, batch["index"].tolist(), pixels.double().sum().item()))
+        return self.layer(pixels.flatten(1)).square().mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 1e-5)
+
+
+def run(
+    folder: Path, where: Path, workers: int, resume: Path | None = None, **options: object
+) -> Recorder:
+    data = ImageDataModule(
+        ImageFolder,
+        TwoViews(16),
+        Grid(4),
+        folder,
+        batch_size=4,
+        image_size=16,
+        workers=workers,
+        seed=1,
+    )
+    saver = pl.callbacks.ModelCheckpoint(
+        where, "{step}", every_n_train_steps=1, save_top_k=-1, save_on_train_epoch_end=False
+    )
+    at_end = pl.callbacks.ModelCheckpoint(
+        where, "end-{epoch}", every_n_epochs=1, save_top_k=-1, save_on_train_epoch_end=True
+    )
+    model = Recorder()
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        callbacks=[saver, at_end],
+        **options,
+    )
+    trainer.fit(model, data, ckpt_path=resume)
+    return model
+
+
+@pytest.mark.filterwarnings("error:.*not resumable")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("workers", "limit"),
+    [(0, {"max_epochs": EPOCHS}), (2, {"max_epochs": EPOCHS}), (0, {"max_steps": EPOCHS * STEPS})],
+    ids=["epochs", "workers", "steps"],
+)
+def test_resumed_runs_equal_the_straight_one(
+    folder: Path, tmp_path: Path, workers: int, limit: dict[str, int]
+) -> None:
+    straight = run(folder, tmp_path / "straight", workers, **limit)
+    assert [step for step, *_ in straight.seen] == list(range(EPOCHS * STEPS))
+    epochs = [sorted(j for s in straight.seen[i : i + STEPS] for j in s[1]) for i in (0, 6, 12)]
+    assert epochs == [list(range(24))] * EPOCHS
+    assert len({tuple(s[1]) for s in straight.seen}) == EPOCHS * STEPS
+
+    points = {f"step={n}": n for n in ((1, 5, 6, 7, 12, 16) if not workers else (4, 8))}
+    if "max_epochs" in limit:  # with max_steps, Lightning 2.6 cuts the epoch after these short
+        points |= {"end-epoch=0": STEPS, "end-epoch=1": 2 * STEPS}
+    for name, done in points.items():
+        there = tmp_path / name
+        resumed = run(folder, there, workers, tmp_path / f"straight/{name}.ckpt", **limit)
+        assert resumed.seen == straight.seen[done:], name
+        assert torch.equal(resumed.layer.weight, straight.layer.weight), name
+        shutil.rmtree(there, ignore_errors=True)
+
+
+def test_iterating_twice_starts_anew(folder: Path) -> None:
+    loader = ImageDataModule(
+        ImageFolder, TwoViews(16), Grid(4), folder, batch_size=4, workers=0
+    ).train_dataloader()
+    first = [batch["index"].tolist() for batch in loader]
+    assert loader.state_dict() == {"epoch": 0, "batch": 6}
+    assert [batch["index"].tolist() for batch in loader] == first
+    loader.load_state_dict({"epoch": 0, "batch": 4})
+    assert len(loader) == 6
+    assert [batch["index"].tolist() for batch in loader] == first[4:]
+    loader.load_state_dict({"epoch": 0, "batch": 4})
+    loader.sampler.set_epoch(1)
+    assert len(list(loader)) == 6

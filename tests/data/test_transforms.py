@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageFilter, ImageOps
+from torchvision.transforms import v2
+
+from cast_exp.data.transforms import PillowBlur, TwoViews, evaluation_transform
+
+
+def photo(width: int, height: int, seed: int = 0) -> Image.Image:
+    coarse = np.random.default_rng(seed).integers(0, 256, (7, 9, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def array(image: Image.Image) -> np.ndarray:
+    return np.asarray(image).transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize("size", [32, 224])
+def test_operations_and_their_order_against_pillow(size: int) -> None:
+    """All random choices pinned, the view is this chain of Pillow calls, bit for bit."""
+    views = TwoViews(
+        size,
+        crop_scale=(1, 1),  # no rectangle of that area fits a square but the square itself
+        jitter_probability=0,
+        grayscale_probability=1,
+        blur_sigma=(1.5, 1.5),
+        blur_probability=(1, 0),
+        solarize_probability=(1, 1),
+        flip_probability=1,
+    )
+    image = photo(300, 300)
+    expected = image.resize((size, size), Image.Resampling.BILINEAR)
+    expected = Image.merge("RGB", [expected.convert("L")] * 3)
+    second = ImageOps.mirror(ImageOps.solarize(expected, 128))
+    first = ImageOps.mirror(ImageOps.solarize(expected.filter(ImageFilter.GaussianBlur(1.5)), 128))
+    for transform, reference in zip(views.transforms, (first, second), strict=True):
+        view = transform(image)
+        assert view.dtype == torch.uint8
+        assert np.array_equal(view.numpy(), array(reference))
+
+
+def test_published_numbers() -> None:
+    """The recipe, read off the built transforms, in order."""
+    first, second = (t.transforms for t in TwoViews().transforms)
+    for steps, blur, solarize in ((first, 1.0, 0.0), (second, 0.1, 0.2)):
+        crop, jitter, gray, blurring, solarizing, flip, _ = steps
+        assert isinstance(crop, v2.RandomResizedCrop)
+        assert tuple(crop.size) == (224, 224)
+        assert crop.scale == (0.08, 1.0)
+        assert tuple(crop.ratio) == (3 / 4, 4 / 3)
+        assert getattr(crop.interpolation, "value", crop.interpolation) == "bilinear"
+        assert jitter.p == 0.8
+        strengths = jitter.transforms[0]
+        assert tuple(strengths.brightness) == tuple(strengths.contrast) == (0.6, 1.4)
+        assert tuple(strengths.saturation) == (0.8, 1.2)
+        assert tuple(strengths.hue) == (-0.1, 0.1)
+        assert isinstance(gray, v2.RandomGrayscale)
+        assert gray.p == 0.2
+        assert blurring.p == blur
+        assert blurring.transforms[0].sigma == (0.1, 2.0)
+        assert isinstance(solarizing, v2.RandomSolarize)
+        assert (solarizing.threshold, solarizing.p) == (128, solarize)
+        assert isinstance(flip, v2.RandomHorizontalFlip)
+        assert flip.p == 0.5
+
+
+def test_operations_happen_as_often_as_they_should() -> None:
+    """Greyscale is seen in the pixels; its share over 400 draws is 0.2 within four deviations."""
+    transform = TwoViews(16).transforms[1]
+    image = photo(64, 48)
+    torch.manual_seed(0)
+    views = torch.stack([transform(image) for _ in range(400)]).int()
+    gray = ((views[:, 0] == views[:, 1]) & (views[:, 1] == views[:, 2])).flatten(1).all(1)
+    assert abs(gray.float().mean() - 0.2) < 4 * (0.2 * 0.8 / 400) ** 0.5
+
+
+def test_blur_radius_is_uniform_in_its_range() -> None:
+    point = Image.new("RGB", (31, 31))
+    point.putpixel((15, 15), (255, 255, 255))
+    torch.manual_seed(0)
+    draws = torch.empty(1).uniform_(0.1, 2.0).item()
+    torch.manual_seed(0)
+    blurred = PillowBlur((0.1, 2.0))(point)
+    assert np.array_equal(array(blurred), array(point.filter(ImageFilter.GaussianBlur(draws))))
+
+
+@pytest.mark.parametrize(("width", "height"), [(500, 375), (375, 500), (224, 224), (90, 400)])
+def test_evaluation_is_resize_256_and_central_crop_224(width: int, height: int) -> None:
+    image = photo(width, height)
+    scale = 256 / min(width, height)
+    resized = image.resize((int(width * scale), int(height * scale)), Image.Resampling.BILINEAR)
+    left, top = round((resized.width - 224) / 2), round((resized.height - 224) / 2)
+    reference = resized.crop((left, top, left + 224, top + 224))
+    view = evaluation_transform(224, 0.875)(image)
+    assert np.array_equal(view.numpy(), array(reference))
+
+
+def test_evaluation_of_small_images_only_resizes() -> None:
+    image = photo(32, 32)
+    reference = image.resize((64, 64), Image.Resampling.BILINEAR)
+    assert np.array_equal(evaluation_transform(64, 1.0)(image).numpy(), array(reference))
+    assert np.array_equal(evaluation_transform(32, 1.0)(image).numpy(), array(image))
