@@ -1,0 +1,18 @@
+"""Raw datasets: decoded images with labels, before any transform."""
+
+from cast_exp.data.datasets.base import NoSuchSplit, RawDataset, Split, UnreadableImage, read_rgb
+from cast_exp.data.datasets.cifar10 import CIFAR10
+from cast_exp.data.datasets.image_folder import ImageFolder
+from cast_exp.data.datasets.imagenet100 import ImageNet100, imagenet100_classes
+
+__all__ = [
+    "CIFAR10",
+    "ImageFolder",
+    "ImageNet100",
+    "NoSuchSplit",
+    "RawDataset",
+    "Split",
+    "UnreadableImage",
+    "imagenet100_classes",
+    "read_rgb",
+]

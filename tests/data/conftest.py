@@ -1,0 +1,22 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def write_image(path: Path, seed: int, size: tuple[int, int] = (48, 40)) -> None:
+    """A JPEG or PNG with smooth random colours, different for every seed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """``{train,val}/<class>/*.jpg`` with 3 classes of 8 training and 3 validation images."""
+    for split, count in (("train", 8), ("val", 3)):
+        for label, name in enumerate(("bee", "ant", "cat")):
+            for i in range(count):
+                write_image(tmp_path / split / name / f"{i}.jpg", 100 * label + i)
+    return tmp_path

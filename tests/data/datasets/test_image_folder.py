@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+from torchvision import datasets
+
+from cast_exp.data.datasets import ImageFolder, NoSuchSplit
+from cast_exp.errors import UserError
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def test_same_files_and_labels_as_torchvision(folder: Path) -> None:
+    touch(folder, "train/ant/deep/er/9.PNG", "train/ant/notes.txt", "train/bee/x.JPEG")
+    for split in ("train", "val"):
+        ours, reference = ImageFolder(split, folder), datasets.ImageFolder(folder / split)
+        assert ours.classes == reference.classes == ["ant", "bee", "cat"]
+        assert len(ours) == len(reference)
+        labels = ours._labels.tolist()
+        files = sorted(zip(map(ours.path, range(len(ours))), labels, strict=True))
+        assert files == sorted(reference.samples)
+        assert labels == sorted(labels)
+    item, expected = ImageFolder("val", folder)[4], datasets.ImageFolder(folder / "val")[4]
+    assert (item["image"].tobytes(), item["label"]) == (expected[0].tobytes(), expected[1])
+
+
+def test_order_of_files_is_sorted_and_hidden_ones_are_passed_over(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"train/a/{n}.jpg" for n in ("b", "a", "é", ".x")), "train/.git/z.jpg")
+    data = ImageFolder("train", tmp_path)
+    assert [Path(data.path(i)).name for i in range(len(data))] == ["a.jpg", "b.jpg", "é.jpg"]
+    assert data.classes == ["a"]
+
+
+def test_labels_of_both_splits_agree_when_classes_differ(tmp_path: Path) -> None:
+    touch(tmp_path, "train/a/1.jpg", "train/c/1.jpg", "val/b/1.jpg", "val/c/1.jpg")
+    train, val = ImageFolder("train", tmp_path), ImageFolder("val", tmp_path)
+    assert train.classes == val.classes == ["a", "b", "c"]
+    assert train._labels.tolist() == [0, 2]
+    assert val._labels.tolist() == [1, 2]
+    assert val.path(0) == str(tmp_path / "val/b/1.jpg")
+
+
+def test_unlabelled_images_at_any_depth(tmp_path: Path) -> None:
+    touch(tmp_path, "1.jpg", "a/2.jpg", "a/b/3.webp", "a/b/readme.md")
+    data = ImageFolder("train", tmp_path, train=".", val=None, labelled=False)
+    assert (len(data), data.classes, data._labels.tolist()) == (3, ["image"], [0, 0, 0])
+    assert data.path(2) == str(tmp_path / "a/b/3.webp")
+    with pytest.raises(NoSuchSplit, match="no val split"):
+        ImageFolder("val", tmp_path, train=".", val=None, labelled=False)
+
+
+def test_coco_layout(tmp_path: Path) -> None:
+    touch(tmp_path, "train2017/1.jpg", "train2017/2.jpg", "val2017/3.jpg")
+    names = {"train": "train2017", "val": "val2017", "labelled": False}
+    assert len(ImageFolder("train", tmp_path, **names)) == 2
+    assert len(ImageFolder("val", tmp_path, **names)) == 1
+
+
+def test_faults_of_the_layout_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data.root is not set.*<root>/train/<class>/\*.jpg"):
+        ImageFolder("train")
+    with pytest.raises(
+        UserError, match=r"no folder .*nowhere/train; expected <root>/train/<class>"
+    ):
+        ImageFolder("train", tmp_path / "nowhere")
+    touch(tmp_path, "train/a/1.jpg")
+    with pytest.raises(UserError, match=r"no folder .*/val;.*data.dataset.val"):
+        ImageFolder("val", tmp_path)
+    (tmp_path / "train/b").mkdir()
+    touch(tmp_path, "train/c/notes.txt")
+    with pytest.raises(UserError, match=r"2 class folder\(s\) in .*train hold no image: b, c;"):
+        ImageFolder("train", tmp_path)
+    touch(tmp_path, "val/1.jpg", "val/2.jpg")
+    with pytest.raises(UserError, match=r"holds 2 images but no class folders.*labelled=false"):
+        ImageFolder("val", tmp_path)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UserError, match=r"no images in .*none"):
+        ImageFolder("train", tmp_path, train="none", labelled=False)
