@@ -1,0 +1,179 @@
+"""Sheets of images, their superpixels, and the coarser segments painted in agreeing colours."""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from cast_exp.ops import farthest_point_sampling
+
+Pixels = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+_INK = (40, 40, 40)
+
+
+def contours(labels: Labels) -> NDArray[np.bool_]:
+    """Pixels whose label differs from that of a 4-neighbour.
+
+    Args:
+        labels: Segmentations, int (..., H, W).
+
+    Returns:
+        bool (..., H, W); true on both sides of a border.
+    """
+    edge = np.zeros(labels.shape, dtype=np.bool_)
+    vertical = labels[..., 1:, :] != labels[..., :-1, :]
+    horizontal = labels[..., :, 1:] != labels[..., :, :-1]
+    edge[..., 1:, :] |= vertical
+    edge[..., :-1, :] |= vertical
+    edge[..., :, 1:] |= horizontal
+    edge[..., :, :-1] |= horizontal
+    return edge
+
+
+def palette(count: int, seed: int = 0) -> Pixels:
+    """Colours as far from each other as can be, the first ones farthest.
+
+    Farthest point sampling in CIELAB, where equal distances look equally large, among colours
+    neither pale, dark nor grey.
+
+    Args:
+        count: How many; they repeat after some thousands.
+        seed: Picks the first; the same seed gives the same colours.
+
+    Returns:
+        RGB, uint8 (count, 3).
+    """
+    rgb, lab = _pleasant_colours()
+    first = int(np.random.default_rng(seed).integers(len(rgb)))
+    chosen = farthest_point_sampling(lab[None], min(count, len(rgb)), first=first)[0].numpy()
+    return np.asarray(rgb[chosen[np.arange(count) % len(rgb)]])
+
+
+@lru_cache
+def _pleasant_colours() -> tuple[Pixels, Tensor]:
+    steps = np.linspace(0, 1, 24, dtype=np.float32)
+    rgb = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(-1, 3)
+    lab = cv2.cvtColor(rgb[None], cv2.COLOR_RGB2LAB)[0]
+    lightness, chroma = lab[:, 0], np.hypot(lab[:, 1], lab[:, 2])
+    keep = (lightness > 42) & (lightness < 84) & (chroma > 22) & (chroma < 62)
+    return np.round(rgb[keep] * 255).astype(np.uint8), torch.from_numpy(lab[keep])
+
+
+def paint_levels(segmentations: Sequence[Labels], seed: int = 0) -> list[Pixels]:
+    """Paint the levels of one image so that their colours agree.
+
+    The coarsest segments take the first colours. Going finer, the largest part of a segment keeps
+    its colour and the other parts take new ones: a segment always shows the colour of its largest
+    part, and no two segments of a level share one.
+
+    Args:
+        segmentations: Labels from fine to coarse, int (H, W) each.
+        seed: See `palette`.
+
+    Returns:
+        The levels in the same order, uint8 (H, W, 3) each.
+    """
+    colours: list[Labels] = []
+    parents: Labels | None = None
+    used = 0
+    for labels in reversed(segmentations):
+        count = int(labels.max()) + 1
+        colour = np.full(count, -1)
+        if parents is not None:
+            parent_count = int(parents.max()) + 1
+            overlap = np.bincount(
+                (labels * parent_count + parents).ravel(), minlength=count * parent_count
+            ).reshape(count, parent_count)
+            parent = overlap.argmax(1)
+            inside = np.where(np.arange(parent_count) == parent[:, None], overlap, 0)
+            heirs = inside.argmax(0)[inside.any(0)]
+            colour[heirs] = colours[-1][inside.any(0)]
+        new = np.flatnonzero(colour < 0)
+        colour[new] = used + np.arange(len(new))
+        used += len(new)
+        colours.append(colour)
+        parents = labels
+    rgb = palette(used, seed)
+    painted = zip(segmentations, reversed(colours), strict=True)
+    return [rgb[colour[labels]] for labels, colour in painted]
+
+
+def hierarchy_sheet(
+    images: Tensor, segmentations: Sequence[Tensor], seed: int = 0, side: int = 256
+) -> Pixels:
+    """One row for each image: the image, its superpixels, then every coarser level painted.
+
+    Args:
+        images: RGB, float (N, 3, H, W) in 0..1.
+        segmentations: Labels from fine (superpixels) to coarse, int (N, H, W) each.
+        seed: See `palette`.
+        side: Smaller images are enlarged by a whole factor, without smoothing, to at least this
+            many pixels on their shorter side.
+
+    Returns:
+        The sheet with a title over each column, uint8 (height, width, 3).
+    """
+    factor = max(1, math.ceil(side / min(images.shape[-2:])))
+    pictures = (images.detach().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu()
+    levels = [labels.detach().long().cpu().numpy() for labels in segmentations]
+    rows = [
+        _row(picture.numpy(), [labels[index] for labels in levels], factor, seed)
+        for index, picture in enumerate(pictures)
+    ]
+    nouns = ["superpixels"] + ["segments"] * (len(levels) - 1)
+    titles = ["image"]
+    titles += [f"{_counts(labels)} {noun}" for labels, noun in zip(levels, nouns, strict=True)]
+    return _with_titles(rows, titles)
+
+
+def _row(picture: Pixels, levels: Sequence[Labels], factor: int, seed: int) -> list[Pixels]:
+    picture = _enlarge(picture, factor)
+    levels = [_enlarge(labels, factor) for labels in levels]
+    outlined = picture.copy()
+    outlined[contours(levels[0])] = 255
+    cells = [picture, outlined]
+    if len(levels) > 1:
+        for labels, painted in zip(levels[1:], paint_levels(levels[1:], seed), strict=True):
+            painted[contours(labels)] = 255
+            cells.append(painted)
+    return cells
+
+
+def _enlarge(pixels: NDArray[Any], factor: int) -> NDArray[Any]:
+    return pixels.repeat(factor, 0).repeat(factor, 1)
+
+
+def _counts(labels: Labels) -> str:
+    counts = [len(np.unique(image)) for image in labels]
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def _with_titles(rows: Sequence[Sequence[Pixels]], titles: Sequence[str]) -> Pixels:
+    height, width = rows[0][0].shape[:2]
+    gap = max(4, width // 40)
+    size = max(11, width // 13)
+    top = 2 * size
+    sheet = Image.new(
+        "RGB",
+        (len(titles) * (width + gap) + gap, top + len(rows) * (height + gap)),
+        (255, 255, 255),
+    )
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size)
+    for column, title in enumerate(titles):
+        left = gap + column * (width + gap)
+        draw.text((left + width / 2, top / 2), title, fill=_INK, font=font, anchor="mm")
+        for row, cells in enumerate(rows):
+            cell = Image.fromarray(np.ascontiguousarray(cells[column]))
+            sheet.paste(cell, (left, top + row * (height + gap)))
+    return np.asarray(sheet)
