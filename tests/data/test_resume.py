@@ -104,6 +104,7 @@ def test_iterating_twice_starts_anew(folder: Path) -> None:
     loader.load_state_dict({"epoch": 0, "batch": 4})
     assert len(loader) == 6
     assert [batch["index"].tolist() for batch in loader] == first[4:]
+    assert loader.state_dict() == {"epoch": 0, "batch": 6}
     loader.load_state_dict({"epoch": 0, "batch": 4})
     loader.sampler.set_epoch(1)
     assert len(list(loader)) == 6

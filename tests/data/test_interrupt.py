@@ -1,0 +1,57 @@
+"""Workers neither chatter when a run is interrupted nor outlive one that is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from cast_exp.data import ImageDataModule, TwoViews
+from cast_exp.data.datasets import ImageFolder
+from cast_exp.superpixels import Grid
+
+data = ImageDataModule(ImageFolder, TwoViews(64), Grid(16), Path(sys.argv[1]), 2, workers=2)
+loader = data.train_dataloader()
+while True:
+    for batch in loader:
+        print(len(batch["label"]), flush=True)
+"""
+
+
+def group_is_gone(group: int, within: float) -> bool:
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_quietly_with_the_run(folder: Path, sent: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "2\n", process.communicate()[1]
+    if sent == signal.SIGINT:
+        os.killpg(process.pid, sent)  # as the terminal does: to the run and to its workers
+    else:
+        process.kill()  # to the run alone
+    _, errors = process.communicate(timeout=30)
+    if sent == signal.SIGINT:  # the run's own trace and nothing else
+        assert (errors.count("Traceback"), errors.count("KeyboardInterrupt")) == (1, 1)
+    assert group_is_gone(process.pid, within=20)
