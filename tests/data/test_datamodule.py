@@ -110,6 +110,22 @@ def test_superpixels_on_the_device_equal_those_of_the_worker(folder: Path, metho
     assert torch.equal(batches[0]["images"][1], batches[1]["images"][1])
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("where", ["worker", "device"])
+def test_a_batch_is_the_same_on_the_gpu(folder: Path, where: str) -> None:
+    data = on_rank(module(folder, superpixels_on=where, workers=1), 0, 1)
+    reference = data.prepare(next(iter(data.train_dataloader())), "cpu")
+    data.trainer.strategy.root_device = torch.device("cuda")
+    raw = next(iter(data.train_dataloader()))
+    assert raw["images"][0].is_pinned()
+    batch = data.prepare(raw, "cuda")
+    for key in ("images", "superpixels"):
+        assert all(view.is_cuda for view in batch[key])
+        torch.testing.assert_close([view.cpu() for view in batch[key]], reference[key])
+    assert torch.equal(batch["index"].cpu(), reference["index"])
+
+
 def test_superpixels_of_the_cpu_cannot_run_on_the_device(folder: Path) -> None:
     with pytest.raises(UserError, match=r"Seeds superpixels run on the CPU only.*=worker"):
         module(folder, superpixel=Seeds(16), superpixels_on="device")
@@ -139,11 +155,10 @@ def test_workers_share_the_cores_of_the_node(monkeypatch: pytest.MonkeyPatch, fo
 
 
 def test_wrong_image_counts_are_reported(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    data = module(folder, expected_images={"train": 24, "val": 50})
-    data.raw("train")
+    module(folder, expected_images={"train": 24}).setup("fit")
     assert not caplog.records
-    data.raw("val")
-    assert "9 val images, expected 50" in caplog.text
+    module(folder, expected_images={"train": 25}).setup("fit")
+    assert "24 training images, expected 25" in caplog.text
 
 
 # -- unreadable files --------------------------------------------------------------------------

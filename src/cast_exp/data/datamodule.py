@@ -101,7 +101,7 @@ class ImageDataModule(LightningDataModule):
         self.prefetch = prefetch
         self.drop_last = drop_last
         self.max_unreadable = max_unreadable
-        self.expected_images = expected_images or {}
+        self.expected_images = dict(expected_images or {})
         self.seed = seed
         self._raw: dict[Split, RawDataset] = {}
         self._unreadable: dict[Split, UnreadableFiles] = {}
@@ -119,9 +119,6 @@ class ImageDataModule(LightningDataModule):
             dataset = self._raw[split] = self.dataset(split=split, **root)
             tolerated = max(_TOLERATED, int(self.max_unreadable * len(dataset)))
             self._unreadable[split] = UnreadableFiles(tolerated if self.max_unreadable else 0)
-            expected = self.expected_images.get(split, len(dataset))
-            if len(dataset) != expected:
-                log.warning("%d %s images, expected %d", len(dataset), split, expected)
         return self._raw[split]
 
     @property
@@ -149,6 +146,8 @@ class ImageDataModule(LightningDataModule):
         """Check that the batch suits the devices and the data."""
         if stage == "fit":
             images = len(self.raw("train"))
+            if images != (expected := self.expected_images.get("train", images)):
+                log.warning("%d training images, expected %d", images, expected)
             local_batch_size(self.batch_size, self._ranks)
             if self.drop_last and images < self.batch_size:
                 raise UserError(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 Key = tuple[int, int]
@@ -68,7 +69,7 @@ class EpochSampler(Sampler[Key]):
 class FixedSampler(Sampler[Key]):
     """The given indices in the given order, the same in every epoch."""
 
-    def __init__(self, indices: Sequence[int] | np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+    def __init__(self, indices: Sequence[int] | NDArray[np.int64]) -> None:
         self.indices = indices
 
     def __len__(self) -> int:

@@ -33,7 +33,7 @@ class PillowBlur:
     """
 
     def __init__(self, sigma: Range) -> None:
-        self.sigma = sigma
+        self.sigma = tuple(sigma)
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """Blur an image."""
