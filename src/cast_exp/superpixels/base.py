@@ -1,0 +1,111 @@
+"""What a superpixel method is, and what those that run on the CPU share."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cast_exp.errors import UserError
+
+_TOLERANCE = 1e-3  # rounding of a normalisation that was undone
+
+
+class SuperpixelMethod(ABC):
+    """A callable from images to superpixel labels, the same in a loader worker and on the device.
+
+    Labels of an image are ``0..K-1``; K is at most ``count`` and differs from image to image.
+    They depend on the image alone: not on its neighbours in the batch, not on a random state.
+
+    Args:
+        count: Superpixels asked for, for each image.
+
+    Raises:
+        UserError: ``count`` is below :attr:`fewest`.
+    """
+
+    device: ClassVar[Literal["cpu", "any"]]
+    """Where the method runs: on the CPU, one image after the other, or where the images are."""
+
+    fewest: ClassVar[int] = 1
+    """The smallest ``count`` that the method can serve."""
+
+    def __init__(self, count: int) -> None:
+        if count < self.fewest:
+            raise UserError(
+                f"{type(self).__name__} makes at least {self.fewest} superpixels, not {count}; "
+                f"set count to {self.fewest} or more"
+            )
+        self.count = count
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Segment a batch.
+
+        Args:
+            images: RGB, float (B, 3, H, W) in 0..1, of any size; grey images have three equal
+                channels.
+
+        Returns:
+            Labels, int64 (B, H, W) on the device of ``images``.
+
+        Raises:
+            UserError: Wrong shape or type, or (all methods but ``Grid``) values outside 0..1.
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
+            shape = tuple(images.shape)
+            raise UserError(f"superpixels need RGB images of shape (B, 3, H, W), not {shape}")
+        if not images.is_floating_point():
+            raise UserError(
+                f"superpixels need float images in 0..1, not {images.dtype}; divide by 255"
+            )
+        return self.segment(images)
+
+    @abstractmethod
+    def segment(self, images: Tensor) -> Tensor:
+        """Segment images that `__call__` has checked; same shapes."""
+
+    def __repr__(self) -> str:
+        """Name and parameters, for tables and logs."""
+        values = ", ".join(f"{name}={value}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({values})"
+
+
+class HostMethod(SuperpixelMethod):
+    """A method whose library takes one 8-bit image at a time on the CPU."""
+
+    device = "cpu"
+
+    def segment(self, images: Tensor) -> Tensor:
+        """Segment image by image, on the 8-bit values that the floats were made from."""
+        require_unit_range(images)
+        pixels = (images.float() * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1)
+        labels = [self.segment_image(image) for image in pixels.contiguous().cpu().numpy()]
+        return torch.from_numpy(np.stack(labels).astype(np.int64)).to(images.device)
+
+    @abstractmethod
+    def segment_image(self, image: NDArray[np.uint8]) -> NDArray[Any]:
+        """Segment one image.
+
+        Args:
+            image: RGB, uint8 (H, W, 3), C-contiguous.
+
+        Returns:
+            Labels ``0..K-1``, any integer type (H, W).
+        """
+
+
+def require_unit_range(images: Tensor) -> None:
+    """Refuse images that were normalised, or never divided by 255.
+
+    Raises:
+        UserError: A value is outside 0..1 (by more than rounding) or not a number.
+    """
+    low, high = (float(value) for value in images.aminmax())
+    if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):
+        raise UserError(
+            f"superpixels need images with values in 0..1, not {low:.3g}..{high:.3g}; "
+            "compute them before normalising"
+        )
