@@ -1,0 +1,20 @@
+"""What runs beside the training loop."""
+
+from cast_exp.callbacks.checkpoints import ExceptionCheckpoint
+from cast_exp.callbacks.hierarchy_images import HierarchyImages
+from cast_exp.callbacks.knn_monitor import KNNMonitor
+from cast_exp.callbacks.model_summary import ModelTable
+from cast_exp.callbacks.nan_guard import NanGuard, NonFiniteLoss
+from cast_exp.callbacks.run_record import RunRecord
+from cast_exp.callbacks.throughput import Throughput
+
+__all__ = [
+    "ExceptionCheckpoint",
+    "HierarchyImages",
+    "KNNMonitor",
+    "ModelTable",
+    "NanGuard",
+    "NonFiniteLoss",
+    "RunRecord",
+    "Throughput",
+]

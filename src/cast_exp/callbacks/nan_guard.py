@@ -1,0 +1,119 @@
+"""Stops a run whose loss is no longer a number, and keeps what is needed to find out why."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.utilities import move_data_to_device
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from cast_exp.errors import UserError
+
+
+class NonFiniteLoss(UserError):
+    """The loss or the weights became NaN or infinite."""
+
+
+@dataclass
+class _Step:
+    """A training step whose loss has not been looked at."""
+
+    number: int
+    epoch: int
+    batch_idx: int
+    batch: Any
+    loss: Tensor
+    bad: Tensor
+    ready: torch.Event | None
+
+
+class NanGuard(Callback):
+    """Ends the run at the first NaN or infinite loss and saves the batch that caused it.
+
+    Each process whose loss it is writes `<run>/nan/step<n>_rank<r>.pt`: a dict of the batch on the
+    CPU, the loss, what names the step (step, epoch, batch_idx, rank) and the seed, for
+    `torch.load(path, weights_only=True)`. All processes stop at the same step. No checkpoint is
+    written with weights that are not finite: they are looked at before each save.
+
+    Looking at a loss would make the host wait for the device. Therefore a loss is copied to the
+    host in the background and looked at one step later, when the device already has the next step
+    to work on; the price is that one batch more stays in device memory.
+
+    Args:
+        seed: Seed of the run, to be saved with the batch.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.seed = seed
+        self._last: _Step | None = None
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at the loss of the step before and send for this one's."""
+        self._look(trainer)
+        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        loss = loss.detach()
+        bad = (~loss.isfinite()).any().float()
+        if trainer.world_size > 1:
+            torch.distributed.all_reduce(bad, torch.distributed.ReduceOp.MAX)
+        bad = bad.to("cpu", non_blocking=True)
+        ready = None
+        if loss.device.type != "cpu":
+            ready = torch.Event(loss.device)
+            ready.record()
+        place = trainer.global_step, trainer.current_epoch, batch_idx
+        self._last = _Step(*place, batch, loss, bad, ready)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at the last loss before anything is made of the weights."""
+        self._look(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Refuse to save weights that are not finite.
+
+        Raises:
+            NonFiniteLoss: The last loss or a weight is NaN or infinite.
+        """
+        self._look(trainer)
+        finite = torch.stack([weight.isfinite().all() for weight in pl_module.parameters()])
+        if self._last and not bool(finite.all()):
+            raise self._stop(trainer, self._last, "some weights are")
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let go of the last batch."""
+        self._last = None
+
+    def _look(self, trainer: Trainer) -> None:
+        if self._last is None:
+            return
+        if self._last.ready:
+            self._last.ready.synchronize()
+        if self._last.bad:
+            raise self._stop(trainer, self._last, "the loss is")
+
+    def _stop(self, trainer: Trainer, step: _Step, what: str) -> NonFiniteLoss:
+        folder = Path(trainer.default_root_dir) / "nan"
+        path = folder / f"step{step.number:07d}_rank{trainer.global_rank}.pt"
+        # With several processes only those whose own loss went wrong have a batch worth keeping.
+        if not step.bad or not bool(step.loss.isfinite().all()):
+            folder.mkdir(parents=True, exist_ok=True)
+            content = {
+                "batch": move_data_to_device(step.batch, "cpu"),
+                "loss": step.loss.cpu(),
+                "step": step.number,
+                "epoch": step.epoch,
+                "batch_idx": step.batch_idx,
+                "rank": trainer.global_rank,
+                "seed": self.seed,
+            }
+            torch.save(content, path)
+        return NonFiniteLoss(
+            f"after step {step.number} {what} not finite; the batch and the seed are in {folder}. "
+            "Resume from the last checkpoint, which is from before, with a smaller optim.base_lr, "
+            "precision=bf16 or precision=fp32, or trainer.gradient_clip_val=1"
+        )
