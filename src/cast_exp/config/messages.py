@@ -1,0 +1,30 @@
+"""Wording shared by all that report mistakes in a config."""
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+_WRAPPED = re.compile(r"^\w+ raised while resolving interpolation: ")
+
+
+def gist(error: BaseException) -> str:
+    """What an exception of Hydra or OmegaConf says, without what they wrap around it."""
+    text = str(error) or str(error.__cause__ or type(error).__name__)
+    return _WRAPPED.sub("", text.strip().splitlines()[0])
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint: the names most like the one given, or else all there are."""
+    names = list(names)
+    close = get_close_matches(name, names, n=3)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"options are {', '.join(names)}" if names else "there are none"
+
+
+def listed(mistakes: Iterable[str]) -> str:
+    """One message of all mistakes in a command."""
+    lines = list(mistakes)
+    if len(lines) == 1:
+        return f"mistake in the command or config:\n  {lines[0]}"
+    return "\n  ".join([f"{len(lines)} mistakes in the command or config:", *lines])

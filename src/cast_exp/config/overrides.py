@@ -1,0 +1,140 @@
+"""Says what is wrong with the command line when Hydra cannot make a config of it."""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+from hydra import compose
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, QuotedString
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cast_exp.config.messages import gist, nearest
+
+_FAILURES = (HydraException, OmegaConfBaseException, OSError)
+
+
+def explain(config_name: str, overrides: Sequence[str], error: Exception) -> list[str]:
+    """All mistakes among overrides that do not compose, one line each.
+
+    Hydra stops at the first; here each override is looked at alone, groups first. Hydra must be
+    initialised.
+
+    Args:
+        config_name: Name of the root config.
+        overrides: The command line, which may hold sweeps.
+        error: What composing all of it raised; reported when nothing is wrong with any alone.
+    """
+    loader = GlobalHydra.instance().config_loader()
+    parser = OverridesParser.create(config_loader=loader)
+    found: list[str] = []
+    groups: list[Override] = []
+    values: list[Override] = []
+    for text in overrides:
+        try:
+            (override,) = parser.parse_overrides([text])
+        except OverrideParseException as syntax:
+            found.append(f"{text}: {_syntax(text, syntax)}")
+            continue
+        (groups if _options(loader, override.key_or_group) else values).append(override)
+
+    chosen: list[str] = []
+    for override in groups:
+        wrong = [_wrong_option(loader, override, option) for option in _choices(override)]
+        if any(wrong):
+            found += filter(None, wrong)
+        elif not override.is_sweep_override():
+            chosen.append(str(override.input_line))
+    config = _compose(config_name, chosen)
+    if isinstance(config, DictConfig):
+        names = [*_keys(config), *_groups(loader)]
+        for override in values:
+            if problem := _wrong_key(config, names, override):
+                found.append(problem)
+            elif not override.is_sweep_override():
+                alone = _compose(config_name, [*chosen, str(override.input_line)])
+                if not isinstance(alone, DictConfig):
+                    found.append(f"{override.input_line}: {gist(alone)}")
+    elif not found:
+        found.append(gist(config))
+    return found or [gist(error)]
+
+
+def _compose(config_name: str, overrides: list[str]) -> DictConfig | Exception:
+    try:
+        config: DictConfig = compose(config_name, overrides, return_hydra_config=True)
+    except _FAILURES as error:
+        return error
+    return config
+
+
+def _syntax(text: str, error: OverrideParseException) -> str:
+    if "=" not in text:
+        return "not an override; write key=value (and -m or -- options before them)"
+    return f"{gist(error)}; quote special characters, as in 'key=\"a=b\"'"
+
+
+def _choices(override: Override) -> list[str]:
+    """The options that an override of a group names, several in a sweep or a list."""
+    if override.is_delete():
+        return []
+    if override.is_sweep_override():
+        values = list(override.sweep_iterator()) if override.is_discrete_sweep() else []
+    else:
+        value = override.value()
+        values = value if isinstance(value, list) else [value]
+    return [str(v.text if isinstance(v, QuotedString) else v) for v in values if v is not None]
+
+
+def _options(loader: ConfigLoader, group: str) -> list[str]:
+    return [name for name in loader.get_group_options(group) if not name.startswith("_")]
+
+
+def _groups(loader: ConfigLoader) -> list[str]:
+    return [group for group in loader.list_groups("") if _options(loader, group)]
+
+
+def _wrong_option(loader: ConfigLoader, override: Override, option: str) -> str | None:
+    group = override.key_or_group
+    options = _options(loader, group)
+    if option in options:
+        return None
+    return f"{group}={option}: there is no such {group}; {nearest(option, options)}"
+
+
+def _wrong_key(config: DictConfig, names: Sequence[str], override: Override) -> str | None:
+    key = override.key_or_group
+    if override.is_add() or override.is_force_add() or key.startswith("hydra."):
+        return None
+    owner, _, name = key.rpartition(".")
+    holder = OmegaConf.select(config, owner) if owner else config
+    if OmegaConf.is_config(holder) and name in _names(holder):
+        return None
+    if isinstance(holder, DictConfig) and (near := get_close_matches(name, _names(holder), n=3)):
+        close = [f"{owner}.{n}" if owner else n for n in near]
+    else:  # the right name in the wrong place, then any name like it
+        close = [n for n in names if n.rpartition(".")[2] == name][:3]
+        close = close or get_close_matches(key, names, n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else "--help lists all keys"
+    return f"{key}: there is no such key; {hint}"
+
+
+def _names(holder: object) -> list[str]:
+    if isinstance(holder, DictConfig):
+        return [str(name) for name in holder]
+    return [str(i) for i in range(len(holder))]  # type: ignore[arg-type]
+
+
+def _keys(config: DictConfig, prefix: str = "") -> Iterable[str]:
+    """Dotted names of all values, those reached through references left out."""
+    for key in map(str, config):
+        if not prefix and key == "hydra":
+            continue
+        yield f"{prefix}{key}"
+        if not OmegaConf.is_missing(config, key) and not OmegaConf.is_interpolation(config, key):
+            value = config[key]
+            if isinstance(value, DictConfig):
+                yield from _keys(value, f"{prefix}{key}.")

@@ -1,0 +1,225 @@
+"""Checks a composed config against what it is for, before anything is built.
+
+The schema of a node is the signature of its `_target_`, and that of the whole config the signature
+of the entry point's function: names, required arguments and annotations, the constraints in
+`Annotated[...]` included. Nothing is written twice.
+"""
+
+import functools
+import inspect
+import json
+import re
+from collections.abc import Callable, Mapping
+from pkgutil import resolve_name
+from typing import Any, get_type_hints
+
+from omegaconf import DictConfig, ListConfig, Node, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
+from pydantic_core import SchemaError
+
+from cast_exp.config.messages import gist, nearest
+
+_OF_HYDRA = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
+_REFERENCE = re.compile(r"\$\{(\w[\w.]*)\}")
+_UNKNOWN: Any = object()  # stands for a value that cannot be told, or is reported already
+
+
+def mistakes(config: DictConfig, entry: Callable[..., Any]) -> list[str]:
+    """All that is wrong with a config.
+
+    A mistake is reported once, under the key where it was made: of `seed=x`, with `${seed}` in
+    many nodes, only `seed` is reported.
+
+    Args:
+        config: Composed config, interpolations not resolved.
+        entry: Function that will be called with its nodes as keyword arguments.
+
+    Returns:
+        One line for each mistake: the key, its value, what is wrong, and what would be right.
+    """
+    return _Check(config).run(entry)
+
+
+class _Check:
+    def __init__(self, config: DictConfig) -> None:
+        self.config = config
+        self.found: dict[str, str] = {}
+        self.seen: dict[str, Any] = {}
+
+    def run(self, entry: Callable[..., Any]) -> list[str]:
+        self._arguments(self.config, "", entry, partial=False)
+        return [f"{key}{problem}" for key, problem in self.found.items()]
+
+    def _arguments(
+        self, node: DictConfig, path: str, target: Callable[..., Any], partial: bool
+    ) -> None:
+        """Compare the keys and values of a node with the signature of what they go to."""
+        try:
+            parameters, open_ended = _signature(target)
+        except ValueError:  # built-ins without one
+            parameters, open_ended = {}, True
+        given = [str(key) for key in node if key not in _OF_HYDRA]
+        for key in given:
+            if key not in parameters and not open_ended:
+                name = getattr(target, "__name__", str(target))
+                self._report(
+                    _join(path, key),
+                    f": {name} has no such option; {nearest(key, parameters)}",
+                )
+                continue
+            expected = parameters[key].annotation if key in parameters else Any
+            self._value(node, key, path, expected)
+        if partial or "_args_" in node:
+            return
+        for key, parameter in parameters.items():
+            if key not in given and parameter.default is inspect.Parameter.empty:
+                self._report(_join(path, key), ": required; it has no value")
+
+    def _value(self, parent: DictConfig | ListConfig, key: Any, path: str, expected: Any) -> Any:
+        """Check one value; return it with a stand-in for each part that would be built."""
+        origin, value = self._read(parent, key, _join(path, key))
+        value = self._plain(value, origin)
+        if value is _UNKNOWN or origin in self.found:
+            return _UNKNOWN
+        if complaint := _complaint(value, expected):
+            shown = "" if _holds_objects(value) else f"={_show(value)}"
+            self._report(origin, f"{shown}: {complaint}")
+            return _UNKNOWN
+        return value
+
+    def _read(self, parent: DictConfig | ListConfig, key: Any, path: str) -> tuple[str, Any]:
+        """A value, and the key where it was written, following references."""
+        raw = parent._get_node(key)
+        text = raw._value() if isinstance(raw, Node) else None
+        while isinstance(text, str) and (match := _REFERENCE.fullmatch(text)):
+            owner, _, name = match[1].rpartition(".")
+            holder = OmegaConf.select(self.config, owner) if owner else self.config
+            if not isinstance(holder, DictConfig) or name not in holder.keys():  # noqa: SIM118
+                break
+            path, parent, key = match[1], holder, name
+            text = holder._get_node(name)._value()  # type: ignore[union-attr]
+        try:
+            if OmegaConf.is_missing(parent, key):
+                self._report(path, f": required; set it with {path}=...")
+                return path, _UNKNOWN
+            return path, parent[key]
+        except OmegaConfBaseException as error:
+            self._report(path, f": {gist(error)}")
+            return path, _UNKNOWN
+
+    def _plain(self, value: Any, path: str) -> Any:
+        if isinstance(value, DictConfig):
+            if path not in self.seen:
+                self.seen[path] = self._mapping(value, path)
+            return self.seen[path]
+        if isinstance(value, ListConfig):
+            items = [self._value(value, i, path, Any) for i in range(len(value))]
+            return _UNKNOWN if any(item is _UNKNOWN for item in items) else items
+        return value
+
+    def _mapping(self, node: DictConfig, path: str) -> Any:
+        if "_target_" not in node:
+            items = {key: self._value(node, key, path, Any) for key in node}
+            return _UNKNOWN if any(item is _UNKNOWN for item in items.values()) else items
+        _, name = self._read(node, "_target_", _join(path, "_target_"))
+        if name is _UNKNOWN:
+            return _UNKNOWN
+        try:
+            target = resolve_name(name)
+        except (ImportError, AttributeError, ValueError) as error:
+            self._report(_join(path, "_target_"), f"={name}: cannot be imported ({gist(error)})")
+            return _UNKNOWN
+        partial = bool(node.get("_partial_"))
+        before = len(self.found)
+        self._arguments(node, path, target, partial)
+        return _UNKNOWN if len(self.found) > before else _stand_in(target, partial)
+
+    def _report(self, path: str, problem: str) -> None:
+        self.found.setdefault(path, problem)
+
+
+def _signature(target: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], bool]:
+    """Parameters by name with evaluated annotations, and whether any other name is taken too."""
+    parameters = inspect.signature(target).parameters
+    function = target.__init__ if inspect.isclass(target) else target
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except Exception:  # names a library imports for its type checker only
+        hints = {}
+    kinds = inspect.Parameter
+    named = {
+        name: parameter.replace(annotation=hints.get(name, Any))
+        for name, parameter in parameters.items()
+        if parameter.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)
+    }
+    return named, any(p.kind is kinds.VAR_KEYWORD for p in parameters.values())
+
+
+def _stand_in(target: Callable[..., Any], partial: bool) -> Any:
+    """An object of the type that the node would be built into, without building it."""
+    if partial:
+        return functools.partial(target)
+    made: Any = target
+    if not inspect.isclass(target):
+        try:
+            made = get_type_hints(target).get("return", Any)
+        except Exception:
+            return _UNKNOWN
+    if made is Any:
+        return _UNKNOWN
+    try:
+        return object.__new__(made)
+    except TypeError:  # no class, an abstract one, or one with a layout of its own
+        return _UNKNOWN
+
+
+def _complaint(value: Any, expected: Any) -> str | None:
+    """What keeps a value from being of the expected type."""
+    adapter = _adapter(expected)
+    if adapter is None:
+        return None
+    try:
+        if _holds_objects(value):
+            adapter.validate_python(value)
+        else:  # as JSON, because that has lists for tuples and strings for paths, and no "3" for 3
+            adapter.validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        details = error.errors()
+        written = [detail for detail in details if detail["type"] != "dataclass_type"]
+        return " or ".join(dict.fromkeys(map(_reason, written or details)))
+    return None
+
+
+def _adapter(expected: Any) -> TypeAdapter[Any] | None:
+    for config in (ConfigDict(arbitrary_types_allowed=True), None):
+        try:
+            return TypeAdapter(expected, config=config)
+        except (SchemaError, PydanticSchemaGenerationError, PydanticUndefinedAnnotation):
+            return None  # protocols, and annotations that are no types
+        except PydanticUserError:  # a dataclass or a model brings a config of its own
+            continue
+    return None
+
+
+def _reason(detail: Any) -> str:
+    text = str(detail["msg"]).replace("Input should be", "should be")
+    place = [str(part) for part in detail["loc"] if isinstance(part, int)]
+    return f"item {'.'.join(place)} {text}" if place else text
+
+
+def _holds_objects(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_holds_objects, value.values()))
+    if isinstance(value, list):
+        return any(map(_holds_objects, value))
+    return not isinstance(value, str | int | float | None)
+
+
+def _show(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+def _join(path: str, key: Any) -> str:
+    return f"{path}.{key}" if path else str(key)

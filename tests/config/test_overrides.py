@@ -1,0 +1,79 @@
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from cast_exp.config import explain
+
+FILES = {
+    "main.yaml": """
+defaults: [_self_, {wheel: small}, {sport: null}]
+seed: 0
+frame: {size: 3, paint: {colour: red}}
+""",
+    "wheel/small.yaml": "spokes: 8",
+    "wheel/large.yaml": "spokes: 36\nradius: 3",
+    "wheel/_shared.yaml": "spokes: 1",
+    "sport/racing.yaml": "# @package _global_\ndefaults: [{override /wheel: large}]\nspeed: 3",
+    "sport/broken.yaml": "# @package _global_\ndefaults: [{override /whee: large}]",
+}
+
+
+@pytest.fixture(autouse=True)
+def hydra(tmp_path: Path) -> Iterator[None]:
+    for name, text in FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    with initialize_config_dir(str(tmp_path), version_base="1.3"):
+        yield
+
+
+def explained(overrides: Sequence[str]) -> list[str]:
+    with pytest.raises(Exception) as caught:
+        compose("main", list(overrides))
+    return explain("main", overrides, caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("wheel=lage", "wheel=lage: there is no such wheel; did you mean large?"),
+        ("wheel=xyz", "wheel=xyz: there is no such wheel; options are large, small"),
+        ("sport=racin", "sport=racin: there is no such sport; did you mean racing?"),
+        ("sed=3", "sed: there is no such key; did you mean seed?"),
+        ("frame.siz=3", "frame.siz: there is no such key; did you mean frame.size?"),
+        ("colour=blue", "colour: there is no such key; did you mean frame.paint.colour?"),
+        ("whel=large", "whel: there is no such key; did you mean wheel?"),
+        ("frame.xyz.abc=1", "frame.xyz.abc: there is no such key; did you mean frame.size?"),
+        ("+seed=3", "+seed=3: Could not append to config. An item is already at 'seed'."),
+        ("~wings", "wings: there is no such key; --help lists all keys"),
+        ("--seed", "--seed: not an override; write key=value"),
+        ("seed", "seed: not an override; write key=value"),
+        ("seed=[1,2", "seed=[1,2: "),
+    ],
+)
+def test_one_mistake(override: str, expected: str) -> None:
+    (found,) = explained([override])
+    assert found.startswith(expected)
+
+
+def test_all_mistakes_are_found() -> None:
+    found = explained(["wheel=lage", "sed=3", "seed=1", "frame.siz=3", "sport=racing", "x="])
+    assert [line.split(":")[0] for line in found] == ["wheel=lage", "sed", "frame.siz", "x"]
+
+
+def test_keys_of_the_chosen_options_are_known() -> None:
+    assert explained(["wheel=large", "wheel.radius=4", "speed=3", "sed=1"])[0].startswith("speed: ")
+    assert explained(["sport=racing", "wheel.radius=4", "speed=3", "sed=1"])[0].startswith("sed: ")
+
+
+def test_mistakes_in_the_files_themselves() -> None:
+    (found,) = explained(["sport=broken"])
+    assert "whee" in found
+
+
+def test_sweeps() -> None:
+    (found,) = explained(["wheel=small,lage", "seed=1,2"])
+    assert found == "wheel=lage: there is no such wheel; did you mean large?"

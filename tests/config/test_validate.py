@@ -1,0 +1,144 @@
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import pytest
+from omegaconf import OmegaConf
+from pydantic import Field
+
+from cast_exp.config.validate import mistakes
+
+GOOD = """
+bell: {_target_: support.toys.Bell}
+part: {_target_: torch.nn.Linear, _partial_: true}
+bicycle:
+  _target_: support.toys.Bicycle
+  wheel: ${wheel}
+  gears: ${gears}
+wheel: {_target_: support.toys.Wheel, spokes: 8}
+gears: 3
+seed: 0
+name: x
+"""
+
+
+def ride(*, bicycle: Any, seed: Annotated[int, Field(ge=0)], name: str, **parts: Any) -> None:
+    """An entry point."""
+
+
+def check(changes: str = "{}", entry: Callable[..., None] = ride) -> list[str]:
+    config = OmegaConf.create(GOOD)
+    config.merge_with(OmegaConf.create(changes))
+    return mistakes(config, entry)
+
+
+def test_good_config_has_no_mistakes() -> None:
+    assert check() == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "colour: green",
+        "gears: many",
+        "bell: {_target_: support.toys.Bell, tone: 3}",
+        "bell: null",
+        "ratios: [1, 2.5]",
+        "names: [a, b]",
+        "shop: /not/there",
+        "paint: {_target_: torch.nn.Linear, _partial_: true, in_features: 3}",
+        "spares: {a: {_target_: support.toys.BigWheel, spokes: 2, size: 0.5}}",
+        "stack: [{_target_: support.toys.Wheel}, {_target_: support.toys.build_wheel}]",
+        "rider: {_target_: support.toys.Wheel}",
+        "wheel: {_target_: support.toys.build_anything, any: thing}",
+        "used: true",
+    ],
+)
+def test_values_that_fit_their_annotation(value: str) -> None:
+    assert check(f"bicycle: {{{value}}}") == []
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        ("colour: blue", "bicycle.colour=blue: should be 'red' or 'green'"),
+        ("used: 1", "bicycle.used=1: should be a valid boolean"),
+        ("ratios: [1]", "bicycle.ratios=[1]: item 1 Field required"),
+        ("names: x", "bicycle.names=x: should be a valid"),
+        ("names: [1]", "bicycle.names=[1]: item 0 should be a valid string"),
+        ("paint: 3", "bicycle.paint=3: "),
+        ("bell: {_target_: support.toys.Wheel}", "bicycle.bell: should be "),
+        ("wheel: '${bell}'", "bell: should be an instance of Wheel"),
+        ("wheel: '${part}'", "part: should be an instance of Wheel"),
+        ("spares: {a: {_target_: support.toys.Bell}}", "bicycle.spares: "),
+        ("stack: [{_target_: support.toys.Bell}]", "bicycle.stack: item 0 should be an instance"),
+        ("garage: /not/there", "bicycle.garage=/not/there: Path does not point to a directory"),
+        ("gears: '3'", "bicycle.gears=3: should be a valid integer or should be 'many'"),
+        ("gears: 31", "bicycle.gears=31: should be less than or equal to 30"),
+    ],
+)
+def test_values_that_do_not_fit(value: str, complaint: str) -> None:
+    (found,) = check(f"bicycle: {{{value}}}")
+    assert found.startswith(complaint)
+
+
+def test_mistake_is_reported_where_it_was_made() -> None:
+    (found,) = check("{gears: none, bicycle: {spares: {a: '${wheel}'}}}")
+    assert found.startswith("gears=none: should be a valid integer")
+    (found,) = check("{wheel: {spokes: 0}, bicycle: {spares: {a: '${wheel}', b: '${wheel}'}}}")
+    assert found == "wheel.spokes=0: should be greater than or equal to 1"
+
+
+def test_all_mistakes_are_reported() -> None:
+    found = check("{seed: x, gears: 0, wheel: {spoke: 3}, bicycle: {color: red}}")
+    assert {line.split(":")[0] for line in found} == {
+        "seed=x",
+        "gears=0",
+        "wheel.spoke",
+        "bicycle.color",
+    }
+
+
+def test_wrong_key_comes_with_the_nearest() -> None:
+    (found,) = check("bicycle: {color: red}")
+    assert found == "bicycle.color: Bicycle has no such option; did you mean colour?"
+    (found,) = check("wheel: {xyz: 1}")
+    assert found == "wheel.xyz: Wheel has no such option; options are spokes"
+
+
+def test_missing_values() -> None:
+    config = OmegaConf.create(GOOD)
+    config.wheel.spokes = "???"
+    assert mistakes(config, ride) == ["wheel.spokes: required; set it with wheel.spokes=..."]
+    (found,) = check("wheel: {_target_: support.toys.BigWheel, spokes: 2}")
+    assert found == "wheel.size: required; it has no value"
+    assert check("wheel: {_target_: support.toys.BigWheel, _partial_: true}") != []
+    part = "{_target_: support.toys.BigWheel, _partial_: true}"
+    assert check(f"bicycle: {{paint: {part}}}") == []
+
+
+def test_targets_that_cannot_be_imported() -> None:
+    (found,) = check("wheel: {_target_: support.toys.Weel}")
+    assert found.startswith("wheel._target_=support.toys.Weel: cannot be imported")
+    (found,) = check("wheel: {_target_: no.such.module}")
+    assert found.startswith("wheel._target_=no.such.module: cannot be imported")
+
+
+def test_broken_references() -> None:
+    (found,) = check("bicycle: {colour: '${nothing.here}'}")
+    assert "bicycle.colour" in found
+    assert "nothing.here" in found
+
+
+def test_the_entry_point_is_a_schema_too() -> None:
+    def strict(bicycle: Any, bell: Any, part: Any, wheel: Any, gears: Any, sed: int) -> None: ...
+
+    found = check(entry=strict)
+    assert [line.partition(";")[0] for line in found] == [
+        "seed: strict has no such option",
+        "name: strict has no such option",
+        "sed: required",
+    ]
+    assert check("{seed: -1, name: 3}") == [
+        "seed=-1: should be greater than or equal to 0",
+        "name=3: should be a valid string",
+    ]
