@@ -1,0 +1,17 @@
+"""Running what the config says: processes, folders, resuming, multiruns."""
+
+from cast_exp.run.app import run_app
+from cast_exp.run.build import build
+from cast_exp.run.resume import checkpoint_to_resume
+from cast_exp.run.show import show_config, show_plan
+from cast_exp.run.trainer import build_trainer, fit
+
+__all__ = [
+    "build",
+    "build_trainer",
+    "checkpoint_to_resume",
+    "fit",
+    "run_app",
+    "show_config",
+    "show_plan",
+]

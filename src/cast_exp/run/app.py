@@ -1,0 +1,119 @@
+"""From a command line to runs and an exit code; shared by the entry points.
+
+A command is composed, checked as a whole and only then run: a mistake in the last job of a
+multirun shows before the first one starts, and a mistyped command leaves no folder behind. Other
+processes of a run (those of the other devices, and the one that each job of a multirun gets for
+itself) are told the folder and read the config that was saved there.
+
+Exit codes: 0 all went well, 1 an unexpected error (with its trace), 2 a mistake of the user's,
+130 stopped with Ctrl-C, 143 terminated. A multirun goes on after a failed job and ends with the
+highest code.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from cast_exp.config import conf_dir
+from cast_exp.errors import UserError
+from cast_exp.run.folder import RUN, rank, read_summary
+from cast_exp.run.job import Task, run_job
+from cast_exp.run.preflight import checked_command
+from cast_exp.run.resolvers import register_resolvers
+
+_FOLDER = "CAST_EXP_RUN_FOLDER"
+
+
+def run_app(task: Task, config_name: str) -> None:
+    """Run a task as the command line says, then exit.
+
+    Args:
+        task: Called with the nodes of the config as keyword arguments; its signature is the schema
+            of the config. Returns the final metrics.
+        config_name: Name of the root config.
+    """
+    folder = os.environ.get(_FOLDER)
+    try:
+        if folder:
+            sys.exit(run_job(task, _plain(OmegaConf.load(Path(folder, RUN))), Path(folder)))
+        sys.exit(_main(task, config_name))
+    except UserError as error:
+        if rank() == 0:
+            print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+def _main(task: Task, config_name: str) -> int:
+    register_resolvers()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints and exits by itself
+    command = checked_command(sys.argv[1:], config_name, task)
+    if rank() != 0:
+        command.append("hydra.output_subdir=null")  # the first process writes these files
+    sys.argv[1:] = command
+    codes = [0]
+
+    def job(config: DictConfig) -> None:
+        settings = HydraConfig.get()
+        folder = Path(settings.runtime.output_dir)
+        multirun = settings.mode == RunMode.MULTIRUN
+        if multirun and read_summary(folder).get("status") == "finished":
+            return  # before the multirun was resumed
+        if rank() == 0:
+            OmegaConf.save(config, folder / RUN, resolve=True)
+        if not multirun:
+            with _others_told(folder):
+                codes.append(run_job(task, _plain(config), folder))
+            return
+        codes.append(_run_apart(folder))
+        if codes[-1] == 128 + signal.SIGINT:
+            raise KeyboardInterrupt
+
+    hydra.main(str(conf_dir()), config_name, version_base="1.3")(job)()
+    return max(codes)
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+
+
+@contextmanager
+def _others_told(folder: Path) -> Iterator[None]:
+    os.environ[_FOLDER] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ[_FOLDER]
+
+
+def _run_apart(folder: Path) -> int:
+    """Run a job in a process of its own, so that it leaves nothing behind and takes no other along.
+
+    Returns:
+        Its exit code. After Ctrl-C, which the terminal sends to the job as well, it has saved its
+        state when this returns.
+    """
+    import __main__
+
+    assert __main__.__spec__ is not None  # python -m
+    command = [sys.executable, "-m", __main__.__spec__.name, *sys.argv[1:]]
+    with subprocess.Popen(command, env=os.environ | {_FOLDER: str(folder)}) as process:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+            process.wait()
+            signal.signal(signal.SIGINT, previous)
+            code = 128 + signal.SIGINT
+    return code if code >= 0 else 128 - code

@@ -1,0 +1,174 @@
+"""The folder of a run: its name, what it keeps, who may write to it.
+
+runs/NAME/STAMP/                        a run
+runs/NAME/sweep-STAMP/0_KEY=VALUE,.../  a job of a multirun
+  config.yaml                           the config, resolved; what every process of the run reads
+  summary.json                          how it stands: status, error, final metrics
+  checkpoints/                          what it can be resumed from
+"""
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Literal
+
+import torch.distributed
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+from cast_exp.errors import UserError
+
+Status = Literal["running", "finished", "failed", "interrupted"]
+
+RUN, SWEEP = "config.yaml", "multirun.yaml"  # the file that tells a folder's kind
+_LONGEST = 120  # characters of a job's folder; file systems allow 255 bytes
+
+
+@cache
+def run_folder(runs: str, name: str, resume: str | None) -> str:
+    """Absolute folder of a single run: a new one, or the one to be resumed.
+
+    All calls with the same arguments in one process agree, and so do all processes that torchrun
+    or srun started together.
+
+    Args:
+        runs: Folder of all runs.
+        name: Name of the run, a folder in it.
+        resume: None for a new run; "auto" for the newest unfinished run of that name, a new one if
+            there is none; a run's folder; or a checkpoint file, from which a new run begins.
+
+    Raises:
+        UserError: `resume` is neither.
+    """
+    return _agreed(lambda: _resumed(runs, name, resume, RUN) or _new(runs, name, ""))
+
+
+@cache
+def sweep_folder(runs: str, name: str, resume: str | None) -> str:
+    """Absolute folder of a multirun; arguments and errors as for `run_folder`."""
+    return _resumed(runs, name, resume, SWEEP) or _new(runs, name, "sweep-")
+
+
+def job_folder(number: int, overrides: str) -> str:
+    """Name of a job's folder in that of its multirun, such as "3_pooling=graph,seed=0"."""
+    tame = re.sub(r"[^\w=.,+-]+", "-", overrides)
+    return f"{number}_{tame}"[:_LONGEST].rstrip("_,")
+
+
+def sweep_name() -> str | None:
+    """Name of the folder of the multirun this is part of, to group its jobs; None in a run."""
+    hydra = HydraConfig.get()
+    return Path(hydra.sweep.dir).name if hydra.mode == RunMode.MULTIRUN else None
+
+
+def rank() -> int:
+    """Number of this process among those of the run, 0 for the one that writes files."""
+    names = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # torchrun, Lightning's launcher, srun
+    return next((int(os.environ[name]) for name in names if name in os.environ), 0)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a run, newest first."""
+    found = (folder / "checkpoints").glob("*.ckpt")
+    return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Content of `summary.json`; empty if there is none."""
+    try:
+        content: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return content
+
+
+def write_summary(folder: Path, status: Status, **content: Any) -> None:
+    """Replace `summary.json`, so that a reader finds the old one or the new."""
+    path = folder / "summary.json"
+    new = path.with_suffix(".json.new")
+    new.write_text(json.dumps({"status": status, **content}, indent=2) + "\n")
+    new.replace(path)
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder for as long as this process is at work in it.
+
+    Raises:
+        UserError: Another process is.
+    """
+    with open(folder / ".lock", "a") as file:
+        # A lock of the process: gone when it is killed, and not shared with the loader's workers.
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{folder} is in use by a run that is still going; wait for it or stop it"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+
+
+def _resumed(runs: str, name: str, resume: str | None, kind: str) -> str | None:
+    if resume is None:
+        return None
+    if resume == "auto":
+        found = (Path(runs).expanduser() / name).glob("*/summary.json")
+        stopped = [path for path in found if _can_go_on(path.parent, kind)]
+        newest = max(stopped, key=lambda path: path.stat().st_mtime_ns, default=None)
+        return str(newest.parent.resolve()) if newest else None
+    path = Path(resume).expanduser().resolve()
+    if path.is_dir():
+        if not (path / kind).is_file():
+            raise UserError(f"resume={resume} is not the folder of a run: it has no {kind}")
+        with sole_writer(path):
+            return str(path)
+    if not path.is_file():
+        raise UserError(
+            f"resume={resume} does not exist; give auto, the folder of a run, or a checkpoint"
+        )
+    return None
+
+
+def _can_go_on(folder: Path, kind: str) -> bool:
+    if not (folder / kind).is_file() or read_summary(folder).get("status") == "finished":
+        return False
+    if kind == RUN and not checkpoints(folder):
+        return False
+    try:
+        with sole_writer(folder):
+            return True
+    except UserError:
+        return False
+
+
+def _new(runs: str, name: str, prefix: str) -> str:
+    if "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", 1)) > 1:
+        stamp = f"slurm{os.environ['SLURM_JOB_ID']}.{os.environ.get('SLURM_STEP_ID', 0)}"
+    else:
+        stamp = f"{datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
+    return str((Path(runs).expanduser() / name / f"{prefix}{stamp}").resolve())
+
+
+def _agreed(choose: Callable[[], str]) -> str:
+    """What `choose` returns, in all processes that torchrun started what it returns in the first.
+
+    torchrun keeps a store that lives before and outside of any process group.
+    """
+    if not torch.distributed.is_torchelastic_launched():
+        return choose()
+    env = os.environ
+    store = TCPStore(env["MASTER_ADDR"], int(env["MASTER_PORT"]))
+    key = f"cast_exp/run_folder/{env.get('TORCHELASTIC_RESTART_COUNT', 0)}"
+    if rank() == 0:
+        store.set(key, choose())
+    return store.get(key).decode()

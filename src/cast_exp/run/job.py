@@ -1,0 +1,115 @@
+"""One process of a run: its log, its summary, and what it says when it does not end well."""
+
+import logging
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from cast_exp.errors import UserError
+from cast_exp.run.folder import rank, read_summary, sole_writer, write_summary
+
+log = logging.getLogger(__name__)
+
+_PATIENCE = 3.0  # seconds that the other processes leave the first to report an error of all
+
+Task = Callable[..., dict[str, float]]
+
+
+def run_job(task: Task, config: Mapping[str, Any], folder: Path) -> int:
+    """Run a task, with `summary.json` saying how it stands.
+
+    The summary holds the status, seconds, and in the end the metrics or the error. With several
+    processes the first writes it, unless only another fails.
+
+    Args:
+        task: Called with the nodes of the config as keyword arguments; returns the final metrics.
+        config: Resolved config.
+        folder: Folder of the run.
+
+    Returns:
+        Exit code; see `cast_exp.run.app`.
+
+    Raises:
+        UserError: Another run is at work in the folder.
+    """
+    first = rank() == 0
+    _log_to(folder, first)
+    with sole_writer(folder) if first else nullcontext():
+        return _run(task, config, folder, first)
+
+
+def _run(task: Task, config: Mapping[str, Any], folder: Path, first: bool) -> int:
+    start = time.monotonic()
+    try:
+        if first:
+            write_summary(folder, "running")
+        metrics = task(**config)
+        if first:
+            seconds = round(time.monotonic() - start, 1)
+            write_summary(folder, "finished", seconds=seconds, metrics=metrics)
+        return 0
+    except UserError as error:
+        if first or not _reported(folder):
+            log.error("error: %s", error)
+            write_summary(folder, "failed", error=str(error))
+        return 2
+    except (KeyboardInterrupt, SIGTERMException) as stop:
+        # Lightning kills a first process whose child ends badly, be it still saving its state.
+        if not first:
+            return 0
+        number = signal.SIGINT if isinstance(stop, KeyboardInterrupt) else signal.SIGTERM
+        log.warning("stopped by %s; go on with resume=%s", number.name, folder)
+        write_summary(folder, "interrupted", error=number.name)
+        return 128 + number
+    except Exception as error:
+        log.exception("unexpected error")
+        if first or not _reported(folder):
+            write_summary(folder, "failed", error=f"{type(error).__name__}: {error}")
+        return 1
+
+
+def _reported(folder: Path) -> bool:
+    """Whether the first process has ended as well; waits for it a little."""
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        if read_summary(folder).get("status") != "running":
+            return True
+        time.sleep(0.1)
+    return False
+
+
+class _Stderr(logging.Handler):
+    """Writes to whatever standard error is at the time, be it redirected by a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
+def _log_to(folder: Path, first: bool) -> None:
+    """Log to standard error and, in the first process, to `run.log` in the folder."""
+    console = _Stderr(logging.INFO if first else logging.WARNING)
+    prefix = "" if first else f"[process {rank()}] "
+    console.setFormatter(logging.Formatter(f"{prefix}%(message)s"))
+    handlers: list[logging.Handler] = [console]
+    if first:
+        file = logging.FileHandler(folder / "run.log")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handlers.append(file)
+    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+    logging.captureWarnings(True)
+    warnings.formatwarning = lambda message, category, *_: f"{category.__name__}: {message}"
+    # Of no use to anyone who trains: what Lightning calls in torch, what a resumed run finds.
+    warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
+    warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty")
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):  # they print by themselves
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.WARNING)  # below it are hints and advertisements

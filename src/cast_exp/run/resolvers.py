@@ -1,0 +1,20 @@
+"""The functions that config files may call as `${name:...}`."""
+
+from omegaconf import OmegaConf
+
+from cast_exp.config import scaled_lr
+from cast_exp.run.folder import job_folder, run_folder, sweep_folder, sweep_name
+
+
+def register_resolvers() -> None:
+    """Make them known to OmegaConf; calling this again changes nothing.
+
+    - `${scaled_lr:base,batch,accumulate,reference}`: see `scaled_lr`.
+    - `${run_folder:runs,name,resume}`, `${sweep_folder:...}`: see `cast_exp.run.folder`.
+    - `${job_folder:number,overrides}`: the folder of a job inside that of a multirun.
+    - `${sweep_name:}`: name of the multirun's folder, or null in a single run.
+    """
+    for resolver in (scaled_lr, job_folder, sweep_name):
+        OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
+    for resolver in (run_folder, sweep_folder):  # Hydra hands the cache on to the jobs
+        OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True, use_cache=True)

@@ -1,0 +1,81 @@
+"""Which checkpoint a run goes on from, and whether it fits."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import torch
+from torch import Tensor, nn
+
+from cast_exp.errors import UserError
+from cast_exp.run.folder import checkpoints
+
+log = logging.getLogger(__name__)
+
+_LISTED = 4  # keys of each kind in a message
+
+
+def checkpoint_to_resume(folder: Path, resume: str | None, module: nn.Module) -> Path | None:
+    """The checkpoint to go on from, read and compared with the model.
+
+    Args:
+        folder: Folder of the run. The newest of its checkpoints that can be read is taken; a newer
+            one that cannot (cut short by a crash or a full disk) is named in a warning.
+        resume: As configured; the path of a checkpoint takes precedence over those of the folder
+            only when the folder has none yet.
+        module: What the weights are for.
+
+    Returns:
+        None if there is nothing to go on from: the run is new.
+
+    Raises:
+        UserError: No checkpoint of a stopped run can be read, or it is one of another model.
+    """
+    paths = checkpoints(folder)
+    if not paths and resume not in (None, "auto") and Path(str(resume)).expanduser().is_file():
+        paths = [Path(str(resume)).expanduser()]
+    for path in paths:
+        try:
+            weights = _weights(path)
+        except Exception as error:  # whatever unpickling rubbish raises
+            reason = f"{error or type(error).__name__}".splitlines()[0]
+            log.warning("%s cannot be read (%s); trying the one before", path, reason)
+            continue
+        if difference := _difference(weights, module.state_dict()):
+            raise UserError(
+                f"{path} is a checkpoint of another model than the one configured:\n{difference}\n"
+                "resume with the experiment and model of its run (its folder's config.yaml)"
+            )
+        return path
+    if paths:
+        raise UserError(f"no checkpoint can be read: {', '.join(map(str, paths))}")
+    return None
+
+
+def _weights(path: Path) -> Mapping[str, Tensor]:
+    with ZipFile(path) as archive:  # torch itself does not look at the check sums
+        if damaged := archive.testzip():
+            raise ValueError(f"{damaged} in it is damaged")
+    checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise ValueError("not a checkpoint of a run")
+    weights: Mapping[str, Tensor] = checkpoint["state_dict"]
+    return weights
+
+
+def _difference(found: Mapping[str, Tensor], wanted: Mapping[str, Any]) -> str:
+    missing = [key for key in wanted if key not in found]
+    extra = [key for key in found if key not in wanted]
+    shapes = [
+        f"{key}: {tuple(found[key].shape)} instead of {tuple(wanted[key].shape)}"
+        for key in wanted
+        if key in found and found[key].shape != wanted[key].shape
+    ]
+    kinds = {"not in it": missing, "only in it": extra, "of another shape": shapes}
+    return "\n".join(
+        f"  {len(keys)} {kind}: {', '.join(keys[:_LISTED])}{', ...' if len(keys) > _LISTED else ''}"
+        for kind, keys in kinds.items()
+        if keys
+    )

@@ -1,0 +1,129 @@
+"""What came out of a multirun: a table and a plot over its jobs, renewed after each of them."""
+
+import csv
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from matplotlib.figure import Figure
+from omegaconf import DictConfig, OmegaConf
+
+from cast_exp.run.folder import read_summary, write_summary
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of a multirun that has ended, well or not.
+
+    Attributes:
+        folder: Name of its folder in that of the multirun.
+        overrides: What it was started with, by key.
+        summary: Its `summary.json`.
+    """
+
+    folder: str
+    overrides: dict[str, str]
+    summary: dict[str, Any]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Final metrics; empty for a job that failed."""
+        metrics: dict[str, float] = self.summary.get("metrics", {})
+        return metrics
+
+
+class SweepSummary(Callback):  # type: ignore[misc]
+    """Keeps `summary.csv`, `summary.png` and `summary.json` in the folder of a multirun.
+
+    The table has a row for each job that has ended: folder, status, overrides, final metrics. The
+    plot has a panel for each metric: a dot for each job, a bar for the mean over seeds. The JSON
+    file says whether all jobs have finished.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Mark the multirun as unfinished, so that it can be resumed."""
+        folder = Path(config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_summary(folder, "running")
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Take in the job that has just ended, if it is one of a multirun."""
+        if not OmegaConf.is_missing(config.hydra.job, "num"):
+            summarise(Path(config.hydra.sweep.dir))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Record how it went and say where the summary is."""
+        folder = Path(config.hydra.sweep.dir)
+        jobs = summarise(folder)
+        bad = [job for job in jobs if job.summary["status"] != "finished"]
+        write_summary(folder, "failed" if bad else "finished")
+        print(f"{len(jobs) - len(bad)} of {len(jobs)} jobs finished: {folder / 'summary.csv'}")
+        for job in bad:
+            print(f"  {job.summary['status']}: {job.folder}: {job.summary.get('error')}")
+
+
+def summarise(folder: Path) -> list[Job]:
+    """Write table and plot of a multirun's folder; return its jobs in order."""
+    jobs = []
+    for place in sorted(folder.glob("*_*/"), key=lambda path: int(path.name.partition("_")[0])):
+        if summary := read_summary(place):
+            lines = [str(line) for line in OmegaConf.load(place / ".hydra" / "overrides.yaml")]
+            overrides = {k.lstrip("+~"): v for k, _, v in (line.partition("=") for line in lines)}
+            jobs.append(Job(place.name, overrides, summary))
+    _write_table(folder / "summary.csv", jobs)
+    _plot(folder / "summary.png", jobs)
+    return jobs
+
+
+def _names(jobs: list[Job], of: str) -> list[str]:
+    """The keys that any of the jobs has, in order of appearance."""
+    return list(dict.fromkeys(name for job in jobs for name in getattr(job, of)))
+
+
+def _write_table(path: Path, jobs: list[Job]) -> None:
+    overrides, metrics = _names(jobs, "overrides"), _names(jobs, "metrics")
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["folder", "status", "seconds", *overrides, *metrics, "error"])
+        for job in jobs:
+            writer.writerow(
+                [
+                    job.folder,
+                    job.summary["status"],
+                    job.summary.get("seconds"),
+                    *(job.overrides.get(name) for name in overrides),
+                    *(job.metrics.get(name) for name in metrics),
+                    job.summary.get("error"),
+                ]
+            )
+
+
+def _plot(path: Path, jobs: list[Job]) -> None:
+    metrics = _names(jobs, "metrics")
+    if not metrics:
+        return
+    varied = [
+        name
+        for name in _names(jobs, "overrides")
+        if name != "seed" and len({job.overrides.get(name) for job in jobs}) > 1
+    ]
+    groups: dict[str, list[Job]] = defaultdict(list)
+    for job in jobs:
+        label = "\n".join(f"{name}={job.overrides.get(name)}" for name in varied)
+        groups[label or "all"].append(job)
+    height = 0.8 + len(groups) * (0.3 + 0.15 * max(len(varied), 1))
+    figure = Figure(figsize=(8, height * len(metrics)), layout="constrained")
+    for axes, metric in zip(
+        figure.subplots(len(metrics), squeeze=False).flat, metrics, strict=True
+    ):
+        for label, members in groups.items():
+            values = [job.metrics[metric] for job in members if metric in job.metrics]
+            axes.barh(label, fmean(values) if values else 0.0, color="tab:blue", alpha=0.4)
+            axes.plot(values, [label] * len(values), "o", color="tab:blue")
+        axes.invert_yaxis()
+        axes.set_title(metric, fontsize="medium")
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,82 @@
+"""Train a model: `python -m cast_exp.train experiment=...`; `--help` lists what can be chosen."""
+
+import logging
+from dataclasses import asdict
+from math import isfinite
+from pathlib import Path
+from typing import Annotated, Any
+
+from lightning.pytorch import LightningModule, seed_everything
+from pydantic import Field
+
+from cast_exp.config import Plan
+from cast_exp.data import ImageDataModule
+from cast_exp.run import (
+    build,
+    build_trainer,
+    checkpoint_to_resume,
+    fit,
+    run_app,
+    show_config,
+    show_plan,
+)
+
+log = logging.getLogger(__name__)
+
+Node = Any  # the config of something to be built
+
+
+def train(
+    *,
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")],
+    seed: Annotated[int, Field(ge=0, lt=2**32)],
+    resume: str | None,
+    paths: dict[str, Path],
+    data: Node,
+    task: Node,
+    trainer: Node,
+    callbacks: dict[str, Node],
+    logger: dict[str, Node],
+    optim: dict[str, Node],
+    **parts: Node,
+) -> dict[str, float]:
+    """Build what the config names and train it.
+
+    Args:
+        name: Name of the run, of letters, digits, `_`, `-` and `.`.
+        seed: Seed of everything random.
+        resume: See `cast_exp.run.folder.run_folder`.
+        paths: `run` is the folder of the run.
+        data: Config of an `ImageDataModule`.
+        task: Config of a `LightningModule`.
+        trainer: Config of a `Trainer`.
+        callbacks: Configs of its callbacks by name; null for none of that name.
+        logger: Configs of its loggers likewise.
+        optim: Config of the optimiser; `optimizer.lr` is what the run is told to use.
+        parts: Nodes that the ones above refer to.
+
+    Returns:
+        The last value of every logged metric that is finite.
+
+    Raises:
+        UserError: Missing data, devices that do not exist, a checkpoint that does not fit.
+    """
+    config = {key: value for key, value in locals().items() if key != "parts"} | parts
+    folder = Path(paths["run"])
+    show_config(folder, config)
+    seed_everything(seed, verbose=False)
+    the_trainer = build_trainer(trainer, callbacks, logger)
+    the_data: ImageDataModule = build(data)
+    plan = Plan.of(the_trainer, the_data, optim["optimizer"]["lr"])
+    show_plan(plan)
+    the_task: LightningModule = build(task)
+    checkpoint = checkpoint_to_resume(folder, resume, the_task)
+    for the_logger in the_trainer.loggers:
+        the_logger.log_hyperparams({**config, "plan": asdict(plan)})
+    fit(the_trainer, the_task, the_data, checkpoint)
+    metrics = {key: float(value) for key, value in the_trainer.callback_metrics.items()}
+    return {key: value for key, value in metrics.items() if isfinite(value)}
+
+
+if __name__ == "__main__":
+    run_app(train, "train")

@@ -1,0 +1,168 @@
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch.distributed import TCPStore
+
+from cast_exp.errors import UserError
+from cast_exp.run import folder as folder_module
+from cast_exp.run.folder import (
+    checkpoints,
+    job_folder,
+    rank,
+    read_summary,
+    run_folder,
+    sole_writer,
+    sweep_folder,
+    write_summary,
+)
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    run_folder.cache_clear()
+    sweep_folder.cache_clear()
+
+
+def a_run(root: Path, name: str, status: str, age: int, checkpoint: bool = True) -> Path:
+    run = root / name
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.yaml").touch()
+    write_summary(run, status)  # type: ignore[arg-type]
+    os.utime(run / "summary.json", (1e9 - age, 1e9 - age))
+    if checkpoint:
+        (run / "checkpoints" / "last.ckpt").touch()
+    return run
+
+
+def test_new_folder_is_the_same_all_through_a_process(tmp_path: Path) -> None:
+    first = run_folder(str(tmp_path), "name", None)
+    assert run_folder(str(tmp_path), "name", None) == first
+    assert Path(first).parent == tmp_path / "name"
+    run_folder.cache_clear()
+    assert run_folder(str(tmp_path), "name", None) != first
+    assert Path(sweep_folder(str(tmp_path), "name", None)).name.startswith("sweep-")
+
+
+def test_relative_runs_are_below_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Path(run_folder("runs", "name", None)).parent == tmp_path / "runs" / "name"
+
+
+def test_auto_takes_the_newest_that_stopped(tmp_path: Path) -> None:
+    name = tmp_path / "name"
+    a_run(name, "finished", "finished", age=0)
+    a_run(name, "nothing-saved", "failed", age=1, checkpoint=False)
+    expected = a_run(name, "killed", "running", age=2)
+    a_run(name, "older", "interrupted", age=3)
+    a_run(tmp_path / "other", "newer", "running", age=0)
+    assert run_folder(str(tmp_path), "name", "auto") == str(expected)
+
+
+def test_auto_leaves_a_run_alone_that_is_still_going(tmp_path: Path) -> None:
+    going = a_run(tmp_path / "name", "going", "running", age=0)
+    stopped = a_run(tmp_path / "name", "stopped", "running", age=1)
+    hold = f"import fcntl, sys; file = open({str(going / '.lock')!r}, 'a')\n"
+    hold += "fcntl.lockf(file, fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        assert run_folder(str(tmp_path), "name", "auto") == str(stopped)
+        with pytest.raises(UserError, match="in use by a run that is still going"):
+            run_folder(str(tmp_path), "name", str(going))
+        other.kill()
+        other.wait()
+    with sole_writer(going):
+        pass
+
+
+def test_auto_without_any_is_a_new_run(tmp_path: Path) -> None:
+    a_run(tmp_path / "name", "finished", "finished", age=0)
+    assert not Path(run_folder(str(tmp_path), "name", "auto")).exists()
+
+
+def test_folder_checkpoint_or_neither(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "x", "run", "finished", age=0)
+    assert run_folder(str(tmp_path), "name", str(run)) == str(run)
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    assert Path(run_folder(str(tmp_path), "name", str(checkpoint))).parent == tmp_path / "name"
+    with pytest.raises(UserError, match="does not exist"):
+        run_folder(str(tmp_path), "name", str(tmp_path / "nothing"))
+    with pytest.raises(UserError, match="is not the folder of a run"):
+        run_folder(str(tmp_path), "name", str(tmp_path))
+
+
+def test_multirun_folders(tmp_path: Path) -> None:
+    sweep = tmp_path / "name" / "sweep-1"
+    a_run(sweep, "0_seed=0", "finished", age=0)
+    (sweep / "multirun.yaml").touch()
+    write_summary(sweep, "failed")
+    assert sweep_folder(str(tmp_path), "name", "auto") == str(sweep)
+    assert job_folder(3, "seed=0,data.root=/a/b c,x=[1,2]") == "3_seed=0,data.root=-a-b-c,x=-1,2-"
+    assert len(job_folder(3, "key=value," * 50)) <= 120
+    assert job_folder(0, "") == "0"
+
+
+def _ask(number: int, root: str, answers: Any) -> None:
+    os.environ["RANK"] = str(number)
+    answers.put((number, run_folder(root, "name", None)))
+
+
+def test_torchrun_processes_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "any")
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
+    monkeypatch.setenv("MASTER_PORT", str(store.port))
+    fork = multiprocessing.get_context("fork")
+    answers = fork.Queue()
+    processes = [fork.Process(target=_ask, args=(n, str(tmp_path), answers)) for n in (2, 1, 0)]
+    for process in processes:
+        process.start()
+    folders = dict(answers.get(timeout=60) for _ in processes)
+    for process in processes:
+        process.join()
+    assert sorted(folders) == [0, 1, 2]
+    assert len(set(folders.values())) == 1
+
+
+def test_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    assert rank() == 0
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert rank() == 1
+    monkeypatch.setenv("RANK", "5")
+    assert rank() == 5
+
+
+def test_slurm_processes_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"SLURM_PROCID": "1", "SLURM_NTASKS": "2", "SLURM_JOB_ID": "77"}.items():
+        monkeypatch.setenv(name, value)
+    assert run_folder(str(tmp_path), "name", None) == str(tmp_path / "name" / "slurm77.0")
+
+
+def test_summary(tmp_path: Path) -> None:
+    assert read_summary(tmp_path) == {}
+    write_summary(tmp_path, "finished", metrics={"val/knn": 0.5})
+    assert read_summary(tmp_path) == {"status": "finished", "metrics": {"val/knn": 0.5}}
+    (tmp_path / "summary.json").write_text("{")
+    assert read_summary(tmp_path) == {}
+
+
+def test_checkpoints_newest_first(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    for age, name in enumerate(["c", "a", "b"]):
+        (folder / f"{name}.ckpt").touch()
+        os.utime(folder / f"{name}.ckpt", (1e9 - age, 1e9 - age))
+    (folder / "other.txt").touch()
+    assert [path.stem for path in checkpoints(tmp_path)] == ["c", "a", "b"]
+    assert folder_module.checkpoints(tmp_path / "nothing") == []

@@ -1,0 +1,97 @@
+import logging
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from cast_exp.errors import UserError
+from cast_exp.run import checkpoint_to_resume
+
+MODULE = nn.Linear(3, 2)
+
+
+def save(folder: Path, name: str, age: int, module: nn.Module = MODULE) -> Path:
+    path = folder / "checkpoints" / f"{name}.ckpt"
+    path.parent.mkdir(exist_ok=True)
+    torch.save({"state_dict": module.state_dict(), "epoch": 3}, path)
+    os.utime(path, (1e9 - age, 1e9 - age))
+    return path
+
+
+def damage(path: Path, how: str) -> None:
+    times = path.stat()
+    content = bytearray(path.read_bytes())
+    if how == "truncated":
+        content = content[: len(content) // 2]
+    elif how == "empty":
+        content = bytearray()
+    elif how == "flipped":  # a byte of a weight, which torch.load would not notice
+        place = content.find(MODULE.weight.detach().numpy().tobytes())
+        content[place] ^= 255
+    path.write_bytes(content)
+    os.utime(path, (times.st_atime, times.st_mtime))
+
+
+def test_new_run_starts_from_nothing(tmp_path: Path) -> None:
+    assert checkpoint_to_resume(tmp_path, None, MODULE) is None
+    assert checkpoint_to_resume(tmp_path, "auto", MODULE) is None
+
+
+def test_newest_is_taken(tmp_path: Path) -> None:
+    save(tmp_path, "a", age=2)
+    newest = save(tmp_path, "b", age=1)
+    save(tmp_path, "c", age=3)
+    assert checkpoint_to_resume(tmp_path, "auto", MODULE) == newest
+
+
+@pytest.mark.parametrize("how", ["truncated", "empty", "flipped"])
+def test_damaged_one_falls_back_to_the_one_before(
+    tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    damage(save(tmp_path, "last", age=0), how)
+    before = save(tmp_path, "before", age=1)
+    with caplog.at_level(logging.WARNING):
+        assert checkpoint_to_resume(tmp_path, "auto", MODULE) == before
+    assert "last.ckpt cannot be read" in caplog.text
+
+
+def test_nothing_but_damaged_ones(tmp_path: Path) -> None:
+    damage(save(tmp_path, "last", age=0), "truncated")
+    with pytest.raises(UserError, match=r"no checkpoint can be read.*last\.ckpt"):
+        checkpoint_to_resume(tmp_path, "auto", MODULE)
+
+
+def test_given_checkpoint_starts_a_run_that_then_has_its_own(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    new.mkdir()
+    given = save(old, "step5", age=5)
+    assert checkpoint_to_resume(new, str(given), MODULE) == given
+    own = save(new, "last", age=0)
+    assert checkpoint_to_resume(new, str(given), MODULE) == own
+
+
+def test_checkpoint_of_another_model(tmp_path: Path) -> None:
+    save(tmp_path, "last", age=0, module=nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)))
+    with pytest.raises(UserError) as caught:
+        checkpoint_to_resume(tmp_path, "auto", MODULE)
+    message = str(caught.value)
+    assert "another model" in message
+    assert "2 not in it: weight, bias" in message
+    assert "4 only in it: 0.weight, 0.bias, 1.weight, 1.bias" in message
+
+    save(tmp_path, "last", age=0, module=nn.Linear(4, 2))
+    with pytest.raises(
+        UserError, match=r"1 of another shape: weight: \(2, 4\) instead of \(2, 3\)"
+    ):
+        checkpoint_to_resume(tmp_path, "auto", MODULE)
+
+
+def test_checkpoint_that_would_run_code(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    path.parent.mkdir()
+    torch.save({"state_dict": {"weight": pytest.fail}}, path)
+    with pytest.raises(UserError, match="no checkpoint can be read"):
+        checkpoint_to_resume(tmp_path, "auto", MODULE)

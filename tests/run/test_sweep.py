@@ -1,0 +1,71 @@
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from cast_exp.run.folder import read_summary, write_summary
+from cast_exp.run.sweep import SweepSummary, summarise
+
+
+def add(sweep: Path, number: int, overrides: list[str], status: str, **content: Any) -> None:
+    job = sweep / f"{number}_{','.join(overrides)}"
+    (job / ".hydra").mkdir(parents=True)
+    OmegaConf.save(overrides, job / ".hydra" / "overrides.yaml")
+    write_summary(job, status, **content)  # type: ignore[arg-type]
+
+
+def table(sweep: Path) -> list[dict[str, str]]:
+    with open(sweep / "summary.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_table_has_a_row_for_each_job_that_ended(tmp_path: Path) -> None:
+    add(tmp_path, 10, ["pooling=graph", "seed=1"], "finished", metrics={"loss": 1.5, "knn": 0.2})
+    add(tmp_path, 2, ["pooling=none", "+a.b=0"], "failed", error="no data", seconds=3.0)
+    (tmp_path / "11_not_started").mkdir()
+    (tmp_path / "summary.json").write_text("{}")
+    assert len(summarise(tmp_path)) == 2
+    first, second = table(tmp_path)
+    assert (first["folder"], first["status"], first["error"]) == (
+        "2_pooling=none,+a.b=0",
+        "failed",
+        "no data",
+    )
+    assert (first["pooling"], first["a.b"], first["loss"], first["seconds"]) == (
+        "none",
+        "0",
+        "",
+        "3.0",
+    )
+    assert (second["pooling"], second["seed"], second["loss"], second["knn"]) == (
+        "graph",
+        "1",
+        "1.5",
+        "0.2",
+    )
+    assert (tmp_path / "summary.png").stat().st_size > 1000
+
+
+def test_plot_comes_with_the_first_metrics(tmp_path: Path) -> None:
+    add(tmp_path, 0, ["seed=1"], "failed", error="x")
+    summarise(tmp_path)
+    assert not (tmp_path / "summary.png").exists()
+    add(tmp_path, 1, ["seed=2"], "finished", metrics={"loss": 1.0})
+    summarise(tmp_path)
+    assert (tmp_path / "summary.png").exists()
+
+
+def test_how_a_multirun_went(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path / "sweep")}}})
+    callback = SweepSummary()
+    callback.on_multirun_start(config)
+    assert read_summary(tmp_path / "sweep")["status"] == "running"
+    add(tmp_path / "sweep", 0, ["seed=1"], "finished", metrics={"loss": 1.0})
+    callback.on_multirun_end(config)
+    assert read_summary(tmp_path / "sweep")["status"] == "finished"
+    add(tmp_path / "sweep", 1, ["seed=2"], "failed", error="no data")
+    callback.on_multirun_end(config)
+    assert read_summary(tmp_path / "sweep")["status"] == "failed"
+    assert "failed: 1_seed=2: no data" in capsys.readouterr().out
