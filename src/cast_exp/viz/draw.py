@@ -18,6 +18,7 @@ Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 _INK = (40, 40, 40)
+_DISTINCT = 512
 
 
 def contours(labels: Labels) -> NDArray[np.bool_]:
@@ -46,26 +47,26 @@ def palette(count: int, seed: int = 0) -> Pixels:
     neither pale, dark nor grey.
 
     Args:
-        count: How many; they repeat after some thousands.
+        count: How many; they repeat after 512.
         seed: Picks the first; the same seed gives the same colours.
 
     Returns:
         RGB, uint8 (count, 3).
     """
-    rgb, lab = _pleasant_colours()
-    first = int(np.random.default_rng(seed).integers(len(rgb)))
-    chosen = farthest_point_sampling(lab[None], min(count, len(rgb)), first=first)[0].numpy()
-    return np.asarray(rgb[chosen[np.arange(count) % len(rgb)]])
+    return np.asarray(_distinct_colours(seed)[np.arange(count) % _DISTINCT])
 
 
 @lru_cache
-def _pleasant_colours() -> tuple[Pixels, Tensor]:
-    steps = np.linspace(0, 1, 24, dtype=np.float32)
+def _distinct_colours(seed: int) -> Pixels:
+    steps = np.linspace(0, 1, 16, dtype=np.float32)
     rgb = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(-1, 3)
     lab = cv2.cvtColor(rgb[None], cv2.COLOR_RGB2LAB)[0]
     lightness, chroma = lab[:, 0], np.hypot(lab[:, 1], lab[:, 2])
     keep = (lightness > 42) & (lightness < 84) & (chroma > 22) & (chroma < 62)
-    return np.round(rgb[keep] * 255).astype(np.uint8), torch.from_numpy(lab[keep])
+    points = torch.from_numpy(lab[keep])
+    first = int(np.random.default_rng(seed).integers(len(points)))
+    chosen = farthest_point_sampling(points[None], _DISTINCT, first=first)[0].numpy()
+    return np.asarray(np.round(rgb[keep][chosen] * 255), dtype=np.uint8)
 
 
 def paint_levels(segmentations: Sequence[Labels], seed: int = 0) -> list[Pixels]:
