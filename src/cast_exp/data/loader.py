@@ -2,7 +2,9 @@
 
 import logging
 import signal
+import sys
 from collections.abc import Iterable, Iterator
+from types import TracebackType
 from typing import Any
 
 import cv2
@@ -142,5 +144,14 @@ class TrainLoader(BatchLoader):
 def start_worker(_worker: int) -> None:
     """Prepare a worker process: one thread, and quiet when the run is interrupted."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends its workers
+    sys.excepthook = _report_unless_cut_off
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+
+
+def _report_unless_cut_off(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print an exception of a worker's thread, unless the main process has gone while it read."""
+    if not issubclass(kind, ConnectionError):
+        sys.__excepthook__(kind, error, trace)
