@@ -34,9 +34,9 @@ def kind_of_points(kind, batch, number, width):
     points = torch.randn(batch, number, width)
     if kind == "repeated":
         points = points[:, torch.randint(max(1, number // 3), (number,))]
-    elif kind == "mirrored":
-        points[:, number // 2 :] = -points[:, : number - number // 2]
-        points[:, 0] = 0
+    elif kind.startswith("mirrored"):
+        points = torch.cat([points, -points, 0 * points], 1)[:, number // 2 + 1 :][:, :number]
+        points = points + (3.3 if kind.endswith("nearly") else 0)
     elif kind == "few values":
         points = points.round() / 10 + 1
     elif kind == "far away":
@@ -44,7 +44,9 @@ def kind_of_points(kind, batch, number, width):
     return points
 
 
-@pytest.mark.parametrize("kind", ["plain", "repeated", "mirrored", "few values", "far away"])
+@pytest.mark.parametrize(
+    "kind", ["plain", "repeated", "mirrored", "mirrored, nearly", "few values", "far away"]
+)
 @pytest.mark.parametrize(
     ("batch", "number", "width", "count"),
     [(1, 1, 3, 1), (3, 7, 2, 7), (2, 50, 16, 20), (2, 90, 5, 10), (2, 40, 384, 39)],

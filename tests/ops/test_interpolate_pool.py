@@ -66,3 +66,51 @@ def test_half_precision_input_is_summed_in_float32():
     theirs, _ = dense(features.float(), segments, 3, "bilinear")
     assert ours.dtype == torch.float32
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_equal_sizes_are_a_segment_mean_to_the_bit():
+    features, segments = torch.randn(2, 5, 9, 7), blobs(2, 9, 7, 6)
+    ours, sizes = pooled_interpolation(features, segments, 8, "bicubic")
+    means, counts = segment_mean(features.flatten(2).mT, segments.flatten(1), 8)
+    assert torch.equal(ours, means)
+    assert torch.equal(sizes, counts)
+
+
+@pytest.mark.parametrize("size", [(20, 31), (4, 6)])
+def test_one_grid_for_all_images(size):
+    grid = torch.randn(1, 5, 4, 6, dtype=torch.float64, requires_grad=True)
+    segments = torch.randint(7, (3, *size))
+    expanded = grid.expand(3, -1, -1, -1)
+    results = [pooled_interpolation(g, segments, 7, "bicubic")[0] for g in (grid, expanded)]
+    torch.testing.assert_close(results[0], results[1])
+    weight = torch.randn_like(results[0])
+    gradients = [torch.autograd.grad((r * weight).sum(), grid)[0] for r in results]
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+@pytest.mark.parametrize("label", [-1, 4])
+def test_a_label_out_of_range_is_refused(label):
+    segments = torch.zeros(2, 8, 8, dtype=torch.long)
+    segments[0, 3, 3] = label
+    with pytest.raises(ValueError, match=r"0\.\.3"):
+        pooled_interpolation(torch.randn(2, 3, 2, 2), segments, 4)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_gpu_equals_cpu_and_is_deterministic(mode):
+    features, segments = torch.randn(2, 8, 12, 12), blobs(2, 90, 70, 20)
+    torch.use_deterministic_algorithms(True)
+    try:
+        results = []
+        for device in ("cpu", "cuda", "cuda"):
+            grid = features.to(device).requires_grad_()
+            means, sizes = pooled_interpolation(grid, segments.to(device), 20, mode)
+            means.square().sum().backward()
+            results.append([means.detach().cpu(), sizes.cpu(), grid.grad.cpu()])
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for cpu, cuda, again in zip(*results, strict=True):
+        torch.testing.assert_close(cuda, cpu, atol=1e-5, rtol=1e-5)
+        assert torch.equal(cuda, again)

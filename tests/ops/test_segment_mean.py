@@ -29,3 +29,11 @@ def test_half_precision_counts_beyond_its_range():
     means, sizes = segment_mean(features, torch.zeros(1, 5000, dtype=torch.long), 1)
     assert sizes.item() == 5000
     torch.testing.assert_close(means, torch.ones(1, 1, 2))
+
+
+@pytest.mark.parametrize("label", [-1, 4])
+def test_a_label_out_of_range_is_refused(label):
+    segments = torch.zeros(2, 6, dtype=torch.long)
+    segments[0, 3] = label
+    with pytest.raises(ValueError, match=r"0\.\.3"):
+        segment_mean(torch.randn(2, 6, 3), segments, 4)

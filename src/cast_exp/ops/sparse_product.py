@@ -1,0 +1,52 @@
+"""Product of a sparse matrix with a dense one, differentiable in the dense one."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def sparse_product(
+    table: Tensor, rows: Tensor, columns: Tensor, weights: Tensor | None, count: int
+) -> Tensor:
+    """Sum weighted rows of a table: `out[rows[e]] += weights[e] * table[columns[e]]`.
+
+    Sums go by sorted entries and not by atomic additions, forward and backward, so a result is the
+    same on every run on a GPU too.
+
+    Args:
+        table: Float (N, C).
+        rows: Row of the result that an entry adds to, int64 (E,), in any order.
+        columns: Row of the table that it reads, int64 (E,).
+        weights: Factors, (E,), dtype of the table; None is all ones. No gradient flows to them.
+        count: Rows of the result.
+
+    Returns:
+        Sums (count, C); rows without an entry are zero.
+    """
+    result: Tensor = _SparseProduct.apply(table, rows, columns, weights, count)
+    return result
+
+
+class _SparseProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, table: Tensor, rows: Tensor, columns: Tensor, weights: Tensor | None, count: int
+    ) -> Tensor:
+        ctx.save_for_backward(rows, columns, weights)
+        ctx.size = len(table)
+        order = rows.argsort(stable=True)
+        lengths = torch.bincount(rows, minlength=count)
+        return F.embedding_bag(
+            columns[order],
+            table,
+            lengths.cumsum(0) - lengths,
+            mode="sum",
+            per_sample_weights=None if weights is None else weights[order],
+        )
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+        rows, columns, weights = ctx.saved_tensors
+        return sparse_product(grad, columns, rows, weights, ctx.size), None, None, None, None
