@@ -13,7 +13,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.progress import track
@@ -33,7 +33,20 @@ _MOST_ROWS = 20
 
 
 def main(overrides: Sequence[str]) -> int:
-    """Compose the config of a run, check its data; the exit code.
+    """Check the data that the overrides name; the exit code.
+
+    Raises:
+        UserError: Mistakes in the overrides.
+    """
+    data = instantiate(composed(overrides).data)
+    console = Console()
+    splits: tuple[Split, ...] = ("train", "val")
+    good = [check_split(data, split, console) for split in splits]
+    return 0 if all(good) else 1
+
+
+def composed(overrides: Sequence[str]) -> DictConfig:
+    """The config of a run, of which all that data is made of has been validated.
 
     Raises:
         UserError: Mistakes in the overrides.
@@ -41,16 +54,12 @@ def main(overrides: Sequence[str]) -> int:
     register_resolvers()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         try:
-            config = compose(_CONFIG, list(overrides))
+            config: DictConfig = compose(_CONFIG, list(overrides))
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(listed(explain(_CONFIG, overrides, error))) from error
     if found := mistakes(OmegaConf.masked_copy(config, _NODES), _schema):
         raise UserError(listed(found))
-    data = instantiate(config.data)
-    console = Console()
-    splits: tuple[Split, ...] = ("train", "val")
-    good = [check_split(data, split, console) for split in splits]
-    return 0 if all(good) else 1
+    return config
 
 
 def _schema(data: ImageDataModule, **others: Any) -> None:

@@ -1,0 +1,44 @@
+import inspect
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from PIL import Image
+
+from cast_exp.config import conf_dir
+from cast_exp.data import ImageDataModule
+from cast_exp.data.check import composed
+from cast_exp.data.transforms import TwoViews
+
+
+def options(group: str) -> list[str]:
+    return sorted(p.stem for p in (conf_dir() / group).glob("*.yaml") if p.stem[0] != "_")
+
+
+@pytest.mark.parametrize("name", options("data"))
+def test_every_data_set_is_configured_as_its_code_wants(name: str) -> None:
+    data = instantiate(composed([f"data={name}", "superpixel=grid"]).data)
+    assert isinstance(data, ImageDataModule)
+    assert [t(Image.new("RGB", (40, 30))).shape[-1] for t in data.views.transforms] == [
+        data.image_size
+    ] * 2
+
+
+@pytest.mark.parametrize("name", options("augmentation"))
+def test_every_augmentation_is_configured_as_its_code_wants(name: str) -> None:
+    views = instantiate(composed(["data=imagenet", f"augmentation={name}"]).data).views
+    assert isinstance(views, TwoViews)
+
+
+def test_the_published_recipe_is_that_of_the_code() -> None:
+    config = composed(["data=imagenet", "augmentation=byol"])
+    written = OmegaConf.to_container(config, resolve=False)["augmentation"]
+    parameters = inspect.signature(TwoViews).parameters
+    assert written.pop("_target_") == "cast_exp.data.TwoViews"
+    assert written.pop("size") == "${data.image_size}"
+    assert config.data.image_size == parameters["size"].default == 224
+    assert written == {
+        name: list(p.default) if isinstance(p.default, tuple) else p.default
+        for name, p in parameters.items()
+        if name != "size"
+    }
