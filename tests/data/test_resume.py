@@ -15,6 +15,28 @@ EPOCHS = 3
 STEPS = 6  # per epoch
 
 
+class Stop(Exception):
+    pass
+
+
+class StopsAt(pl.Callback):
+    """Ends a run in the middle of a step or just after it, and saves as the run breaks down."""
+
+    def __init__(self, path: Path, step: int, after: bool) -> None:
+        self.path, self.step, self.after = path, step, after
+
+    def on_before_backward(self, trainer: pl.Trainer, *_: object) -> None:
+        if trainer.global_step == self.step and not self.after:
+            raise Stop
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
+        if trainer.global_step == self.step + 1 and self.after:
+            raise Stop
+
+    def on_exception(self, trainer: pl.Trainer, *_: object) -> None:
+        trainer.save_checkpoint(self.path)
+
+
 class Recorder(pl.LightningModule):
     """Trains a linear layer and remembers each batch it was given."""
 
@@ -35,7 +57,12 @@ class Recorder(pl.LightningModule):
 
 
 def run(
-    folder: Path, where: Path, workers: int, resume: Path | None = None, **options: object
+    folder: Path,
+    where: Path,
+    workers: int,
+    resume: Path | None = None,
+    stop: StopsAt | None = None,
+    **options: object,
 ) -> Recorder:
     data = ImageDataModule(
         ImageFolder,
@@ -60,7 +87,7 @@ def run(
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        callbacks=[saver, at_end],
+        callbacks=[saver, at_end] if stop is None else [stop],
         **options,
     )
     trainer.fit(model, data, ckpt_path=resume)
@@ -92,6 +119,22 @@ def test_resumed_runs_equal_the_straight_one(
         assert resumed.seen == straight.seen[done:], name
         assert torch.equal(resumed.layer.weight, straight.layer.weight), name
         shutil.rmtree(there, ignore_errors=True)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("step", [0, 3, 6, 11])
+def test_a_run_that_broke_down_goes_on_where_its_weights_are(
+    folder: Path, tmp_path: Path, step: int, after: bool
+) -> None:
+    """A batch is seen again if its step was not made, and only then."""
+    straight = run(folder, tmp_path, 0, max_epochs=EPOCHS)
+    broken = tmp_path / "broken.ckpt"
+    with pytest.raises(Stop):
+        run(folder, tmp_path, 0, stop=StopsAt(broken, step, after), max_epochs=EPOCHS)
+    resumed = run(folder, tmp_path, 0, broken, max_epochs=EPOCHS)
+    assert resumed.seen == straight.seen[step + after :]
+    assert torch.equal(resumed.layer.weight, straight.layer.weight)
 
 
 def test_iterating_twice_starts_anew(folder: Path) -> None:

@@ -173,8 +173,9 @@ class ImageDataModule(LightningDataModule):
         return TrainLoader(
             self._samples(dataset, self.views.transforms, _ATTEMPTS),
             EpochSampler(len(dataset), self.batch_size, self.seed, rank, ranks, self.drop_last),
-            local_batch_size(self.batch_size, ranks),
-            self._unreadable["train"],
+            self.trainer,
+            batch_size=local_batch_size(self.batch_size, ranks),
+            unreadable=self._unreadable["train"],
             drop_last=self.drop_last,
             persistent_workers=self._workers > 0,
             **self._options(),

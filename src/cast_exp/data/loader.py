@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import torch
+from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, Sampler
 
 from cast_exp.data.samples import Samples, collate
@@ -110,14 +111,24 @@ class BatchLoader(DataLoader[dict[str, Any]]):
 class TrainLoader(BatchLoader):
     """A :class:`BatchLoader` over an :class:`EpochSampler` that can resume inside an epoch.
 
-    Its state is (epoch, batches handed out). Lightning saves it with a checkpoint and loads it
+    Its state is (epoch, batches done with). Lightning saves it with a checkpoint and loads it
     before the first epoch of a resumed run, which then goes on with the next batch without
     reading those before it.
+
+    Args:
+        samples: What to load.
+        sampler: Order of the samples.
+        trainer: Knows whether the step of the last batch handed out was made; without one it
+            counts as made.
+        options: Further arguments of :class:`BatchLoader`.
     """
 
-    def __init__(self, samples: Samples, sampler: EpochSampler, *args: Any, **options: Any) -> None:
-        super().__init__(samples, sampler, *args, **options)
+    def __init__(
+        self, samples: Samples, sampler: EpochSampler, trainer: Trainer | None, **options: Any
+    ) -> None:
+        super().__init__(samples, sampler, **options)
         self._order = sampler
+        self._trainer = trainer
         self._state = {"epoch": 0, "batch": 0}
         self._resume: dict[str, int] | None = None
 
@@ -133,8 +144,12 @@ class TrainLoader(BatchLoader):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """The epoch and how many of its batches have been handed out."""
-        return dict(self._state)
+        """The epoch and how many of its batches are done with."""
+        done = self._state["batch"]
+        if self._trainer is not None:  # an exception may have come before the step
+            progress = self._trainer.fit_loop.epoch_loop.batch_progress.current
+            done = min(done, progress.processed)  # type: ignore[attr-defined]
+        return {"epoch": self._state["epoch"], "batch": done}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on from there, if the next iteration is over the same epoch."""
