@@ -39,7 +39,7 @@ class FastSlic(HostMethod):
         super().__init__(count)
         if count > _MOST:
             raise UserError(f"FastSlic makes at most {_MOST} superpixels, not {count}")
-        if find_spec("cfast_slic") is None:
+        if not self.is_installed():
             raise UserError(
                 "superpixel=fast_slic needs the library fast-slic; install it with `make setup`, "
                 "or with `pip install numpy cython setuptools` followed by "
@@ -47,6 +47,11 @@ class FastSlic(HostMethod):
             )
         self.compactness = compactness
         self.iterations = iterations
+
+    @staticmethod
+    def is_installed() -> bool:
+        """Whether the library is there."""
+        return find_spec("cfast_slic") is not None
 
     def segment_image(self, image: NDArray[np.uint8]) -> NDArray[Any]:
         """See `HostMethod.segment_image`."""
