@@ -25,6 +25,7 @@ def test_processes_agree_and_stop_together(tmp_path: Path) -> None:
 
     untrained, after_failure, _ = first["scores"]
     assert untrained == pytest.approx(first["expected"])
+    assert 0.2 < untrained < 0.8  # a figure that depends on which images are seen
     assert after_failure == untrained  # on both, though only the second could not go on
     assert "kNN failed" in done.stderr
     assert first["exception"].startswith("after step 15 the loss is not finite")

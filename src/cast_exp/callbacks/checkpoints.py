@@ -17,8 +17,7 @@ class ExceptionCheckpoint(Checkpoint):
     Unlike Lightning's own callback for this it does not wait for other processes, which may be
     stuck in a collective call or gone, does not save a run that stops because its weights are
     spoilt, never hides the exception behind a failure of its own, and does not make the next run
-    resume unasked. The batch in progress is not repeated when the run is resumed. A run that ends
-    well removes the file.
+    resume unasked. A run that ends well removes the file.
 
     Args:
         dirpath: Folder of the checkpoints.
