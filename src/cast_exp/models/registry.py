@@ -35,7 +35,7 @@ class Size:
 
 # All but the tiny one, which is for the CPU, are the paper's.
 SIZES: dict[str, Size] = {
-    "cast_tiny": Size(192, (2, 2, 2, 1), heads=6),
+    "cast_tiny": Size(96, (1, 1, 1, 1), heads=3),
     "cast_small": Size(384, (3, 3, 3, 2)),
     "cast_small_deep": Size(384, (6, 3, 3, 3)),
     "cast_base": Size(768, (3, 3, 3, 2)),

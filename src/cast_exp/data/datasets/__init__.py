@@ -4,6 +4,7 @@ from cast_exp.data.datasets.base import NoSuchSplit, RawDataset, Split, Unreadab
 from cast_exp.data.datasets.cifar10 import CIFAR10
 from cast_exp.data.datasets.image_folder import ImageFolder
 from cast_exp.data.datasets.imagenet100 import ImageNet100, imagenet100_classes
+from cast_exp.data.datasets.shapes import Shapes
 
 __all__ = [
     "CIFAR10",
@@ -11,6 +12,7 @@ __all__ = [
     "ImageNet100",
     "NoSuchSplit",
     "RawDataset",
+    "Shapes",
     "Split",
     "UnreadableImage",
     "imagenet100_classes",
