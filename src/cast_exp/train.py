@@ -19,6 +19,7 @@ from cast_exp.run import (
     run_app,
     show_config,
     show_plan,
+    show_result,
 )
 
 log = logging.getLogger(__name__)
@@ -74,8 +75,10 @@ def train(
     for the_logger in the_trainer.loggers:
         the_logger.log_hyperparams({**config, "plan": asdict(plan)})
     fit(the_trainer, the_task, the_data, checkpoint)
-    metrics = {key: float(value) for key, value in the_trainer.callback_metrics.items()}
-    return {key: value for key, value in metrics.items() if isfinite(value)}
+    logged = {key: float(value) for key, value in the_trainer.callback_metrics.items()}
+    metrics = {key: value for key, value in logged.items() if isfinite(value)}
+    show_result(folder, metrics)
+    return metrics
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from cast_exp.run.app import run_app
 from cast_exp.run.build import build
 from cast_exp.run.resume import checkpoint_to_resume
-from cast_exp.run.show import show_config, show_plan
+from cast_exp.run.show import show_config, show_plan, show_result
 from cast_exp.run.trainer import build_trainer, fit
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "run_app",
     "show_config",
     "show_plan",
+    "show_result",
 ]

@@ -1,5 +1,6 @@
-"""What a run prints when it starts."""
+"""What a run prints when it starts and when it has ended."""
 
+import csv
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -38,6 +39,52 @@ def show_plan(plan: Plan) -> None:
             shown = f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
             table.add_row(name.replace("_", " "), shown)
         Console().print(table)
+
+
+def show_result(folder: Path, metrics: Mapping[str, float]) -> None:
+    """Print what a run has come to and where everything lies.
+
+    Args:
+        folder: Folder of the run.
+        metrics: Final metrics by name.
+    """
+    if rank() != 0:
+        return
+    table = Table(title="result", show_header=False, title_justify="left")
+    if losses := _loss_by_epoch(folder / "metrics.csv"):
+        table.add_row("loss, first and last epoch", f"{losses[0]:.3f}   {losses[-1]:.3f}")
+    if "val/knn" in metrics:
+        before = metrics.get("val/knn_untrained")
+        untrained = "" if before is None else f"{100 * before:.1f} %   "
+        name = "kNN accuracy" if before is None else "kNN accuracy, untrained and trained"
+        table.add_row(name, f"{untrained}{100 * metrics['val/knn']:.1f} %")
+    if "throughput/images_per_second" in metrics:
+        table.add_row("images per second", f"{metrics['throughput/images_per_second']:.0f}")
+    if "throughput/data_wait" in metrics:
+        table.add_row("share of time waiting for data", f"{metrics['throughput/data_wait']:.2f}")
+    pictures = sorted((folder / "images").glob("*.png"))
+    places = {
+        "folder": folder,
+        "picture": pictures[-1] if pictures else folder / "images",
+        "weights": folder / "checkpoints",
+        "curves": folder / "metrics.csv",
+    }
+    console = Console()
+    console.print(table)
+    for name, place in places.items():
+        if place.exists():
+            console.print(f"{name:8} {place}", soft_wrap=True, highlight=False)
+
+
+def _loss_by_epoch(path: Path) -> list[float]:
+    """Mean of the losses that were logged in each epoch."""
+    losses: dict[int, list[float]] = {}
+    if path.is_file():
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                if row.get("epoch") and row.get("train/loss"):
+                    losses.setdefault(int(row["epoch"]), []).append(float(row["train/loss"]))
+    return [sum(losses[epoch]) / len(losses[epoch]) for epoch in sorted(losses)]
 
 
 def _grow(tree: Tree, node: Mapping[str, Any], written: Mapping[str, Any]) -> None:
