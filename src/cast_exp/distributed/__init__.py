@@ -1,0 +1,14 @@
+"""What processes that train together exchange beyond the gradients."""
+
+from cast_exp.distributed.gather import gather, gather_rows, rank, require_equal, world_size
+from cast_exp.distributed.sync_batch_norm import SyncBatchNorm, SyncBatchNormPlugin
+
+__all__ = [
+    "SyncBatchNorm",
+    "SyncBatchNormPlugin",
+    "gather",
+    "gather_rows",
+    "rank",
+    "require_equal",
+    "world_size",
+]

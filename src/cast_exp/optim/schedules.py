@@ -1,0 +1,39 @@
+"""Numbers that change in the course of training."""
+
+import math
+from typing import Annotated
+
+from pydantic import Field
+
+
+class WarmupCosine:
+    """Learning rate: linear from 0 to its peak, then half a cosine down to 0 at the end.
+
+    Args:
+        warmup_epochs: Epochs before the peak; a shorter run never reaches it.
+    """
+
+    def __init__(self, warmup_epochs: Annotated[float, Field(ge=0)]) -> None:
+        self.warmup_epochs = warmup_epochs
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        """Share of the peak, 0..1.
+
+        Args:
+            epoch: Epochs gone by, with a fraction.
+            epochs: Epochs in all.
+        """
+        if 0 < self.warmup_epochs >= epoch:
+            return epoch / self.warmup_epochs
+        progress = (epoch - self.warmup_epochs) / (epochs - self.warmup_epochs)
+        return (1 + math.cos(math.pi * progress)) / 2
+
+
+def cosine_momentum(start: float, progress: float) -> float:
+    """Momentum of a momentum encoder: from `start` to 1 along half a cosine.
+
+    Args:
+        start: Momentum at the beginning, 0..1.
+        progress: Share of the training gone by, 0..1.
+    """
+    return 1 - (1 - start) * (1 + math.cos(math.pi * progress)) / 2

@@ -1,0 +1,115 @@
+"""What all tasks share: the backbone, its optimizer and schedule, and reproducible randomness."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from cast_exp.errors import UserError
+from cast_exp.models import CAST, Hierarchy
+from cast_exp.optim import ParameterGroups, WarmupCosine, decay_all
+
+Readout = Literal["cls", "fused_mean"]
+"""What stands for an image: the class token, or the mean of the fused superpixel features."""
+
+
+class BaseTask(LightningModule):
+    """A backbone in training.
+
+    Dropout and the like draw from (`seed`, step, batch, rank), so that a resumed run draws what the
+    straight one does. Logs "train/grad_norm", the norm of all gradients together before clipping.
+
+    Args:
+        backbone: Makes hierarchies of images.
+        optimizer: Makes a torch optimizer from parameter groups.
+        schedule: Course of the learning rate over `trainer.max_epochs`, followed at every step;
+            `trainer.max_steps` only cuts it short.
+        parameter_groups: Chooses the parameters to train and their decay, of this whole module.
+        readout: "cls" or "fused_mean"; the second needs a fusion block.
+        seed: Seed of the run.
+
+    Raises:
+        UserError: The backbone has no fusion block to read.
+    """
+
+    def __init__(
+        self,
+        backbone: CAST,
+        optimizer: Callable[..., Optimizer],
+        schedule: WarmupCosine,
+        parameter_groups: Callable[..., ParameterGroups] = decay_all,
+        readout: Readout = "cls",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if readout == "fused_mean" and backbone.fusion is None:
+            raise UserError("task.readout=fused_mean needs a fusion block; set model.fusion=true")
+        self.backbone = backbone
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.parameter_groups = parameter_groups
+        self.readout = readout
+        self.seed = seed
+
+    def features(self, batch: dict[str, Any]) -> Tensor:
+        """Image vectors (B, C) of a plain batch."""
+        hierarchy = self.backbone(batch["images"], batch["superpixels"], last_grouping=False)
+        return self.read(hierarchy)
+
+    def read(self, hierarchy: Hierarchy) -> Tensor:
+        """Image vectors (B, C) of a hierarchy."""
+        return hierarchy.cls if self.readout == "cls" else hierarchy.fused_mean()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch."""
+        batches = self.trainer.num_training_batches
+        return math.ceil(batches / self.trainer.accumulate_grad_batches)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that schedules run over; those that the steps fill if the trainer has no number.
+
+        Raises:
+            UserError: The trainer has neither.
+        """
+        epochs, steps = self.trainer.max_epochs, self.trainer.max_steps
+        if epochs is not None and epochs > 0:
+            return epochs
+        if steps < 1:
+            raise UserError("schedules need an end; set trainer.max_epochs")
+        return math.ceil(steps / self.steps_per_epoch)
+
+    @property
+    def epoch(self) -> float:
+        """Epochs gone by, with the fraction of the one that runs."""
+        return self.global_step / self.steps_per_epoch
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Build the optimizer and a schedule that is followed at every step."""
+        self.trainer.fit_loop.setup_data()  # or the number of batches is not known yet
+        optimizer = self.optimizer(self.parameter_groups(self))
+        steps, epochs = self.steps_per_epoch, self.epochs
+        schedule = LambdaLR(optimizer, lambda step: self.schedule.factor(step / steps, epochs))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed the random generators."""
+        key = (self.seed, self.global_step, batch_idx, self.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Log the norm of the gradients, which are no longer scaled here."""
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        self.log("train/grad_norm", norm, on_step=True, on_epoch=False)

@@ -1,0 +1,167 @@
+"""Self-supervised pretraining by MoCo-v3 (Chen et al., 2021; paper, section 3.4)."""
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from typing import Annotated, Any, Self
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from cast_exp.distributed import gather, require_equal
+from cast_exp.errors import UserError
+from cast_exp.losses import Regularizer, moco_loss
+from cast_exp.models import CAST
+from cast_exp.models.heads import ContrastiveMLP
+from cast_exp.optim import ParameterGroups, WarmupCosine, cosine_momentum, decay_all
+from cast_exp.tasks.base import BaseTask, Readout
+
+
+class MoCoTask(BaseTask):
+    """Trains a backbone to recognise an image in another view of it.
+
+    Queries of each view (backbone, projector, predictor) are contrasted with the keys of the other
+    view (momentum encoder: a moving average of the parameters of backbone and projector, with batch
+    statistics of its own) of all images in the global batch. Gradient accumulation does not add
+    keys; the momentum encoder then moves once per optimizer step.
+
+    Logs at each step, for the global batch: "train/loss" (with the regularisers),
+    "train/contrast_accuracy" (share of queries whose own key is the most similar),
+    "train/feature_spread" and "train/query_spread" (see `feature_spread`; towards 0 the training
+    collapses), each regulariser under its name, and "train/momentum".
+
+    Args:
+        backbone: Makes hierarchies of images.
+        optimizer: Makes a torch optimizer from parameter groups.
+        schedule: Course of the learning rate.
+        parameter_groups: Chooses the parameters to train and their decay.
+        readout: What stands for an image: "cls" (class token) or "fused_mean" (mean of the fused
+            features of its superpixels; needs a fusion block).
+        seed: Seed of the run.
+        temperature: Of the contrast.
+        momentum: Of the momentum encoder at the start; it goes to 1 along half a cosine.
+        hidden_dim: Width inside the projector and the predictor.
+        projection_dim: Width of queries and keys.
+        freeze_stem: Leave the stem as it is, its batch statistics too.
+        regularizers: Losses on the groupings, by name.
+
+    Raises:
+        UserError: The backbone has no fusion block to read, or trains a grouping that no loss
+            depends on.
+    """
+
+    def __init__(
+        self,
+        backbone: CAST,
+        optimizer: Callable[..., Optimizer],
+        schedule: WarmupCosine,
+        parameter_groups: Callable[..., ParameterGroups] = decay_all,
+        readout: Readout = "cls",
+        seed: Annotated[int, Field(ge=0)] = 0,
+        temperature: Annotated[float, Field(gt=0)] = 0.2,
+        momentum: Annotated[float, Field(ge=0, le=1)] = 0.99,
+        hidden_dim: Annotated[int, Field(ge=1)] = 4096,
+        projection_dim: Annotated[int, Field(ge=1)] = 256,
+        freeze_stem: bool = False,
+        regularizers: Mapping[str, Regularizer] | None = None,
+    ) -> None:
+        super().__init__(backbone, optimizer, schedule, parameter_groups, readout, seed)
+        self.temperature = temperature
+        self.momentum = momentum
+        self.freeze_stem = freeze_stem
+        self.regularizers = nn.ModuleDict(dict(regularizers or {}))
+        self.last_grouping = backbone.groups_last_stage and backbone.train_last_grouping
+        if self.last_grouping and not self.regularizers:
+            raise UserError(
+                "model.train_last_grouping=true, but no loss depends on the last grouping; choose "
+                "a regularizer or set it to false"
+            )
+
+        self.projector = ContrastiveMLP(backbone.dim, hidden_dim, hidden_dim, projection_dim)
+        self.predictor = ContrastiveMLP(projection_dim, hidden_dim, projection_dim)
+        self.momentum_backbone = deepcopy(backbone).requires_grad_(False)
+        self.momentum_projector = deepcopy(self.projector).requires_grad_(False)
+        if freeze_stem:
+            backbone.stem.requires_grad_(False)
+            self.train()  # Lightning trains a new module in the mode it finds it in
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the training mode of all modules but a frozen stem, which stays in evaluation."""
+        super().train(mode)
+        if self.freeze_stem:
+            self.backbone.stem.eval()
+            self.momentum_backbone.stem.eval()
+        return self
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Contrast the two views of a batch."""
+        views = list(zip(batch["images"], batch["superpixels"], strict=True))
+        if batch_idx == 0 or self.trainer.is_last_batch:
+            require_equal(len(batch["index"]), self.device)
+
+        hierarchies = [self.backbone(*view, last_grouping=self.last_grouping) for view in views]
+        features = [self.read(hierarchy) for hierarchy in hierarchies]
+        queries = [self.predictor(self.projector(feature)) for feature in features]
+        momentum = cosine_momentum(self.momentum, self.epoch / self.epochs)
+        if batch_idx % self.trainer.accumulate_grad_batches == 0:
+            self._follow(momentum)
+        keys = [self._key(*view) for view in views]
+
+        (loss, accuracy), (other_loss, other_accuracy) = (
+            moco_loss(query, key, self.temperature)
+            for query, key in zip(queries, reversed(keys), strict=True)
+        )
+        loss = loss + other_loss
+        figures = {
+            "contrast_accuracy": (accuracy + other_accuracy) / 2,
+            "feature_spread": torch.stack([feature_spread(x) for x in features]).mean(),
+            "query_spread": torch.stack([feature_spread(x) for x in queries]).mean(),
+        }
+        for name, regularizer in self.regularizers.items():
+            figures[name] = regularizer(*hierarchies)
+            loss = loss + figures[name]
+        if self.last_grouping:
+            # Some of its weights may shape tokens that no regulariser reads; DDP waits for a
+            # gradient of each.
+            loss = loss + 0 * sum(hierarchy.levels[-1].tokens.sum() for hierarchy in hierarchies)
+
+        self._log({"loss": loss} | figures)
+        self.log("train/momentum", momentum)
+        return loss
+
+    @torch.no_grad()
+    def _key(self, images: Tensor, superpixels: Tensor) -> Tensor:
+        hierarchy = self.momentum_backbone(images, superpixels, last_grouping=False)
+        key: Tensor = self.momentum_projector(self.read(hierarchy))
+        return key
+
+    def _follow(self, momentum: float) -> None:
+        """Move the momentum encoder's parameters, and not its batch statistics, on."""
+        average = get_ema_multi_avg_fn(momentum)  # type: ignore[no-untyped-call]
+        average(
+            [*self.momentum_backbone.parameters(), *self.momentum_projector.parameters()],
+            [*self.backbone.parameters(), *self.projector.parameters()],
+            None,
+        )
+
+    def _log(self, figures: dict[str, Tensor]) -> None:
+        """Log the means over the processes, all in one exchange."""
+        values = torch.stack([value.detach().float() for value in figures.values()])
+        means = self.trainer.strategy.reduce(values, reduce_op="mean")
+        for name, mean in zip(figures, means, strict=True):
+            self.log(f"train/{name}", mean, prog_bar=name == "loss")
+
+
+@torch.no_grad()
+def feature_spread(features: Tensor) -> Tensor:
+    """How far features (B, C) point in different directions, a float32 scalar.
+
+    The standard deviation over the global batch of unit features, averaged over channels, times
+    sqrt(C): about 1 for vectors in all directions, 0 when all are the same.
+    """
+    unit = F.normalize(gather(features.float()), dim=1)
+    spread: Tensor = unit.std(0, correction=0).mean() * unit.size(1) ** 0.5
+    return spread

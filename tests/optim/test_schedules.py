@@ -1,0 +1,34 @@
+import math
+
+import pytest
+
+from cast_exp.optim import WarmupCosine, cosine_momentum
+
+
+def test_warm_up_and_half_a_cosine() -> None:
+    schedule = WarmupCosine(10)
+    assert [schedule.factor(epoch, 100) for epoch in (0, 2.5, 5, 10)] == [0, 0.25, 0.5, 1]
+    assert schedule.factor(10 + 90 / 4, 100) == pytest.approx((1 + math.sqrt(0.5)) / 2)
+    assert schedule.factor(55, 100) == pytest.approx(0.5)
+    assert schedule.factor(100, 100) == 0
+
+
+@pytest.mark.parametrize("warmup", [0, 0.5, 3])
+@pytest.mark.parametrize("epochs", [1, 3, 7])
+def test_rises_then_falls_within_bounds(warmup: float, epochs: int) -> None:
+    schedule = WarmupCosine(warmup)
+    epoch = [epochs * i / 200 for i in range(201)]
+    factors = [schedule.factor(e, epochs) for e in epoch]
+    assert all(0 <= factor <= 1 for factor in factors)
+    for i in range(200):
+        if epoch[i + 1] <= warmup:
+            assert factors[i] < factors[i + 1]
+        elif epoch[i] >= warmup:
+            assert factors[i] > factors[i + 1]
+
+
+def test_momentum_goes_to_one() -> None:
+    assert cosine_momentum(0.99, 0) == pytest.approx(0.99)
+    assert cosine_momentum(0.99, 0.5) == pytest.approx(0.995)
+    assert cosine_momentum(0.99, 1) == 1
+    assert cosine_momentum(0.9, 1 / 3) == pytest.approx(1 - 0.5 * 1.5 * 0.1)

@@ -1,0 +1,78 @@
+"""What two processes compute in tests of code that joins their batches."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cast_exp.distributed import (
+    SyncBatchNormPlugin,
+    gather,
+    gather_rows,
+    rank,
+    require_equal,
+    world_size,
+)
+from cast_exp.errors import UserError
+from cast_exp.losses import CentroidContrastive, moco_loss
+from cast_exp.models import Hierarchy, Level
+
+
+def joined(parts: list[Tensor]) -> dict[str, Any]:
+    """`parts[rank]` gathered, and its gradient if rows are weighted by number and rank."""
+    mine = parts[rank()].requires_grad_()
+    together = gather_rows(mine)
+    weights = torch.arange(1.0, 1 + together.numel()).view_as(together)
+    (together * weights).sum().mul(1 + rank()).backward()
+    result = {"world": world_size(), "rows": together.detach(), "gradient": mine.grad}
+    if len(parts[0]) == len(parts[1]):
+        result["same"] = gather(mine).detach()
+    return result
+
+
+def complaint(sizes: list[int]) -> str | None:
+    try:
+        require_equal(sizes[rank()], torch.device("cpu"))
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def normed(norm: nn.Module, batches: list[Tensor], weights: list[Tensor]) -> dict[str, Any]:
+    """Two training steps' output, gradients and statistics of a synchronised batch norm."""
+    model = SyncBatchNormPlugin().apply(nn.Sequential(norm))
+    x = batches[rank()].requires_grad_()
+    model(x.detach() + 1)
+    output = model(x)
+    (output * weights[rank()]).sum().backward()
+    gradients = [parameter.grad for parameter in model.parameters()]
+    model.eval()
+    return {
+        "output": output.detach(),
+        "input gradient": x.grad,
+        "gradients": gradients,
+        "evaluation": model(x).detach(),
+        "buffers": dict(model.state_dict()),
+    }
+
+
+def contrast(queries: list[Tensor], keys: list[Tensor], temperature: float) -> dict[str, Any]:
+    query = queries[rank()].requires_grad_()
+    loss, accuracy = moco_loss(query, keys[rank()], temperature)
+    loss.backward()
+    return {"loss": loss.detach(), "accuracy": accuracy, "gradient": query.grad}
+
+
+def centroid_contrast(tokens: list[Tensor], padding: list[Tensor]) -> dict[str, Any]:
+    segments = tokens[rank()].requires_grad_()
+    views = [_grouped(view, padding[rank()]) for view in (segments, -segments)]
+    loss = CentroidContrastive()(*views)
+    loss.backward()
+    return {"loss": loss.detach(), "gradient": segments.grad}
+
+
+def _grouped(segments: Tensor, padding: Tensor) -> Hierarchy:
+    fine = Level(segments, padding, segments @ segments.mT)
+    return Hierarchy(
+        segments.mean(1), torch.zeros(1, 1, 1).long(), (fine, Level(segments, padding, None))
+    )

@@ -1,0 +1,111 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from support.moco_run import fit, tiny_cast, tiny_task, two_views
+from torch import Tensor
+from torch.optim import AdamW
+
+from cast_exp.errors import UserError
+from cast_exp.optim import WarmupCosine, no_decay_on_norm_and_bias
+from cast_exp.tasks import BaseTask, MoCoTask
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+@pytest.mark.parametrize(
+    ("options", "steps", "per_epoch"),
+    [
+        ({"max_epochs": 3}, 9, 3),
+        ({"max_epochs": 3, "max_steps": 4}, 4, 3),
+        ({"max_epochs": 4, "accumulate_grad_batches": 2}, 8, 2),
+        ({"max_epochs": 2, "limit_train_batches": 2}, 4, 2),
+    ],
+)
+def test_learning_rate_follows_the_fraction_of_an_epoch(
+    options: dict[str, Any], steps: int, per_epoch: int
+) -> None:
+    rates = fit(tiny_task(), [two_views(4, s) for s in range(3)], **options).rates
+    schedule = WarmupCosine(1)
+    epochs = options["max_epochs"]
+    wanted = [0.1 * schedule.factor(step / per_epoch, epochs) for step in range(steps)]
+    assert rates == pytest.approx(wanted)
+
+
+def test_without_epochs_the_steps_are_the_course() -> None:
+    recorder = fit(tiny_task(), [two_views(4, 0)] * 2, max_epochs=-1, max_steps=5)
+    schedule = WarmupCosine(1)
+    assert recorder.rates == pytest.approx([0.1 * schedule.factor(s / 2, 3) for s in range(5)])
+    with pytest.raises(UserError, match="max_epochs"):
+        fit(tiny_task(), [two_views(4, 0)], max_epochs=-1)
+
+
+def test_gradient_norm_is_over_all_parameters_and_before_clipping() -> None:
+    recorder = fit(tiny_task(), [two_views(4, 0)], gradient_clip_val=1e-3)
+    squares = sum(g.square().sum() for g in recorder.gradients[0].values())
+    assert recorder.figures[0]["train/grad_norm"] == pytest.approx(squares.sqrt().item(), rel=1e-4)
+    assert squares > 1e-4
+
+
+def test_parameter_groups_are_chosen_on_the_whole_task() -> None:
+    task = tiny_task(parameter_groups=no_decay_on_norm_and_bias)
+    fit(task, [two_views(4, 0)])
+    decayed, spared = task.optimizers().param_groups
+    trained = {p for p in task.parameters() if p.requires_grad}
+    assert {*decayed["params"], *spared["params"]} == trained
+    assert spared["weight_decay"] == 0
+    assert task.predictor[0].weight in set(decayed["params"])
+
+
+class Draws(MoCoTask):
+    """Keeps a random number of every step."""
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        self.drawn = [*getattr(self, "drawn", []), torch.rand(()).item()]
+        return super().training_step(batch, batch_idx)
+
+
+def test_randomness_depends_on_seed_step_and_batch_only() -> None:
+    def drawn(seed: int, **options: Any) -> list[float]:
+        torch.manual_seed(int(torch.randint(1000, ())))
+        task = Draws(tiny_cast(), AdamW, WarmupCosine(0), hidden_dim=8, seed=seed)
+        fit(task, [two_views(4, s) for s in range(4)], **options)
+        return task.drawn
+
+    first = drawn(seed=0)
+    assert len(set(first)) == 4
+    assert drawn(seed=0) == first
+    assert set(drawn(seed=1)).isdisjoint(first)
+    assert len(set(drawn(seed=0, accumulate_grad_batches=2))) == 4
+
+
+def test_a_resumed_run_equals_the_straight_one(tmp_path: Path) -> None:
+    def task() -> MoCoTask:
+        torch.manual_seed(3)
+        return tiny_task(tiny_cast(dropout=True), optimizer=AdamW)
+
+    batches = [two_views(4, s) for s in range(3)]
+    saver = ModelCheckpoint(
+        tmp_path, "{epoch}", save_top_k=-1, save_on_train_epoch_end=True, every_n_epochs=1
+    )
+    straight, resumed = task(), task()
+    fit(straight, batches, saver, max_epochs=2, precision="32-true")
+    torch.manual_seed(99)
+    checkpoint = tmp_path / "epoch=0.ckpt"
+    fit(resumed, batches, max_epochs=2, precision="32-true", checkpoint=checkpoint)
+    assert straight.global_step == resumed.global_step == 6
+    torch.testing.assert_close(resumed.state_dict(), straight.state_dict(), rtol=0, atol=0)
+
+
+def test_image_vectors_are_what_the_readout_says() -> None:
+    model = tiny_cast(fusion=True).eval()
+    views = two_views(4, 0)
+    batch = {"images": views["images"][0], "superpixels": views["superpixels"][0]}
+    hierarchy = model(batch["images"], batch["superpixels"])
+    for readout, wanted in (("cls", hierarchy.cls), ("fused_mean", hierarchy.fused_mean())):
+        task = BaseTask(model, AdamW, WarmupCosine(1), readout=readout)
+        torch.testing.assert_close(task.features(batch), wanted)
+    with pytest.raises(UserError, match=r"model\.fusion=true"):
+        BaseTask(tiny_cast(), AdamW, WarmupCosine(1), readout="fused_mean")
