@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
@@ -88,12 +88,12 @@ class Recorder(Callback):
 
 def fit(
     task: MoCoTask,
-    batches: list[Batch],
+    data: list[Batch] | LightningDataModule,
     *callbacks: Callback,
     checkpoint: Path | None = None,
     **options: Any,
 ) -> Recorder:
-    """Train on the batches, or on this process's share of them, in double precision."""
+    """Train on data, or on this process's share of given batches, in double precision."""
     recorder = Recorder()
     settings: dict[str, Any] = {
         "max_epochs": 1,
@@ -107,8 +107,11 @@ def fit(
         "callbacks": [recorder, *callbacks],
     }
     trainer = Trainer(**(settings | options))
-    loader = DataLoader([share(batch) for batch in batches], batch_size=None)
-    trainer.fit(task, loader, ckpt_path=checkpoint)
+    if isinstance(data, list):
+        loader = DataLoader([share(batch) for batch in data], batch_size=None)
+        trainer.fit(task, loader, ckpt_path=checkpoint)
+    else:
+        trainer.fit(task, datamodule=data, ckpt_path=checkpoint)
     return recorder
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from support.moco_run import fit, tiny_cast, tiny_task, two_views
+from support.tiny_run import tiny_data
 from torch import Tensor
 from torch.optim import AdamW
 
@@ -81,21 +82,20 @@ def test_randomness_depends_on_seed_step_and_batch_only() -> None:
     assert len(set(drawn(seed=0, accumulate_grad_batches=2))) == 4
 
 
-def test_a_resumed_run_equals_the_straight_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [4, 6, 9])  # of 6 steps in an epoch
+def test_a_resumed_run_equals_the_straight_one(stop: int, tmp_path: Path) -> None:
     def task() -> MoCoTask:
         torch.manual_seed(3)
         return tiny_task(tiny_cast(dropout=True), optimizer=AdamW)
 
-    batches = [two_views(4, s) for s in range(3)]
-    saver = ModelCheckpoint(
-        tmp_path, "{epoch}", save_top_k=-1, save_on_train_epoch_end=True, every_n_epochs=1
-    )
+    saver = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=stop, save_top_k=-1)
     straight, resumed = task(), task()
-    fit(straight, batches, saver, max_epochs=2, precision="32-true")
+    options: dict[str, Any] = {"max_epochs": 2, "precision": "32-true"}
+    recorder = fit(straight, tiny_data(), saver, **options)
     torch.manual_seed(99)
-    checkpoint = tmp_path / "epoch=0.ckpt"
-    fit(resumed, batches, max_epochs=2, precision="32-true", checkpoint=checkpoint)
-    assert straight.global_step == resumed.global_step == 6
+    checkpoint = tmp_path / f"step={stop}.ckpt"
+    again = fit(resumed, tiny_data(), checkpoint=checkpoint, **options)
+    assert again.rates == recorder.rates[stop:]
     torch.testing.assert_close(resumed.state_dict(), straight.state_dict(), rtol=0, atol=0)
 
 

@@ -68,10 +68,10 @@ class BaseTask(LightningModule):
         return hierarchy.cls if self.readout == "cls" else hierarchy.fused_mean()
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps in an epoch."""
-        batches = self.trainer.num_training_batches
-        return math.ceil(batches / self.trainer.accumulate_grad_batches)
+    def steps_per_epoch(self) -> float:
+        """Optimizer steps in an epoch; infinite until Lightning has counted the batches."""
+        steps = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
+        return math.ceil(steps) if math.isfinite(steps) else steps
 
     @property
     def epochs(self) -> int:
@@ -85,7 +85,7 @@ class BaseTask(LightningModule):
             return epochs
         if steps < 1:
             raise UserError("schedules need an end; set trainer.max_epochs")
-        return math.ceil(steps / self.steps_per_epoch)
+        return max(1, math.ceil(steps / self.steps_per_epoch))
 
     @property
     def epoch(self) -> float:
@@ -94,14 +94,17 @@ class BaseTask(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimizer and a schedule that is followed at every step."""
-        self.trainer.fit_loop.setup_data()  # or the number of batches is not known yet
         optimizer = self.optimizer(self.parameter_groups(self))
-        steps, epochs = self.steps_per_epoch, self.epochs
-        schedule = LambdaLR(optimizer, lambda step: self.schedule.factor(step / steps, epochs))
+        schedule = LambdaLR(optimizer, self._rate)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def _rate(self, step: int) -> float:
+        # Asked for step 0 before Lightning has counted the batches. To have it count them then
+        # (as trainer.estimated_stepping_batches does) would keep it from resuming in mid-epoch.
+        return self.schedule.factor(step / self.steps_per_epoch, self.epochs)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed the random generators."""
