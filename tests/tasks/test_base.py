@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins import MixedPrecision
 from support.moco_run import fit, tiny_cast, tiny_task, two_views
 from support.tiny_run import tiny_data
 from torch import Tensor
@@ -48,6 +49,17 @@ def test_gradient_norm_is_over_all_parameters_and_before_clipping() -> None:
     squares = sum(g.square().sum() for g in recorder.gradients[0].values())
     assert recorder.figures[0]["train/grad_norm"] == pytest.approx(squares.sqrt().item(), rel=1e-4)
     assert squares > 1e-4
+
+
+def test_gradient_norm_is_free_of_the_loss_scale() -> None:
+    norms = []
+    for scale in (1.0, 16.0):
+        torch.manual_seed(0)
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        mixed = MixedPrecision("16-mixed", "cpu", scaler)
+        recorder = fit(tiny_task(), [two_views(4, 0)], precision=None, plugins=mixed)
+        norms.append(recorder.figures[0]["train/grad_norm"])
+    assert norms[1] == pytest.approx(norms[0], rel=0.05)
 
 
 def test_parameter_groups_are_chosen_on_the_whole_task() -> None:

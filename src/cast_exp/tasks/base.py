@@ -24,7 +24,8 @@ class BaseTask(LightningModule):
     """A backbone in training.
 
     Dropout and the like draw from (`seed`, step, batch, rank), so that a resumed run draws what the
-    straight one does. Logs "train/grad_norm", the norm of all gradients together before clipping.
+    straight one does. Logs "train/grad_norm", the norm of all gradients together before clipping;
+    it is not finite where half precision overflowed and the step was left out.
 
     Args:
         backbone: Makes hierarchies of images.

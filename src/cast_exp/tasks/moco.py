@@ -1,4 +1,4 @@
-"""Self-supervised pretraining by MoCo-v3 (Chen et al., 2021; paper, section 3.4)."""
+"""Self-supervised pretraining by MoCo-v3 (Chen et al., 2021; paper, algorithm 2)."""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
