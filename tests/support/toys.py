@@ -69,3 +69,8 @@ def build_wheel(spokes: int = 3) -> Wheel:
 def build_anything(**options: Any) -> Any:
     """A function that takes and makes anything."""
     return options
+
+
+def explode(**options: Any) -> nn.Module:
+    """A function that fails in a way nobody thought of."""
+    raise ZeroDivisionError("boom")

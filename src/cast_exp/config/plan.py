@@ -16,6 +16,7 @@ from math import ceil
 from lightning.pytorch import Trainer
 
 from cast_exp.data import ImageDataModule
+from cast_exp.data.datamodule import local_batch_size
 from cast_exp.errors import UserError
 
 
@@ -68,7 +69,8 @@ class Plan:
         """The plan of a trainer and its data, whose training images are counted.
 
         Raises:
-            UserError: Missing data, or no number of epochs or steps to train for.
+            UserError: Missing data, a batch that the devices cannot share, or no number of epochs
+                or steps to train for.
         """
         images = len(data.raw("train"))
         accumulate = trainer.accumulate_grad_batches
@@ -89,7 +91,7 @@ class Plan:
             images=images,
             devices=trainer.world_size,
             batch_size=data.batch_size,
-            batch_size_per_device=data.batch_size // trainer.world_size,
+            batch_size_per_device=local_batch_size(data.batch_size, trainer.world_size),
             effective_batch_size=data.batch_size * accumulate,
             lr=lr,
             epochs=ceil(steps / max(steps_per_epoch, 1)),

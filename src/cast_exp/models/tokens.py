@@ -57,7 +57,7 @@ class SuperpixelTokens(nn.Module):
             means, codes, sizes = self._nearest(features, superpixels, count)
         else:
             means, sizes = pooled_interpolation(features, superpixels, count, mode="bilinear")
-            grid = self.positions.grid.expand(len(images), -1, -1, -1)
+            grid = self.positions.grid  # one for all images
             codes, _ = pooled_interpolation(grid, superpixels, count, mode="bicubic")
         empty = sizes <= 0
         tokens = self.stem.project(means.to(features.dtype)) + codes.to(features.dtype)

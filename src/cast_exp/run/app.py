@@ -40,7 +40,7 @@ def run_app(task: Task, config_name: str) -> None:
     Args:
         task: Called with the nodes of the config as keyword arguments; its signature is the schema
             of the config. Returns the final metrics.
-        config_name: Name of the root config.
+        config_name: Name of the root config, which is that of the entry point's module too.
     """
     folder = os.environ.get(_FOLDER)
     try:
@@ -76,7 +76,7 @@ def _main(task: Task, config_name: str) -> int:
             with _others_told(folder):
                 codes.append(run_job(task, _plain(config), folder))
             return
-        codes.append(_run_apart(folder))
+        codes.append(_run_apart(f"cast_exp.{config_name}", folder))
         if codes[-1] == 128 + signal.SIGINT:
             raise KeyboardInterrupt
 
@@ -97,17 +97,16 @@ def _others_told(folder: Path) -> Iterator[None]:
         del os.environ[_FOLDER]
 
 
-def _run_apart(folder: Path) -> int:
+def _run_apart(module: str, folder: Path) -> int:
     """Run a job in a process of its own, so that it leaves nothing behind and takes no other along.
+
+    The arguments only serve to recognise it; what it does is in the folder.
 
     Returns:
         Its exit code. After Ctrl-C, which the terminal sends to the job as well, it has saved its
         state when this returns.
     """
-    import __main__
-
-    assert __main__.__spec__ is not None  # python -m
-    command = [sys.executable, "-m", __main__.__spec__.name, *sys.argv[1:]]
+    command = [sys.executable, "-m", module, *sys.argv[1:]]
     with subprocess.Popen(command, env=os.environ | {_FOLDER: str(folder)}) as process:
         try:
             code = process.wait()

@@ -34,7 +34,9 @@ def run_job(task: Task, config: Mapping[str, Any], folder: Path) -> int:
         folder: Folder of the run.
 
     Returns:
-        Exit code; see `cast_exp.run.app`.
+        Exit code; see `cast_exp.run.app`. It is 0 in another process than the first when the first
+        ends as well: its code counts, and Lightning kills a first process whose child ends badly,
+        be it still saving its state.
 
     Raises:
         UserError: Another run is at work in the folder.
@@ -49,19 +51,15 @@ def _run(task: Task, config: Mapping[str, Any], folder: Path, first: bool) -> in
     start = time.monotonic()
     try:
         if first:
+            log.info("folder of the run: %s", folder)
             write_summary(folder, "running")
         metrics = task(**config)
         if first:
             seconds = round(time.monotonic() - start, 1)
             write_summary(folder, "finished", seconds=seconds, metrics=metrics)
+            log.info("finished after %.1f seconds: %s", seconds, folder)
         return 0
-    except UserError as error:
-        if first or not _reported(folder):
-            log.error("error: %s", error)
-            write_summary(folder, "failed", error=str(error))
-        return 2
     except (KeyboardInterrupt, SIGTERMException) as stop:
-        # Lightning kills a first process whose child ends badly, be it still saving its state.
         if not first:
             return 0
         number = signal.SIGINT if isinstance(stop, KeyboardInterrupt) else signal.SIGTERM
@@ -69,10 +67,16 @@ def _run(task: Task, config: Mapping[str, Any], folder: Path, first: bool) -> in
         write_summary(folder, "interrupted", error=number.name)
         return 128 + number
     except Exception as error:
-        log.exception("unexpected error")
-        if first or not _reported(folder):
-            write_summary(folder, "failed", error=f"{type(error).__name__}: {error}")
-        return 1
+        known = isinstance(error, UserError)
+        text = str(error) if known else f"{type(error).__name__}: {error}"
+        if not known:
+            log.exception("unexpected error")
+        if not first and _reported(folder):
+            return 0
+        if known:
+            log.error("error: %s", text)
+        write_summary(folder, "failed", error=text)
+        return 2 if known else 1
 
 
 def _reported(folder: Path) -> bool:

@@ -59,8 +59,14 @@ def checked_command(
         if not multirun and (swept := _swept(overrides)):
             lines = [f"{text}: several values; add -m to run with each of them" for text in swept]
             raise UserError(listed(lines))
-        if not any((arguments.help, arguments.hydra_help, arguments.info, arguments.cfg)):
-            _check(config_name, config, overrides, multirun, entry)
+        if any((arguments.help, arguments.hydra_help, arguments.info, arguments.cfg)):
+            return list(command)
+        jobs = _jobs(config, overrides) if multirun else [overrides]
+        _check(config_name, jobs, entry)
+        if multirun:  # folders of jobs are named by what differs between them
+            shared = set.intersection(*map(set, jobs))
+            keys = ",".join(f"'{_key(text)}'" for text in sorted(shared))
+            overrides.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
     return options + overrides
 
 
@@ -128,19 +134,7 @@ def _key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~")
 
 
-def _check(
-    config_name: str,
-    config: DictConfig,
-    overrides: Sequence[str],
-    multirun: bool,
-    entry: Callable[..., Any],
-) -> None:
-    jobs = _jobs(config, overrides) if multirun else [list(overrides)]
-    if multirun and torch.distributed.is_torchelastic_launched():
-        raise UserError(
-            "torchrun starts the processes of one run; for a multirun leave it out and set "
-            "strategy=ddp trainer.devices=N"
-        )
+def _check(config_name: str, jobs: Sequence[list[str]], entry: Callable[..., Any]) -> None:
     found: dict[str, list[str]] = {}
     for job in jobs:
         try:
@@ -150,12 +144,11 @@ def _check(
         for line in lines:
             found.setdefault(line, job)
     if found:
-        swept = [set(job) for job in jobs]
-        common = set.intersection(*swept)
+        shared = set.intersection(*map(set, jobs))
         raise UserError(
             listed(
-                f"{line}  (in {' '.join(o for o in job if o not in common)})"
-                if multirun and set(job) != common
+                f"{line}  (with {' '.join(own)})"
+                if (own := [o for o in job if o not in shared])
                 else line
                 for line, job in found.items()
             )
@@ -163,7 +156,16 @@ def _check(
 
 
 def _jobs(config: DictConfig, overrides: Sequence[str]) -> list[list[str]]:
-    """The overrides of each job of a multirun."""
+    """The overrides of each job of a multirun.
+
+    Raises:
+        UserError: Under torchrun, which is for a single run.
+    """
+    if torch.distributed.is_torchelastic_launched():
+        raise UserError(
+            "torchrun starts the processes of one run; for a multirun leave it out and set "
+            "strategy=ddp trainer.devices=N"
+        )
     swept = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
     parsed = OverridesParser.create().parse_overrides([*swept, *overrides])
     if not config.hydra.sweeper._target_.endswith(BasicSweeper.__name__):

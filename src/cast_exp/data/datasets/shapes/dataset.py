@@ -11,7 +11,12 @@ from torch.utils.data import Dataset
 
 from cast_exp.data.datasets.base import Split
 from cast_exp.data.datasets.shapes.creatures import PARTS, SPECIES, Creature, Piece, grow
-from cast_exp.data.datasets.shapes.textures import Coat, Pixels, draw_colours, paint_texture
+from cast_exp.data.datasets.shapes.textures import (
+    Coat,
+    Pixels,
+    draw_colours,
+    paint_texture,
+)
 
 _OUTLINE = 0.012
 _INK = 45
@@ -135,7 +140,8 @@ class Shapes(Dataset[dict[str, Any]]):
         edges = cv2.morphologyEx(codes, cv2.MORPH_GRADIENT, np.ones((reach, reach), np.uint8))
         tone[edges > 0] = _INK
         pixels = cv2.multiply(pixels, cv2.merge([tone, tone, tone]), scale=0.01)
-        return cv2.resize(pixels, (self.size, self.size), interpolation=cv2.INTER_AREA)
+        image: Pixels = cv2.resize(pixels, (self.size, self.size), interpolation=cv2.INTER_AREA)
+        return image
 
 
 def _draw(codes: Pixels, pieces: Sequence[Piece], first: int) -> None:

@@ -98,7 +98,7 @@ def paint_texture(
             mix *= 255
         else:
             mix = cv2.compare(cv2.add(_SOFT[along] >> 1, _SOFT[across] >> 1), 165, cv2.CMP_GT)
-    palette = np.linspace(*colours, 256).round().astype(np.uint8)
+    palette = np.linspace(colours[0], colours[1], 256).round().astype(np.uint8)
     painted: Pixels = cv2.applyColorMap(mix, palette[:, None])
     return painted
 
@@ -125,4 +125,5 @@ def _phase(side: int, period: float, angle: float, offset: float) -> Pixels:
     ramp = np.arange(side) * step
     x = (ramp * np.cos(angle)).astype(np.int32).astype(np.uint8)
     y = (ramp * np.sin(angle) + offset).astype(np.int32).astype(np.uint8)
-    return y[:, None] + x  # wraps around, which is what a phase does
+    phase: Pixels = y[:, None] + x  # wraps around, which is what a phase does
+    return phase
