@@ -62,7 +62,7 @@ def checked_command(
         if any((arguments.help, arguments.hydra_help, arguments.info, arguments.cfg)):
             return list(command)
         jobs = _jobs(config, overrides) if multirun else [overrides]
-        _check(config_name, jobs, entry)
+        _check(config_name, jobs, multirun, entry)
         if multirun:  # folders of jobs are named by what differs between them
             shared = set.intersection(*map(set, jobs))
             keys = ",".join(f"'{_key(text)}'" for text in sorted(shared))
@@ -134,11 +134,14 @@ def _key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~")
 
 
-def _check(config_name: str, jobs: Sequence[list[str]], entry: Callable[..., Any]) -> None:
+def _check(
+    config_name: str, jobs: Sequence[list[str]], multirun: bool, entry: Callable[..., Any]
+) -> None:
     found: dict[str, list[str]] = {}
     for job in jobs:
         try:
-            lines = mistakes(_as_run(compose(config_name, job, return_hydra_config=True)), entry)
+            config = compose(config_name, job, return_hydra_config=True)
+            lines = mistakes(_as_run(config, multirun), entry)
         except (HydraException, OmegaConfBaseException) as error:
             lines = explain(config_name, job, error)
         for line in lines:
@@ -178,10 +181,11 @@ def _jobs(config: DictConfig, overrides: Sequence[str]) -> list[list[str]]:
     return jobs
 
 
-def _as_run(config: DictConfig) -> DictConfig:
-    """The config as a run will see it."""
+def _as_run(config: DictConfig, multirun: bool) -> DictConfig:
+    """The config as a run will see it, but for the name of its folder in a multirun."""
+    folder = config.hydra.sweep.dir if multirun else config.hydra.run.dir
     with open_dict(config):
-        config.hydra.runtime.output_dir = config.hydra.run.dir
+        config.hydra.runtime.output_dir = folder
         HydraConfig.instance().set_config(config)
         del config["hydra"]
     return config
