@@ -20,6 +20,10 @@ log = logging.getLogger(__name__)
 
 _LISTED = 20
 
+# OpenCV's thread pool does not survive a fork: a worker would wait for its threads for ever. It
+# must never start in the process that forks; images of this size gain nothing from it.
+cv2.setNumThreads(1)
+
 
 class UnreadableFiles:
     """Counts the distinct files that could not be read; each is reported once.
@@ -161,7 +165,6 @@ def start_worker(_worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends its workers
     sys.excepthook = _report_unless_cut_off
     torch.set_num_threads(1)
-    cv2.setNumThreads(1)
 
 
 def _report_unless_cut_off(
