@@ -114,13 +114,13 @@ def test_every_creature_shows_all_groups_and_every_part_is_in_one_group() -> Non
             assert area >= 15, (dataset.classes[index % CLASSES], group)
 
 
-@pytest.mark.parametrize("creatures", [1, 4])
+@pytest.mark.parametrize("creatures", [1, 12])
 def test_the_foremost_creature_is_whole_and_as_large_as_asked_for(creatures: int) -> None:
-    dataset = Shapes("train", size=128, creatures=creatures, extent=(0.5, 0.7))
+    dataset = Shapes("train", size=192, creatures=creatures, extent=(0.5, 0.7))
     extents = []
     for index in range(40):
         rows, columns = np.nonzero(dataset[index]["instance"] == 1)
-        extents.append((max(np.ptp(rows), np.ptp(columns)) + 1) / 128 * creatures**0.5)
+        extents.append((max(np.ptp(rows), np.ptp(columns)) + 1) / 192 * creatures**0.5)
     assert min(extents) > 0.46
     assert max(extents) < 0.74
     assert np.ptp(extents) > 0.1
@@ -217,8 +217,10 @@ def test_outlines_have_the_areas_of_ellipse_box_and_triangle(length: float, widt
     back, front = triangle[triangle[:, 0].argmin()], triangle[:, 1].max()
     assert abs(back[1]) < 0.02 * width
     assert front == pytest.approx(width, rel=0.02)
-    bent = area(Form(length, width, bend=0.4))  # a shear keeps the area
-    assert bent == pytest.approx(area(Form(length, width)), rel=1e-3)
+    bent = Form(length, width, bend=0.4)
+    assert area(bent) == pytest.approx(area(Form(length, width)), rel=1e-3)  # a shear keeps it
+    shift = bent.outline(corners=4000) - Form(length, width).outline(corners=4000)
+    assert np.ptp(shift[:, 1]) == pytest.approx(0.4 * length)
 
 
 def test_textures_mix_their_two_colours_in_every_kind() -> None:
