@@ -41,11 +41,11 @@ def checked_command(
     Raises:
         UserError: All mistakes at once.
     """
-    arguments = get_args_parser().parse_args(command)
+    arguments = get_args_parser().parse_intermixed_args(command)
     config_name = arguments.config_name or config_name
     options = [word for word in command if word not in arguments.overrides]
     if arguments.shell_completion:
-        return list(command)
+        return options + arguments.overrides
     with _hydra(arguments):
         overrides = list(arguments.overrides)
         config = _compose(config_name, overrides)
@@ -60,7 +60,7 @@ def checked_command(
             lines = [f"{text}: several values; add -m to run with each of them" for text in swept]
             raise UserError(listed(lines))
         if any((arguments.help, arguments.hydra_help, arguments.info, arguments.cfg)):
-            return list(command)
+            return options + overrides
         jobs = _jobs(config, overrides) if multirun else [overrides]
         _check(config_name, jobs, multirun, entry)
         if multirun:  # folders of jobs are named by what differs between them
