@@ -45,7 +45,7 @@ def checked_command(
     config_name = arguments.config_name or config_name
     options = [word for word in command if word not in arguments.overrides]
     if arguments.shell_completion:
-        return options + arguments.overrides
+        return [*options, *arguments.overrides]
     with _hydra(arguments):
         overrides = list(arguments.overrides)
         config = _compose(config_name, overrides)
