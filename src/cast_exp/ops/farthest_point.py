@@ -13,10 +13,10 @@ def farthest_point_sampling(
 ) -> Tensor:
     """Choose points one by one, each the farthest from those chosen before.
 
-    Distances are Euclidean and computed in float64; ties go to the lowest index. One matrix product
-    gives those of all pairs. Where its rounding error could decide a choice (duplicates, say) the
-    image is done again with distances from differences, so the choice is always that of the plain
-    loop over distances.
+    Distances are Euclidean and computed in float64; ties go to the lowest index. They come
+    from scalar products. Where the rounding errors of those could decide a choice (duplicates, say)
+    the image is done again with distances from differences, so the choice is always that of the
+    plain loop over distances.
 
     Args:
         points: Points, float (B, N, C).
@@ -46,13 +46,13 @@ def farthest_point_sampling(
         # In float64 a tie (two points and their mean) would be decided by rounding errors.
         nearest = nearest.float().masked_fill(~valid, -2)
 
-    # The product is about six times as fast as differences, for as many distances.
-    if number > 4 * count:
-        return _choose(partial(_differences, points), nearest, start, count, taken)[0]
     norms = points.square().sum(-1)
-    pairs = torch.baddbmm(norms[:, :, None] + norms[:, None], points, points.mT, alpha=-2)
-    chosen, lead = _choose(partial(_row, pairs.clamp_(min=0)), nearest, start, count, taken)
-    # Bounds the rounding errors of two of `pairs` and of two sums of squared differences.
+    distances_from = partial(_products, points, norms)
+    if number <= 4 * count:  # beyond that, most of the pairs would go unused
+        pairs = torch.baddbmm(norms[:, :, None] + norms[:, None], points, points.mT, alpha=-2)
+        distances_from = partial(_row, pairs.clamp_(min=0))
+    chosen, lead = _choose(distances_from, nearest, start, count, taken)
+    # Bounds the rounding errors of two distances by products and of two by differences.
     error = 16 * (width + 2) * torch.finfo(torch.float64).eps * norms.amax(1)
     unsure = ~(lead > error)
     if unsure.any():
@@ -64,6 +64,12 @@ def farthest_point_sampling(
 def _row(matrices: Tensor, index: Tensor) -> Tensor:
     """Take a row of each matrix (B, N, ...)."""
     return matrices[torch.arange(len(index), device=index.device), index]
+
+
+def _products(points: Tensor, norms: Tensor, index: Tensor) -> Tensor:
+    """Squared distances (B, N) of all points from one of each image, by scalar products."""
+    products = (points @ _row(points, index)[..., None])[..., 0]
+    return torch.add(norms, products, alpha=-2).add_(_row(norms, index)[:, None]).clamp_(min=0)
 
 
 def _differences(points: Tensor, index: Tensor) -> Tensor:
@@ -90,14 +96,17 @@ def _choose(
     Returns:
         Indices (B, count), and the smallest lead over a runner-up beyond rounding (B,).
     """
-    chosen = [latest]
-    smallest_lead = torch.full_like(nearest[:, 0], torch.inf)
+    chosen, distances, runners_up = [latest], [], []
     nearest = nearest.scatter(1, latest[:, None], taken)
     for _ in range(count - 1):
         nearest = torch.minimum(nearest, distances_from(latest).to(nearest.dtype))
-        best, latest = nearest.max(1)
+        distance, latest = nearest.max(1)
         nearest.scatter_(1, latest[:, None], taken)
-        lead = best * (1 - 2 * torch.finfo(best.dtype).eps) - nearest.amax(1)
-        smallest_lead = torch.minimum(smallest_lead, lead.masked_fill(best < 0, torch.inf))
         chosen.append(latest)
-    return torch.stack(chosen, 1), smallest_lead
+        distances.append(distance)
+        runners_up.append(nearest.amax(1))
+    if not distances:
+        return latest[:, None], torch.full_like(nearest[:, 0], torch.inf)
+    best = torch.stack(distances, 1)
+    lead = best * (1 - 2 * torch.finfo(best.dtype).eps) - torch.stack(runners_up, 1)
+    return torch.stack(chosen, 1), lead.masked_fill_(best < 0, torch.inf).amin(1)
