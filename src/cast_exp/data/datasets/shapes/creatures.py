@@ -140,7 +140,7 @@ def _pairs(*limbs: Limb) -> tuple[Limb, ...]:
 SPECIES = (
     Species(
         "beetle",
-        Coat("stripes", 0.09),
+        Coat("stripes", 0.1),
         Form(1.0, 0.85),
         Form(0.32, 0.42),
         (1.1, 0),
@@ -150,7 +150,7 @@ SPECIES = (
     ),
     Species(
         "dog",
-        Coat("spots", 0.2),
+        Coat("spots", 0.22),
         Form(1.1, 0.5, squareness=5),
         Form(0.46, 0.36, squareness=4),
         (1.15, -1.3),
@@ -162,7 +162,7 @@ SPECIES = (
     ),
     Species(
         "human",
-        Coat("ramp"),
+        Coat("stripes", 0.45),
         Form(0.5, 0.85, squareness=4),
         Form(0.38, 0.42),
         (0, -1.6),
@@ -172,7 +172,7 @@ SPECIES = (
     ),
     Species(
         "squid",
-        Coat("checks", 0.1),
+        Coat("checks", 0.12),
         Form(1.2, 0.8, taper=-0.8),
         Form(0.42, 0.52),
         (-1.1, 0),
@@ -204,7 +204,7 @@ SPECIES = (
     ),
     Species(
         "bird",
-        Coat("checks", 0.24),
+        Coat("checks", 0.26),
         Form(0.95, 0.7, taper=0.35),
         Form(0.42, 0.42),
         (0.85, -0.95),
@@ -215,7 +215,7 @@ SPECIES = (
     ),
     Species(
         "giraffe",
-        Coat("spots", 0.1),
+        Coat("spots", 0.11),
         Form(0.8, 0.45, taper=0.25),
         Form(0.4, 0.22, squareness=3),
         (1.6, -3.8),
@@ -237,7 +237,7 @@ SPECIES = (
     ),
     Species(
         "seal",
-        Coat("plain"),
+        Coat("checks", 0.5),
         Form(1.7, 0.6, taper=0.45, bend=0.2),
         Form(0.42, 0.4),
         (0.95, -1.2),

@@ -14,13 +14,17 @@ from cast_exp.data.datasets.shapes.creatures import PARTS, SPECIES, Creature, Pi
 from cast_exp.data.datasets.shapes.textures import (
     Coat,
     Pixels,
-    draw_colours,
-    paint_texture,
+    draw_coat,
+    draw_ground,
+    paint_coat,
+    paint_ground,
 )
 
 _OUTLINE = 0.012
 _INK = 45
 _TRIES = 8
+_LARGEST = 0.97  # extent of a creature, as a share of the image's side
+_FINE = 128
 _PART_BITS = 4
 _PART_MASK = (1 << _PART_BITS) - 1
 
@@ -29,9 +33,9 @@ class Shapes(Dataset[dict[str, Any]]):
     """Textured creatures on textured backgrounds, drawn from a seed; nothing is downloaded.
 
     The classes differ in build (body, head, ears, tail, number and place of the limbs) and in the
-    pattern of their coats. Colours are drawn alike for all classes and for creatures and
-    backgrounds, so colour statistics tell neither the class nor what is foreground. Proportions,
-    pose, direction, size and place vary. Image ``i`` of a split is a pure function of (``seed``,
+    pattern of their coats, not in colour: every coat has a light and a dark colour, backgrounds are
+    between the two, hues are drawn alike for all. Proportions, pose, direction, size and place
+    vary. Image ``i`` of a split is a pure function of (``seed``,
     split, ``i``), the same scene in every ``size``; the splits share no image. The classes take
     turns, so every ``classes`` images in a row hold one of each.
 
@@ -48,8 +52,9 @@ class Shapes(Dataset[dict[str, Any]]):
         classes: Number of classes, the first ones of `SPECIES`.
         creatures: Creatures in each image; ``label`` is the class of the foremost, the others are
             of any class.
-        extent: Bounds of the larger extent of a creature that is alone, as a share of the image's
-            side; several are smaller, by the square root of their number.
+        area: Bounds of the share of the image that a creature covers if it is alone and that is not
+            too large for the image; several share it. It is the same for all classes, so that their
+            colour histograms do not tell them apart.
         seed: Which data set it is.
     """
 
@@ -61,14 +66,14 @@ class Shapes(Dataset[dict[str, Any]]):
         size: Annotated[int, Field(ge=16)] = 96,
         classes: Annotated[int, Field(ge=2, le=len(SPECIES))] = len(SPECIES),
         creatures: Annotated[int, Field(ge=1, le=15)] = 1,
-        extent: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(le=1)]] = (0.65, 0.95),
+        area: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(le=1)]] = (0.16, 0.26),
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
         self.split = split
         self.size = size
         self.classes = [species.name for species in SPECIES[:classes]]
         self.creatures = creatures
-        self.extent = extent
+        self.area = area
         self.seed = seed
         self._images = train if split == "train" else val
         # Drawn larger and then averaged, small pictures more so, which smooths the edges.
@@ -114,7 +119,8 @@ class Shapes(Dataset[dict[str, Any]]):
         placed: list[list[Piece]] = []
         middles = np.empty((0, 2))
         for creature in creatures:
-            scale = rng.uniform(*self.extent) / np.sqrt(self.creatures)
+            scale = np.sqrt(rng.uniform(*self.area) / _covered(creature))
+            scale = min(scale, _LARGEST) / np.sqrt(self.creatures)
             corners = rng.uniform(0, 1 - scale * creature.extent, (_TRIES, 2))
             tried = corners + scale * creature.extent / 2
             # The place farthest from all others; for the first creature just the first place.
@@ -126,13 +132,12 @@ class Shapes(Dataset[dict[str, Any]]):
     def _paint(self, codes: Pixels, coats: Sequence[Coat], rng: np.random.Generator) -> Pixels:
         """Fill background and creatures with textures: RGB, uint8 (size, size, 3)."""
         side = len(codes)
-        background, *colours = draw_colours(rng, self.creatures)
-        pixels = paint_texture(rng, background, side)
+        pixels = paint_ground(rng, draw_ground(rng), side)
         tones = np.full(256, 100, np.uint8)  # brightness of every code in percent
-        for instance, (own, coat) in enumerate(zip(colours, coats, strict=True), 1):
+        for instance, coat in enumerate(coats, 1):
             first = instance << _PART_BITS
             mask = cv2.inRange(codes, first, first | _PART_MASK)
-            cv2.copyTo(paint_texture(rng, own, side, coat), mask, pixels)
+            cv2.copyTo(paint_coat(rng, coat, draw_coat(rng), side), mask, pixels)
             tones[first : first + len(PARTS)] = rng.integers(80, 121, len(PARTS))
             tones[first + PARTS.index("eye")] = _INK
         tone = cv2.LUT(codes, tones)
@@ -142,6 +147,13 @@ class Shapes(Dataset[dict[str, Any]]):
         pixels = cv2.multiply(pixels, cv2.merge([tone, tone, tone]), scale=0.01)
         image: Pixels = cv2.resize(pixels, (self.size, self.size), interpolation=cv2.INTER_AREA)
         return image
+
+
+def _covered(creature: Creature) -> float:
+    """Share that a creature covers of a square as large as its larger extent."""
+    codes = np.zeros((_FINE, _FINE), np.uint8)
+    _draw(codes, creature.pieces, 1)
+    return float(np.count_nonzero(codes) / codes.size)
 
 
 def _draw(codes: Pixels, pieces: Sequence[Piece], first: int) -> None:

@@ -1,7 +1,8 @@
-"""The textures of `shapes`: two colours mixed in stripes, checks, spots, blotches or a ramp."""
+"""The textures of `shapes`: coats of two colours in a pattern, and mottled backgrounds."""
 
 import colorsys
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -9,19 +10,21 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 Colours = NDArray[np.float64]
+Range = tuple[float, float]
 
-KINDS = ("stripes", "checks", "spots", "blotches", "ramp")
-BACKGROUND_CONTRAST = (0.02, 0.08)
-"""How far apart in lightness (0..1) the two colours of a background are."""
-COAT_CONTRAST = (0.12, 0.25)
-"""The same of a creature's coat."""
+LIGHT: Range = (0.8, 0.9)
+"""Lightness (0..1) of one colour of every coat."""
+DARK: Range = (0.12, 0.22)
+"""Lightness of the other."""
+GROUND: Range = (0.45, 0.55)
+"""Lightness of backgrounds, between the two."""
 
-_LUMA = np.array([0.299, 0.587, 0.114])
-_CONTRAST = 40
+_SATURATION = (0.1, 0.6)
+_GROUND_CONTRAST = 0.05
+_MOTTLES = 32
 _BLOTCHES = 24
 _SINE = np.sin(np.arange(256) * (2 * np.pi / 256))
-_SOFT = np.round(127.5 + 127.5 * _SINE).astype(np.uint8)
-_STEEP = np.round(127.5 + 127.5 * np.clip(2.5 * _SINE, -1, 1)).astype(np.uint8)
+_SPOT_LEVEL = 0.9  # of the sum of two sines, -2..2; the spots cover a quarter
 
 
 @dataclass(frozen=True)
@@ -29,94 +32,74 @@ class Coat:
     """Pattern of a creature's coat, which may have any colours.
 
     Args:
-        kind: One of `KINDS`, or "plain".
+        kind: What is repeated; blotches have no order.
         period: Length of its repeat, as a share of the image's side.
     """
 
-    kind: str
-    period: float = 0.2
+    kind: Literal["stripes", "checks", "spots", "blotches"]
+    period: float
 
 
-def draw_colours(rng: np.random.Generator, creatures: int) -> list[Colours]:
-    """Draw the two colours of each texture of an image.
-
-    All creatures differ from the background in brightness, so that they show in grey, too. Creature
-    and background are drawn together until they do, which gives both the same mean colours.
-
-    Returns:
-        The background's and each creature's, RGB in 0..255, (2, 3).
-    """
-    background, first = _two_colours(rng, BACKGROUND_CONTRAST), _two_colours(rng, COAT_CONTRAST)
-    while not _contrast(background, first):
-        background, first = _two_colours(rng, BACKGROUND_CONTRAST), _two_colours(rng, COAT_CONTRAST)
-    colours = [background, first]
-    while len(colours) <= creatures:
-        another = _two_colours(rng, COAT_CONTRAST)
-        if _contrast(background, another):
-            colours.append(another)
-    return colours
+def draw_ground(rng: np.random.Generator) -> Colours:
+    """Draw the two colours of a background, nearly the same: RGB in 0..255, (2, 3)."""
+    hue, lightness, saturation = rng.uniform(), rng.uniform(*GROUND), rng.uniform(*_SATURATION)
+    return _rgb([(hue, lightness, saturation), (hue, lightness - _GROUND_CONTRAST, saturation)])
 
 
-def paint_texture(
-    rng: np.random.Generator, colours: Colours, side: int, coat: Coat | None = None
-) -> Pixels:
-    """Draw a texture and paint it over an image.
-
-    Nothing that is drawn depends on `side`: the same state of `rng` gives the same picture in any
-    size.
-
-    Args:
-        rng: Source of kind, size, direction and place.
-        colours: The two colours that are mixed, (2, 3).
-        side: Side of the image in pixels.
-        coat: The kind and size, if they are not to be drawn.
+def draw_coat(rng: np.random.Generator) -> Colours:
+    """Draw the two colours of a coat, a light and a dark one in either order.
 
     Returns:
-        RGB, uint8 (side, side, 3).
+        RGB in 0..255, (2, 3).
     """
-    kind = KINDS[rng.integers(len(KINDS))]
-    period, angle = rng.uniform(0.1, 0.3), rng.uniform(0, np.pi)
-    if coat is not None:
-        kind, period = coat.kind, coat.period
-    offset = rng.uniform(0, 256, 2)
-    noise = rng.uniform(-3, 4, (_BLOTCHES, _BLOTCHES))
-    if kind == "blotches":
-        cells = round(1 / period) + 2
-        mix = cv2.resize(noise[:cells, :cells], (side, side), interpolation=cv2.INTER_CUBIC)
-        mix = (np.clip(mix, 0, 1) * 255).astype(np.uint8)
-    elif kind == "plain":
-        mix = np.full((side, side), 128, np.uint8)
-    elif kind == "ramp":
-        mix = _SOFT[_phase(side, 2, angle, offset[0])]
+    hue, saturation = rng.uniform(), rng.uniform(*_SATURATION)
+    light, dark = rng.uniform(*LIGHT), rng.uniform(*DARK)
+    shift = rng.normal(0, 0.03)
+    return rng.permutation(_rgb([(hue, light, saturation), (hue + shift, dark, saturation)]))
+
+
+def paint_ground(rng: np.random.Generator, colours: Colours, side: int) -> Pixels:
+    """Paint a mottled background: RGB, uint8 (side, side, 3).
+
+    As with a coat, the same state of `rng` gives the same picture in any size.
+    """
+    mottles = rng.uniform(0, 1, (_MOTTLES, _MOTTLES))
+    return _mix(cv2.resize(mottles, (side, side), interpolation=cv2.INTER_CUBIC), colours)
+
+
+def paint_coat(rng: np.random.Generator, coat: Coat, colours: Colours, side: int) -> Pixels:
+    """Paint a coat all over an image: RGB, uint8 (side, side, 3), only the two colours in it.
+
+    Direction and place of the pattern are drawn. But for spots, each colour covers half.
+    """
+    angle, offset = rng.uniform(0, np.pi), rng.uniform(0, 256, 2)
+    noise = rng.uniform(-1, 1, (_BLOTCHES, _BLOTCHES))
+    if coat.kind == "blotches":
+        cells = round(1 / coat.period) + 2
+        field = cv2.resize(noise[:cells, :cells], (side, side), interpolation=cv2.INTER_CUBIC)
+        level = np.median(field)
     else:
-        along = _phase(side, period, angle, offset[0])
-        across = _phase(side, period, angle + np.pi / 2, offset[1])
-        if kind == "stripes":
-            mix = _STEEP[along]
-        elif kind == "checks":
-            mix = (along ^ across) >> 7
-            mix *= 255
-        else:
-            mix = cv2.compare(cv2.add(_SOFT[along] >> 1, _SOFT[across] >> 1), 165, cv2.CMP_GT)
+        along = _SINE[_phase(side, coat.period, angle, offset[0])]
+        across = _SINE[_phase(side, coat.period, angle + np.pi / 2, offset[1])]
+        field, level = {
+            "stripes": (along, 0),
+            "checks": (along * across, 0),
+            "spots": (along + across, _SPOT_LEVEL),
+        }[coat.kind]
+    return _mix(field > level, colours)
+
+
+def _rgb(shades: list[tuple[float, float, float]]) -> Colours:
+    """Hue, lightness and saturation, each 0..1, as RGB in 0..255."""
+    return 255 * np.array([colorsys.hls_to_rgb(h % 1, li, s) for h, li, s in shades])
+
+
+def _mix(shares: NDArray[np.generic], colours: Colours) -> Pixels:
+    """Colour every pixel by the share 0..1 of the second colour in it."""
     palette = np.linspace(colours[0], colours[1], 256).round().astype(np.uint8)
-    painted: Pixels = cv2.applyColorMap(mix, palette[:, None])
-    return painted
-
-
-def _two_colours(rng: np.random.Generator, contrast: tuple[float, float]) -> Colours:
-    hue, lightness, saturation = rng.uniform((0, 0.2, 0.2), (1, 0.8, 0.8))
-    second_hue = hue + rng.normal(0, 0.03)
-    second_lightness = np.clip(lightness + rng.choice([-1, 1]) * rng.uniform(*contrast), 0.1, 0.9)
-    return 255 * np.array(
-        [
-            colorsys.hls_to_rgb(hue, lightness, saturation),
-            colorsys.hls_to_rgb(second_hue % 1, second_lightness, saturation),
-        ]
-    )
-
-
-def _contrast(a: Colours, b: Colours) -> bool:
-    return bool(abs((a.mean(0) - b.mean(0)) @ _LUMA) > _CONTRAST)
+    index = (np.clip(shares, 0, 1) * 255).astype(np.uint8)
+    mixed: Pixels = cv2.applyColorMap(index, palette[:, None])
+    return mixed
 
 
 def _phase(side: int, period: float, angle: float, offset: float) -> Pixels:
