@@ -1,6 +1,7 @@
 import inspect
 
 import pytest
+import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
@@ -19,15 +20,16 @@ def options(group: str) -> list[str]:
 def test_every_data_set_is_configured_as_its_code_wants(name: str) -> None:
     data = instantiate(composed([f"data={name}", "superpixel=grid"]).data)
     assert isinstance(data, ImageDataModule)
-    assert [t(Image.new("RGB", (40, 30))).shape[-1] for t in data.views.transforms] == [
-        data.image_size
-    ] * 2
+    views = [transform(Image.new("RGB", (40, 30))) for transform in data.views.transforms]
+    assert [view.shape[-1] for view in views] == [data.image_size] * 2
 
 
 @pytest.mark.parametrize("name", options("augmentation"))
 def test_every_augmentation_is_configured_as_its_code_wants(name: str) -> None:
     views = instantiate(composed(["data=imagenet", f"augmentation={name}"]).data).views
-    assert isinstance(views, TwoViews)
+    for transform in views.transforms:
+        view = transform(Image.new("RGB", (40, 30)))
+        assert (view.shape, view.dtype) == ((3, 224, 224), torch.uint8)
 
 
 def test_the_published_recipe_is_that_of_the_code() -> None:

@@ -97,6 +97,19 @@ def test_ranks_share_the_same_global_batch(folder: Path, ranks: int) -> None:
             assert torch.equal(images, whole["images"][view][reference])
 
 
+def test_ranks_share_the_validation_images_without_overlap(folder: Path) -> None:
+    shares = [
+        [data.prepare(b, "cpu") for b in data.val_dataloader()]
+        for data in (on_rank(module(folder), r, 2) for r in range(2))
+    ]
+    assert [[len(b["label"]) for b in share] for share in shares] == [[4, 1], [4]]
+    seen = torch.cat([b["index"] for share in shares for b in share])
+    assert sorted(seen.tolist()) == list(range(9))
+    reference = next(iter(module(folder).plain_dataloader("val")))["images"][0]
+    raw = next(iter(on_rank(module(folder), 1, 2).val_dataloader()))
+    assert torch.equal(raw["images"][0], reference[raw["index"]])
+
+
 @pytest.mark.parametrize("method", [Grid(16), Grid(64)])
 def test_superpixels_on_the_device_equal_those_of_the_worker(folder: Path, method: Grid) -> None:
     batches = [

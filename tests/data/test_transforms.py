@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFilter, ImageOps
-from torchvision.transforms import v2
+from torchvision.transforms import RandomResizedCrop, v2
 
-from cast_exp.data.transforms import PillowBlur, TwoViews, evaluation_transform
+from cast_exp.data.transforms import CropFlip, PillowBlur, TwoViews, evaluation_transform
 
 
 def photo(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -63,6 +63,24 @@ def test_published_numbers() -> None:
         assert (solarizing.threshold, solarizing.p) == (128, solarize)
         assert isinstance(flip, v2.RandomHorizontalFlip)
         assert flip.p == 0.5
+
+
+def test_the_single_view_is_crop_and_flip() -> None:
+    """Drawn again from the parts, over enough seeds to see both sides of the flip."""
+    image, flips = photo(500, 375), set()
+    (transform,) = CropFlip(64).transforms
+    for seed in range(8):
+        torch.manual_seed(seed)
+        view = transform(image)
+        torch.manual_seed(seed)
+        top, left, height, width = RandomResizedCrop.get_params(
+            image, scale=[0.08, 1.0], ratio=[3 / 4, 4 / 3]
+        )
+        box = (left, top, left + width, top + height)
+        crop = array(image.crop(box).resize((64, 64), Image.Resampling.BILINEAR))
+        flips.add(flipped := not np.array_equal(view.numpy(), crop))
+        assert np.array_equal(view.numpy(), crop[..., ::-1] if flipped else crop)
+    assert flips == {True, False}
 
 
 def test_operations_happen_as_often_as_they_should() -> None:

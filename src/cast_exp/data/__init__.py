@@ -1,6 +1,19 @@
 """Data: raw datasets, views, superpixels in the loader, and batches that can be resumed."""
 
 from cast_exp.data.datamodule import ImageDataModule
-from cast_exp.data.transforms import IMAGENET_MEAN, IMAGENET_STD, TwoViews
+from cast_exp.data.transforms import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Augmentation,
+    CropFlip,
+    TwoViews,
+)
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "ImageDataModule", "TwoViews"]
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "Augmentation",
+    "CropFlip",
+    "ImageDataModule",
+    "TwoViews",
+]

@@ -20,7 +20,7 @@ from cast_exp.data.sampling import EpochSampler, FixedSampler
 from cast_exp.data.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    TwoViews,
+    Augmentation,
     evaluation_transform,
 )
 from cast_exp.errors import UserError
@@ -34,7 +34,7 @@ _TOLERATED = 10
 
 
 class ImageDataModule(LightningDataModule):
-    """Images with superpixels, as two views for contrastive training or plain for evaluation.
+    """Images with superpixels, as random views for training or plain for evaluation.
 
     The way of an image: a worker decodes it, makes the views and (by default) their superpixels
     and ships 8-bit pixels and 16-bit labels; :meth:`prepare` finishes the batch on its device.
@@ -43,7 +43,7 @@ class ImageDataModule(LightningDataModule):
 
     Args:
         dataset: Called with ``split`` (and ``root`` if that is set) for a raw dataset.
-        views: Makes the two views of training.
+        views: Makes the views of training: two for contrasts, one for classes.
         superpixel: The superpixel method.
         root: Folder of the data set; None for generated data.
         batch_size: Images per step over all devices.
@@ -69,7 +69,7 @@ class ImageDataModule(LightningDataModule):
     def __init__(
         self,
         dataset: Callable[..., RawDataset],
-        views: TwoViews,
+        views: Augmentation,
         superpixel: SuperpixelMethod,
         root: Path | None = None,
         batch_size: Annotated[int, Field(ge=1)] = 256,
@@ -167,12 +167,14 @@ class ImageDataModule(LightningDataModule):
     # -- loaders ---------------------------------------------------------------------------------
 
     def train_dataloader(self) -> TrainLoader:
-        """Two views of each image, this rank's share of every batch, in the order of the epoch."""
+        """Views of each image, this rank's share of every batch, in the order of the epoch."""
         dataset = self.raw("train")
-        ranks, rank = self._ranks, self.trainer.global_rank if self.trainer else 0
+        ranks = self._ranks
         return TrainLoader(
             self._samples(dataset, self.views.transforms, _ATTEMPTS),
-            EpochSampler(len(dataset), self.batch_size, self.seed, rank, ranks, self.drop_last),
+            EpochSampler(
+                len(dataset), self.batch_size, self.seed, self._rank, ranks, self.drop_last
+            ),
             self.trainer,
             batch_size=local_batch_size(self.batch_size, ranks),
             unreadable=self._unreadable["train"],
@@ -181,8 +183,17 @@ class ImageDataModule(LightningDataModule):
             **self._options(),
         )
 
+    def val_dataloader(self) -> BatchLoader:
+        """This rank's share of the validation images, each image on one rank only."""
+        batch_size = local_batch_size(self.batch_size, self._ranks)
+        return self.plain_dataloader("val", batch_size=batch_size, shared=True)
+
     def plain_dataloader(
-        self, split: Split, limit: int | None = None, batch_size: int = 64
+        self,
+        split: Split,
+        limit: int | None = None,
+        batch_size: int = 64,
+        shared: bool = False,
     ) -> BatchLoader:
         """Every image once, without randomness: resized, centre-cropped, in a fixed order.
 
@@ -192,11 +203,14 @@ class ImageDataModule(LightningDataModule):
             split: ``train`` or ``val``.
             limit: At most that many images, a random but fixed choice.
             batch_size: Images per batch, of this process.
+            shared: Deal the images out to the ranks, instead of all of them to each.
         """
         dataset = self.raw(split)
         indices = np.arange(len(dataset))
         if limit is not None and limit < len(dataset):
             indices = np.sort(np.random.default_rng(0).permutation(indices)[:limit])
+        if shared:
+            indices = indices[self._rank :: self._ranks]
         return BatchLoader(
             self._samples(dataset, [evaluation_transform(self.image_size, self.eval_crop)], 1),
             FixedSampler(indices),
@@ -212,7 +226,7 @@ class ImageDataModule(LightningDataModule):
 
         Returns:
             ``images``: float32 (B, 3, H, W), normalised by the ImageNet statistics;
-            ``superpixels``: int64 (B, H, W); both lists over the two views in training batches.
+            ``superpixels``: int64 (B, H, W); both lists over the views where these are several.
             ``label`` and ``index``: int64 (B,).
         """
         images = [view.to(device, non_blocking=True) / 255 for view in batch["images"]]
@@ -237,6 +251,10 @@ class ImageDataModule(LightningDataModule):
         return (images * std + mean).clamp(0, 1)
 
     # -- details ---------------------------------------------------------------------------------
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
 
     @property
     def _ranks(self) -> int:

@@ -7,7 +7,7 @@ tensors, where the blur is a full convolution.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import torch
 from PIL import Image, ImageFilter
@@ -23,6 +23,13 @@ Transform = Callable[[Image.Image], Tensor]
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Range = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
+
+
+class Augmentation(Protocol):
+    """Makes the random views of an image that a training step sees."""
+
+    transforms: Sequence[Transform]
+    """One for each view."""
 
 
 class PillowBlur:
@@ -87,6 +94,34 @@ class TwoViews:
                 ]
             )
             for blur, solarize in zip(blur_probability, solarize_probability, strict=True)
+        ]
+
+
+class CropFlip:
+    """One random view of an image: random resized crop (bilinear, antialiased) and flip.
+
+    The augmentation of linear probing in MoCo v3 and in the official CAST release.
+
+    Args:
+        size: Side of the square view in pixels.
+        crop_scale: Bounds of the share of the image's area that a crop covers.
+        flip_probability: Probability of the horizontal flip.
+    """
+
+    def __init__(
+        self,
+        size: Annotated[int, Field(ge=1)] = 224,
+        crop_scale: Range = (0.08, 1.0),
+        flip_probability: Probability = 0.5,
+    ) -> None:
+        self.transforms: Sequence[Transform] = [
+            v2.Compose(
+                [
+                    v2.RandomResizedCrop(size, scale=tuple(crop_scale)),
+                    v2.RandomHorizontalFlip(p=flip_probability),
+                    v2.PILToTensor(),
+                ]
+            )
         ]
 
 
