@@ -1,6 +1,8 @@
 """Data: raw datasets, views, superpixels in the loader, and batches that can be resumed."""
 
 from cast_exp.data.datamodule import ImageDataModule
+from cast_exp.data.deit import DeiT
+from cast_exp.data.mixing import Mixing
 from cast_exp.data.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -14,6 +16,8 @@ __all__ = [
     "IMAGENET_STD",
     "Augmentation",
     "CropFlip",
+    "DeiT",
     "ImageDataModule",
+    "Mixing",
     "TwoViews",
 ]

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +21,9 @@ from cast_exp.data.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Augmentation,
+    Cover,
+    Resize,
+    Transform,
     evaluation_transform,
 )
 from cast_exp.errors import UserError
@@ -50,20 +53,24 @@ class ImageDataModule(LightningDataModule):
         image_size: Side of the images of the plain loaders in pixels.
         eval_crop: Share of the shorter side that the central crop of the plain loaders keeps:
             0.875 is a resize to 256 for a crop of 224, 1 no crop (for images that are small).
+        eval_resize: How that resize interpolates.
         superpixels_on: ``worker`` computes superpixels in the loader's processes, ``device`` on the
             whole batch (only methods that run anywhere).
         workers: Loader processes per device; ``auto`` shares the cores this process may use among
             the devices of the node, at most 16 each; 0 loads in the main process.
         prefetch: Batches that each worker works ahead.
         drop_last: Leave out the last, incomplete batch of an epoch.
+        repeats: Times that an epoch shows each of its images, in views of their own; it has that
+            many times fewer images then (repeated augmentation; Hoffer et al., 2020).
         max_unreadable: Share of unreadable files above which the run stops; up to 10 files are let
             pass in any case, unless it is 0.
         expected_images: Published number of images of each split; another number is reported.
         seed: Seed of all randomness of the data.
 
     Raises:
-        UserError: Superpixels on the device from a method of the CPU; from :meth:`setup`, missing
-            data, a batch size that the devices cannot share or that exceeds the data.
+        UserError: Superpixels on the device from a method of the CPU, or of views that are covered
+            in part; from :meth:`setup`, missing data, a batch size that the devices cannot share or
+            that exceeds the data.
     """
 
     def __init__(
@@ -75,10 +82,12 @@ class ImageDataModule(LightningDataModule):
         batch_size: Annotated[int, Field(ge=1)] = 256,
         image_size: Annotated[int, Field(ge=1)] = 224,
         eval_crop: Annotated[float, Field(gt=0, le=1)] = 0.875,
+        eval_resize: Resize = "bilinear",
         superpixels_on: Literal["worker", "device"] = "worker",
         workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto",
         prefetch: Annotated[int, Field(ge=1)] = 2,
         drop_last: bool = True,
+        repeats: Annotated[int, Field(ge=1)] = 1,
         max_unreadable: Annotated[float, Field(ge=0, le=1)] = 0.01,
         expected_images: Mapping[Split, int] | None = None,
         seed: Annotated[int, Field(ge=0)] = 0,
@@ -89,6 +98,11 @@ class ImageDataModule(LightningDataModule):
                 f"{type(superpixel).__name__} superpixels run on the CPU only; set "
                 "data.superpixels_on=worker, or choose superpixel=slic or superpixel=grid"
             )
+        if superpixels_on == "device" and views.cover is not None:
+            raise UserError(
+                "superpixels on the device would outline what random erasing covers; set "
+                "data.superpixels_on=worker or augmentation.erasing_probability=0"
+            )
         self.dataset = dataset
         self.views = views
         self.superpixel = superpixel
@@ -96,10 +110,12 @@ class ImageDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.image_size = image_size
         self.eval_crop = eval_crop
+        self.eval_resize = eval_resize
         self.superpixels_on = superpixels_on
         self.workers = workers
         self.prefetch = prefetch
         self.drop_last = drop_last
+        self.repeats = repeats
         self.max_unreadable = max_unreadable
         self.expected_images = dict(expected_images or {})
         self.seed = seed
@@ -171,9 +187,15 @@ class ImageDataModule(LightningDataModule):
         dataset = self.raw("train")
         ranks = self._ranks
         return TrainLoader(
-            self._samples(dataset, self.views.transforms, _ATTEMPTS),
+            self._samples(dataset, self.views.transforms, _ATTEMPTS, self.views.cover),
             EpochSampler(
-                len(dataset), self.batch_size, self.seed, self._rank, ranks, self.drop_last
+                len(dataset),
+                self.batch_size,
+                self.seed,
+                self._rank,
+                ranks,
+                self.drop_last,
+                self.repeats,
             ),
             self.trainer,
             batch_size=local_batch_size(self.batch_size, ranks),
@@ -211,8 +233,9 @@ class ImageDataModule(LightningDataModule):
             indices = np.sort(np.random.default_rng(0).permutation(indices)[:limit])
         if shared:
             indices = indices[self._rank :: self._ranks]
+        transform = evaluation_transform(self.image_size, self.eval_crop, self.eval_resize)
         return BatchLoader(
-            self._samples(dataset, [evaluation_transform(self.image_size, self.eval_crop)], 1),
+            self._samples(dataset, [transform], 1),
             FixedSampler(indices),
             batch_size,
             self._unreadable[split],
@@ -267,9 +290,15 @@ class ImageDataModule(LightningDataModule):
         devices = self.trainer.num_devices if self.trainer else 1
         return min(max(available_cores() // devices, 1), _MOST_WORKERS)
 
-    def _samples(self, dataset: RawDataset, transforms: Any, attempts: int) -> Samples:
+    def _samples(
+        self,
+        dataset: RawDataset,
+        transforms: Sequence[Transform],
+        attempts: int,
+        cover: Cover | None = None,
+    ) -> Samples:
         in_worker = self.superpixel if self.superpixels_on == "worker" else None
-        return Samples(dataset, transforms, in_worker, self.seed, attempts)
+        return Samples(dataset, transforms, in_worker, self.seed, attempts, cover)
 
     def _options(self) -> dict[str, Any]:
         on_cuda = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"

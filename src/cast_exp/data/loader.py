@@ -3,6 +3,7 @@
 import logging
 import signal
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any
@@ -112,38 +113,37 @@ class BatchLoader(DataLoader[dict[str, Any]]):
                 yield batch
 
 
-class TrainLoader(BatchLoader):
-    """A :class:`BatchLoader` over an :class:`EpochSampler` that can resume inside an epoch.
+class ResumableLoader(ABC):
+    """Batches in the order of an :class:`EpochSampler` that can be resumed inside an epoch.
 
     Its state is (epoch, batches done with). Lightning saves it with a checkpoint and loads it
     before the first epoch of a resumed run, which then goes on with the next batch without
     reading those before it.
 
     Args:
-        samples: What to load.
-        sampler: Order of the samples.
+        order: Order of the samples.
         trainer: Knows whether the step of the last batch handed out was made; without one it
             counts as made.
-        options: Further arguments of :class:`BatchLoader`.
     """
 
-    def __init__(
-        self, samples: Samples, sampler: EpochSampler, trainer: Trainer | None, **options: Any
-    ) -> None:
-        super().__init__(samples, sampler, **options)
-        self._order = sampler
+    def __init__(self, order: EpochSampler, trainer: Trainer | None) -> None:
+        self._order = order
         self._trainer = trainer
         self._state = {"epoch": 0, "batch": 0}
         self._resume: dict[str, int] | None = None
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+    @abstractmethod
+    def batches(self) -> Iterator[dict[str, Any]]:
+        """The batches from the sampler's next iteration."""
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
         # A generator, hence lazy: when a run is resumed, Lightning asks for this iterator before
         # it tells the sampler which epoch it is.
         resume, self._resume = self._resume, None
         epoch = self._order.epoch
         start = resume["batch"] if resume is not None and resume["epoch"] == epoch else 0
         self._order.start = start
-        for count, batch in enumerate(super().__iter__(), start + 1):
+        for count, batch in enumerate(self.batches(), start + 1):
             self._state = {"epoch": epoch, "batch": count}
             yield batch
 
@@ -158,6 +158,27 @@ class TrainLoader(BatchLoader):
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on from there, if the next iteration is over the same epoch."""
         self._resume = dict(state)
+
+
+class TrainLoader(ResumableLoader, BatchLoader):  # type: ignore[misc]
+    """A :class:`BatchLoader` over an :class:`EpochSampler` that can resume inside an epoch.
+
+    Args:
+        samples: What to load.
+        sampler: Order of the samples.
+        trainer: See :class:`ResumableLoader`.
+        options: Further arguments of :class:`BatchLoader`.
+    """
+
+    def __init__(
+        self, samples: Samples, sampler: EpochSampler, trainer: Trainer | None, **options: Any
+    ) -> None:
+        BatchLoader.__init__(self, samples, sampler, **options)
+        ResumableLoader.__init__(self, sampler, trainer)
+
+    def batches(self) -> Iterator[dict[str, Any]]:
+        """The batches from the sampler's next iteration."""
+        return BatchLoader.__iter__(self)
 
 
 def start_worker(_worker: int) -> None:

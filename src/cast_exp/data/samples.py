@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from cast_exp.data.datasets.base import RawDataset, UnreadableImage
 from cast_exp.data.sampling import Key, sample_seed
-from cast_exp.data.transforms import Transform
+from cast_exp.data.transforms import Cover, Transform
 from cast_exp.superpixels import SuperpixelMethod
 
 _REPLACEMENT = 1 << 16  # keeps the seeds of replacements apart from those of the views
@@ -20,11 +20,12 @@ class Samples(Dataset[dict[str, Any]]):
     """Views of the images of a raw dataset with their superpixels.
 
     An item is a pure function of its key and the seed: each view is drawn from a generator seeded
-    with (seed, epoch, index, view), so neither the number of workers nor the rank matters. Items
-    are dicts for :func:`collate`: ``views`` (list of uint8 (3, H, W), None when no image could be
-    read), ``superpixels`` (list of (H, W) int16, or int32 where int16 does not suffice; empty
-    without a method), ``label``, ``index`` (both of the image that was read) and ``unreadable``
-    (pairs of path and reason).
+    with (seed, epoch, index, view), where the views of a further copy of an image count on from
+    those of the one before, so neither the number of workers nor the rank matters. Items are dicts
+    for :func:`collate`: ``views`` (list of uint8 (3, H, W), None when no image could be read),
+    ``superpixels`` (list of (H, W) int16, or int32 where int16 does not suffice; empty without a
+    method), ``label``, ``index`` (both of the image that was read) and ``unreadable`` (pairs of
+    path and reason).
 
     Args:
         dataset: The images.
@@ -33,6 +34,7 @@ class Samples(Dataset[dict[str, Any]]):
         seed: Seed of the run.
         attempts: How many images to try before giving up. After the first, each is drawn from a
             generator seeded with (seed, epoch, index, attempt).
+        cover: Covers a part of each view; None for nothing.
     """
 
     def __init__(
@@ -42,18 +44,21 @@ class Samples(Dataset[dict[str, Any]]):
         superpixel: SuperpixelMethod | None,
         seed: int,
         attempts: int,
+        cover: Cover | None = None,
     ) -> None:
         self.dataset = dataset
         self.transforms = transforms
         self.superpixel = superpixel
         self.seed = seed
         self.attempts = attempts
+        self.cover = cover
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
-        epoch, index = key
+        epoch, draw = key
+        copy, index = divmod(draw, len(self))
         unreadable = []
         for attempt in range(self.attempts):
             chosen = index if attempt == 0 else self._replacement(epoch, index, attempt)
@@ -62,12 +67,15 @@ class Samples(Dataset[dict[str, Any]]):
             except UnreadableImage as error:
                 unreadable.append((error.path, error.reason))
                 continue
-            views = []
-            for view, transform in enumerate(self.transforms):
+            views, outlined = [], []
+            for view, transform in enumerate(self.transforms, copy * len(self.transforms)):
                 with torch.random.fork_rng(devices=[]):  # without workers, this is the main process
                     torch.default_generator.manual_seed(sample_seed(self.seed, epoch, index, view))
-                    views.append(transform(raw["image"]))
-            superpixels = [] if self.superpixel is None else self._superpixels(views)
+                    pixels = transform(raw["image"])
+                    seen, shown = self.cover(pixels) if self.cover else (pixels, pixels)
+                views.append(seen)
+                outlined.append(shown)
+            superpixels = [] if self.superpixel is None else self._superpixels(outlined)
             break
         else:
             views, superpixels, raw, chosen = None, [], {"label": -1}, index

@@ -7,7 +7,11 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 Key = tuple[int, int]
-"""(epoch, index): names one draw of an image; the loader's workers need to know nothing else."""
+"""(epoch, draw): names one draw of an image; the loader's workers need to know nothing else.
+
+Of a data set of n images, draw i < n is that of image i; with repeats, copy c of image i is draw
+c * n + i.
+"""
 
 
 def sample_seed(*key: int) -> int:
@@ -21,6 +25,8 @@ class EpochSampler(Sampler[Key]):
     Global batch ``b`` is made of the entries ``b * batch_size`` to ``(b + 1) * batch_size`` of the
     permutation, dealt out to the ranks in turn: the union over the ranks is the same set however
     many ranks there are. Consecutive runs of ``batch_size / ranks`` keys are a rank's batches.
+    With repeats, the copies of an image follow each other in the permutation, so that they are in
+    the same global batch, and an epoch is no longer: it draws that many times fewer images.
 
     Args:
         length: Number of images.
@@ -30,6 +36,7 @@ class EpochSampler(Sampler[Key]):
         ranks: Number of ranks.
         drop_last: Leave out the last, incomplete batch of an epoch. If not, it is filled up to a
             multiple of ``ranks`` from the start of the permutation.
+        repeats: Copies of each image (repeated augmentation; Hoffer et al., 2020).
     """
 
     def __init__(
@@ -40,12 +47,14 @@ class EpochSampler(Sampler[Key]):
         rank: int = 0,
         ranks: int = 1,
         drop_last: bool = True,
+        repeats: int = 1,
     ) -> None:
         self.length = length
         self.batch_size = batch_size
         self.seed = seed
         self.rank = rank
         self.ranks = ranks
+        self.repeats = repeats
         self.total = length // batch_size * batch_size if drop_last else -(-length // ranks) * ranks
         self.epoch = 0
         self.start = 0
@@ -61,9 +70,10 @@ class EpochSampler(Sampler[Key]):
     def __iter__(self) -> Iterator[Key]:
         epoch = self.epoch
         order = np.random.default_rng([self.seed, epoch]).permutation(self.length)
-        mine = np.resize(order, self.total)[self.rank :: self.ranks]
-        for index in mine[self.start * self.batch_size // self.ranks :]:
-            yield epoch, int(index)
+        draws = (order[:, None] + self.length * np.arange(self.repeats)).ravel()
+        mine = np.resize(draws, self.total)[self.rank :: self.ranks]
+        for draw in mine[self.start * self.batch_size // self.ranks :]:
+            yield epoch, int(draw)
 
 
 class FixedSampler(Sampler[Key]):

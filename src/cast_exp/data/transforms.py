@@ -7,7 +7,7 @@ tensors, where the blur is a full convolution.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Protocol
+from typing import Annotated, Literal, Protocol
 
 import torch
 from PIL import Image, ImageFilter
@@ -21,6 +21,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 Transform = Callable[[Image.Image], Tensor]
 """RGB PIL image -> uint8 tensor (3, size, size); draws from torch's global generator."""
 
+Cover = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""uint8 view (3, H, W) -> what the network sees of it and what superpixels are computed of."""
+
 Probability = Annotated[float, Field(ge=0, le=1)]
 Range = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
 
@@ -30,6 +33,9 @@ class Augmentation(Protocol):
 
     transforms: Sequence[Transform]
     """One for each view."""
+
+    cover: Cover | None = None
+    """Covers a part of each finished view; None for nothing."""
 
 
 class PillowBlur:
@@ -48,7 +54,7 @@ class PillowBlur:
         return image.filter(ImageFilter.GaussianBlur(radius))
 
 
-class TwoViews:
+class TwoViews(Augmentation):
     """Two random views of an image by the recipe of BYOL (Grill et al., 2020, appendix B).
 
     The operations, in this order: random resized crop (bilinear, antialiased, aspect ratio 3/4 to
@@ -97,7 +103,7 @@ class TwoViews:
         ]
 
 
-class CropFlip:
+class CropFlip(Augmentation):
     """One random view of an image: random resized crop (bilinear, antialiased) and flip.
 
     The augmentation of linear probing in MoCo v3 and in the official CAST release.
@@ -125,12 +131,16 @@ class CropFlip:
         ]
 
 
-def evaluation_transform(size: int, crop: float) -> Transform:
-    """Resize the shorter side to ``size / crop`` (bilinear), cut out the central square.
+Resize = Literal["bilinear", "bicubic"]
+
+
+def evaluation_transform(size: int, crop: float, resize: Resize = "bilinear") -> Transform:
+    """Resize the shorter side to ``size / crop``, cut out the central square.
 
     ``crop=0.875`` with ``size=224`` is the usual resize to 256; ``crop=1`` only resizes, which
     suits images that are small already.
     """
-    steps = [v2.Resize(round(size / crop)), v2.CenterCrop(size), v2.PILToTensor()]
+    shrink = v2.Resize(round(size / crop), interpolation=v2.InterpolationMode(resize))
+    steps = [shrink, v2.CenterCrop(size), v2.PILToTensor()]
     transform: Transform = v2.Compose(steps)
     return transform

@@ -1,0 +1,236 @@
+"""Features of images under a frozen backbone: computed once, kept, and served in batches."""
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule, Trainer
+from rich.progress import track
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from cast_exp.data.datamodule import ImageDataModule, local_batch_size
+from cast_exp.data.datasets.base import Split
+from cast_exp.data.loader import ResumableLoader
+from cast_exp.data.sampling import EpochSampler
+from cast_exp.distributed import gather_rows
+from cast_exp.errors import UserError
+
+log = logging.getLogger(__name__)
+
+Encoder = Callable[[dict[str, Any]], Tensor]
+"""Plain batch -> image vectors (B, C)."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Vectors of images.
+
+    Attributes:
+        features: Float32 (N, C).
+        label: Classes, int64 (N,).
+        index: Number of each image in its data set, int64 (N,).
+    """
+
+    features: Tensor
+    label: Tensor
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    @classmethod
+    def of(cls, batches: Iterable[dict[str, Any]], encoder: Encoder) -> "Features":
+        """Encode plain batches; the vectors are kept on the CPU.
+
+        Raises:
+            UserError: There is no image.
+        """
+        encoded = [
+            (encoder(batch).float().cpu(), batch["label"].cpu(), batch["index"].cpu())
+            for batch in batches
+        ]
+        if not encoded:
+            raise UserError("there is no image to encode, or none can be read")
+        return cls(*(torch.cat(column) for column in zip(*encoded, strict=True)))
+
+    def joined(self, device: torch.device) -> "Features":
+        """Those of all processes, in the order of the data set.
+
+        Args:
+            device: Where the processes can exchange tensors.
+        """
+        columns = [gather_rows(column.to(device)).cpu() for column in astuple(self)]
+        order = columns[-1].argsort()
+        return Features(*(column[order] for column in columns))
+
+    def take(self, rows: Tensor) -> dict[str, Tensor]:
+        """The batch of the given rows."""
+        return {name: column.index_select(0, rows) for name, column in vars(self).items()}
+
+    def save(self, path: Path, key: str) -> None:
+        """Write a safetensors file in one go: a reader finds all of it or nothing.
+
+        Args:
+            path: The file.
+            key: What the vectors were made from.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_suffix(".new")
+        save_file(dict(vars(self)), new, {"key": key})
+        new.replace(path)
+
+    @classmethod
+    def load(cls, path: Path, key: str) -> "Features | None":
+        """Read a file, if it is there and its vectors were made from the same."""
+        try:
+            with safe_open(path, "pt") as file:
+                if (file.metadata() or {}).get("key") == key:
+                    return cls(*(file.get_tensor(name) for name in cls.__annotations__))
+            log.warning("%s has features of another backbone or other data; not used", path)
+        except FileNotFoundError:
+            pass
+        except SafetensorError as error:
+            log.warning("%s cannot be read (%s); not used", path, error)
+        return None
+
+
+class FeatureLoader(ResumableLoader):
+    """Batches of features in the order in which an `ImageDataModule` would serve the images.
+
+    Args:
+        features: All of them.
+        order: Order of the rows.
+        batch_size: Rows per batch on this rank.
+        trainer: See `ResumableLoader`.
+    """
+
+    def __init__(
+        self, features: Features, order: EpochSampler, batch_size: int, trainer: Trainer | None
+    ) -> None:
+        super().__init__(order, trainer)
+        self.features = features
+        self.sampler = order  # here Lightning looks for what it tells the epoch
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.sampler) // self.batch_size)
+
+    def batches(self) -> Iterator[dict[str, Tensor]]:
+        """The batches from the sampler's next iteration."""
+        for rows in torch.from_numpy(self.sampler.indices()).split(self.batch_size):
+            yield self.features.take(rows)
+
+
+class CachedFeatures(LightningDataModule):
+    """Serves the features of images in their stead, without augmentation.
+
+    They are computed when first asked for, each process its share, and kept in
+    `<run>/features/<split>.safetensors` for when the run is resumed. A file of another backbone or
+    of other data is not used, nor is one of features that were only half computed.
+
+    Batches have `features` float32 (B, C), `label` and `index` int64 (B,).
+
+    Args:
+        images: The images.
+        encoder: Makes vectors of a plain batch, the same at every call.
+        encoder_key: Tells what the encoder is; another text means other features.
+    """
+
+    def __init__(
+        self, images: ImageDataModule, encoder: Encoder, encoder_key: Callable[[], str]
+    ) -> None:
+        super().__init__()
+        self.images = images
+        self.encoder = encoder
+        self.encoder_key = encoder_key
+        self._features: dict[Split, Features] = {}
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return self.images.num_classes
+
+    def prepare_data(self) -> None:
+        """See `ImageDataModule.prepare_data`."""
+        self.images.prepare_data()
+
+    def setup(self, stage: str) -> None:
+        """See `ImageDataModule.setup`."""
+        self.images.trainer = self.trainer
+        self.images.setup(stage)
+
+    def teardown(self, stage: str) -> None:
+        """See `ImageDataModule.teardown`."""
+        self.images.teardown(stage)
+
+    def train_dataloader(self) -> FeatureLoader:
+        """This rank's share of every batch, in the order of the epoch."""
+        features, images = self.features("train"), self.images
+        trainer = self._trainer
+        rank, ranks = trainer.global_rank, trainer.world_size
+        sampler = EpochSampler(
+            len(features), images.batch_size, images.seed, rank, ranks, images.drop_last
+        )
+        return FeatureLoader(features, sampler, local_batch_size(images.batch_size, ranks), trainer)
+
+    def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """This rank's share of the validation images, each image on one rank only."""
+        features = self.features("val")
+        rows = torch.arange(len(features))[self._trainer.global_rank :: self._trainer.world_size]
+        batches = rows.split(self.images.batch_size)
+        return DataLoader(batches, batch_size=None, collate_fn=features.take)  # type: ignore[arg-type]
+
+    def features(self, split: Split) -> Features:
+        """All features of a split, in the order of the data set."""
+        if split not in self._features:
+            path = Path(self._trainer.default_root_dir) / "features" / f"{split}.safetensors"
+            key = self._key(split)
+            found = Features.load(path, key)
+            if not self._trainer.strategy.reduce_boolean_decision(found is not None):
+                found = self._compute(split)
+                if self._trainer.is_global_zero:
+                    found.save(path, key)
+            assert found is not None
+            self._features[split] = found
+        return self._features[split]
+
+    def _compute(self, split: Split) -> Features:
+        start = perf_counter()
+        images, device = self.images, self._trainer.strategy.root_device
+        batch_size = local_batch_size(images.batch_size, self._trainer.world_size)
+        loader = images.plain_dataloader(split, batch_size=batch_size, shared=True)
+        shown = track(
+            loader, f"features of {split} images", disable=not self._trainer.is_global_zero
+        )
+        mine = Features.of((images.prepare(batch, device) for batch in shown), self.encoder)
+        features = mine.joined(device)
+        seconds = perf_counter() - start
+        log.info("features of %d %s images in %.1f seconds", len(features), split, seconds)
+        return features
+
+    def _key(self, split: Split) -> str:
+        images = self.images
+        made_from = {
+            "encoder": self.encoder_key(),
+            "split": split,
+            "images": len(images.raw(split)),
+            "dataset": str(images.dataset),
+            "root": str(images.root),
+            "superpixel": str(images.superpixel),
+            "image_size": images.image_size,
+            "eval_crop": images.eval_crop,
+        }
+        return json.dumps(made_from)
+
+    @property
+    def _trainer(self) -> Trainer:
+        assert self.trainer is not None
+        return self.trainer
