@@ -125,7 +125,7 @@ class FeatureLoader(ResumableLoader):
 
     def batches(self) -> Iterator[dict[str, Tensor]]:
         """The batches from the sampler's next iteration."""
-        for rows in torch.from_numpy(self.sampler.indices()).split(self.batch_size):
+        for rows in torch.split(torch.from_numpy(self.sampler.draws()), self.batch_size):
             yield self.features.take(rows)
 
 
@@ -185,7 +185,7 @@ class CachedFeatures(LightningDataModule):
         """This rank's share of the validation images, each image on one rank only."""
         features = self.features("val")
         rows = torch.arange(len(features))[self._trainer.global_rank :: self._trainer.world_size]
-        batches = rows.split(self.images.batch_size)
+        batches = torch.split(rows, self.images.batch_size)
         return DataLoader(batches, batch_size=None, collate_fn=features.take)  # type: ignore[arg-type]
 
     def features(self, split: Split) -> Features:

@@ -67,12 +67,16 @@ class EpochSampler(Sampler[Key]):
     def __len__(self) -> int:
         return self.total // self.ranks
 
-    def __iter__(self) -> Iterator[Key]:
-        epoch = self.epoch
-        order = np.random.default_rng([self.seed, epoch]).permutation(self.length)
+    def draws(self) -> NDArray[np.int64]:
+        """The draws of the next iteration, all at once."""
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
         draws = (order[:, None] + self.length * np.arange(self.repeats)).ravel()
         mine = np.resize(draws, self.total)[self.rank :: self.ranks]
-        for draw in mine[self.start * self.batch_size // self.ranks :]:
+        return mine[self.start * self.batch_size // self.ranks :]
+
+    def __iter__(self) -> Iterator[Key]:
+        epoch = self.epoch
+        for draw in self.draws():
             yield epoch, int(draw)
 
 
