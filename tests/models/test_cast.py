@@ -11,7 +11,7 @@ SIZE = Size(48, (1, 1, 1, 1), heads=4)
 def build(**options) -> CAST:
     torch.manual_seed(0)
     options.setdefault("pooling", Pooling((16, 8, 4, 2)))
-    return create_model(SIZE, position_grid=8, **options).eval()
+    return create_model(SIZE, image_size=64, **options).eval()
 
 
 def grid_map(side: int, block: int) -> torch.Tensor:

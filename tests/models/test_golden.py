@@ -6,6 +6,7 @@ import torch
 from support.golden import official_state, read
 
 from cast_exp.models import Pooling
+from cast_exp.models.positions import sincos_grid
 from cast_exp.models.pretrained import build_official
 
 
@@ -92,3 +93,35 @@ def test_supervised():
 def test_supervised_dense():
     hierarchy, arrays = run("tiny_deit_segment", sincos=False, sampling="interpolated")
     assert_near(torch.cat([hierarchy.cls[:, None], hierarchy.fused], 1), arrays["tokens"])
+
+
+def baseline(name, **options):
+    config, arrays = read(name)
+    state = official_state(config, sincos=True)
+    if name == "tiny_vit":  # its class token has a slot of its own, zero
+        state["pos_embed"] = torch.nn.functional.pad(
+            sincos_grid(96, 4, 4).flatten(2).mT, (0, 0, 1, 0)
+        )
+        del state["pe_token"]
+    model = build_official(state, heads=config["config"]["heads"], **options).eval()
+    images = torch.from_numpy(arrays["image"])
+    superpixels = arrays.get("superpixels", np.zeros((2, 64, 64)))
+    with torch.no_grad():
+        return model(images, torch.from_numpy(superpixels).long()), arrays
+
+
+def test_vit():
+    hierarchy, arrays = baseline("tiny_vit")
+    assert_near(hierarchy.cls, arrays["cls"])
+
+
+def test_vit_on_superpixels():
+    hierarchy, arrays = baseline("tiny_vit_superpixel", mask_empty=False)
+    assert_near(hierarchy.cls, arrays["cls"])
+    assert hierarchy.depth == 0
+
+
+def test_tome():
+    hierarchy, arrays = baseline("tiny_tome", mask_empty=False, merged=4)
+    assert_near(hierarchy.cls, arrays["cls"])
+    assert hierarchy.depth == 4

@@ -26,7 +26,7 @@ Batch = dict[str, Any]
 
 def tiny_cast(dropout: bool = False, **options: Any) -> CAST:
     size = Size(24, (1, 1, 1, 1), 2)
-    model = create_model(size, pooling=Pooling((8, 6, 4, 2)), position_grid=4, **options)
+    model = create_model(size, pooling=Pooling((8, 6, 4, 2)), image_size=32, **options)
     for module in model.modules():
         if isinstance(module, nn.Dropout) and not dropout:
             module.p = 0

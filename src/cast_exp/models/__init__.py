@@ -1,18 +1,25 @@
-"""CAST and its parts: stem, tokens, stages, groupings, fusion."""
+"""CAST and its parts (stem, tokens, stages, groupings, fusion), and the baselines ViT and ToMe."""
 
+from cast_exp.models.backbone import Backbone, ModelConfig
 from cast_exp.models.cast import CAST
 from cast_exp.models.hierarchy import Hierarchy, Level
 from cast_exp.models.pooling import Pooling
 from cast_exp.models.pretrained import load_pretrained
 from cast_exp.models.registry import SIZES, Size, create_model
+from cast_exp.models.tome import ToMe
+from cast_exp.models.vit import ViT
 
 __all__ = [
     "CAST",
     "SIZES",
+    "Backbone",
     "Hierarchy",
     "Level",
+    "ModelConfig",
     "Pooling",
     "Size",
+    "ToMe",
+    "ViT",
     "create_model",
     "load_pretrained",
 ]

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cast_exp.errors import UserError
+from cast_exp.models.attention import attention_received
+from cast_exp.models.backbone import Backbone
 from cast_exp.models.fusion import Fusion
 from cast_exp.models.grouping import Grouping
 from cast_exp.models.hierarchy import Hierarchy, Level
@@ -14,7 +16,7 @@ from cast_exp.models.pooling import check_levels, segment_count
 from cast_exp.models.tokens import SuperpixelTokens
 
 
-class CAST(nn.Module):
+class CAST(Backbone):
     """Recognises an image and segments it at every level in one forward pass.
 
     Args:
@@ -75,18 +77,7 @@ class CAST(nn.Module):
         levels: Sequence[int | float] | None = None,
         last_grouping: bool = True,
     ) -> Hierarchy:
-        """Encode a batch.
-
-        Args:
-            images: Normalised images, float (B, 3, H, W).
-            superpixels: Labels 0..N-1, int64 (B, H, W).
-            levels: Other segment counts or fractions than those of the model, at most as many.
-            last_grouping: Whether to group after the last stage, which only segmentations and
-                losses on the coarsest level read. Without it the hierarchy is one level shorter.
-
-        Raises:
-            UserError: More levels than the model has groupings, or levels that do not get smaller.
-        """
+        """Encode a batch; see `Backbone.forward`."""
         levels = self.levels if levels is None else check_levels(levels)
         if len(levels) > len(self.groupings):
             raise UserError(
@@ -105,7 +96,9 @@ class CAST(nn.Module):
         stage_tokens, stage_levels, cls_tokens = [], [], []
         image_token = cls_token
         for stage, blocks in enumerate(self.stages):
-            cls_token, tokens = self._encode(blocks, cls_token, tokens, padding)
+            assert isinstance(blocks, nn.ModuleList)
+            before_last, sequence = self._encode(blocks, cls_token, tokens, padding)
+            cls_token, tokens = sequence[:, :1], sequence[:, 1:]
             image_token = cls_token
             stage_tokens.append(tokens)
             stage_levels.append(len(hierarchy))
@@ -116,7 +109,11 @@ class CAST(nn.Module):
                     cls_token = grouping.group_cls(cls_token) if self.fusion else cls_token
                 else:
                     remaining = segment_count(levels[stage], present, remaining)
-                    grouped = grouping(tokens, cls_token, remaining, padding)
+                    attention = None
+                    if grouping.reads_attention:
+                        hidden = padding if self.mask_empty else None
+                        attention = attention_received(blocks[-1], before_last, hidden)
+                    grouped = grouping(tokens, cls_token, remaining, padding, attention)
                     hierarchy.append(_level(tokens, padding, grouped.assignment))
                     tokens, cls_token = grouped.tokens, grouped.cls_token
                     padding = grouped.padding
@@ -135,16 +132,16 @@ class CAST(nn.Module):
         return Hierarchy(cls, superpixels, result.levels, fused)
 
     def _encode(
-        self, blocks: nn.Module, cls_token: Tensor, tokens: Tensor, padding: Tensor | None
+        self, blocks: nn.ModuleList, cls_token: Tensor, tokens: Tensor, padding: Tensor | None
     ) -> tuple[Tensor, Tensor]:
+        """Class token and tokens (B, 1 + N, C) before and after the last block of a stage."""
         mask = None
         if padding is not None and self.mask_empty:
             mask = F.pad(~padding, (1, 0), value=True)[:, None, None]
-        sequence = torch.cat([cls_token, tokens], 1)
-        assert isinstance(blocks, nn.ModuleList)
+        before = sequence = torch.cat([cls_token, tokens], 1)
         for block in blocks:
-            sequence = block(sequence, attn_mask=mask)
-        return sequence[:, :1], sequence[:, 1:]
+            before, sequence = sequence, block(sequence, attn_mask=mask)
+        return before, sequence
 
 
 def _level(tokens: Tensor, padding: Tensor | None, assignment: Tensor | None) -> Level:

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ RENAMES: tuple[tuple[str, str], ...] = (
 )
 NORM = re.compile(r"block_fusion\.proj_blocks\.0\.norm\.(.+)")
 FUSE = re.compile(r"block_fusion\.proj_blocks\.2\.(.+)")
+STEM_END = "patch_embed.proj.12.weight"
 STEM = re.compile(r"patch_embed\.proj\.(\d+)\.(.+)")
 BLOCK = re.compile(r"blocks(\d)\.(\d+)\.(.+)")
 
@@ -34,20 +35,22 @@ class OfficialBackbone:
     """A backbone read from an official checkpoint.
 
     Attributes:
+        family: "cast" or "vit". ToMe has the weights of a CAST of one stage without groupings.
         state: State dict under the names of `CAST`.
         dim: Width of the tokens.
         depths: Blocks in each stage.
         positions: Kind of position codes.
-        position_grid: Rows and columns of the stored position codes.
+        image_size: Side of the images whose position codes are stored.
         fusion: Whether there is a fusion block.
         dropped: Names that are no part of the backbone (heads, momentum encoder, optimiser).
     """
 
+    family: Literal["cast", "vit"]
     state: dict[str, Tensor]
     dim: int
     depths: tuple[int, ...]
     positions: PositionKind
-    position_grid: tuple[int, int]
+    image_size: int
     fusion: bool
     dropped: tuple[str, ...]
 
@@ -60,19 +63,24 @@ def is_official(checkpoint: Mapping[str, Any]) -> bool:
 def convert_official(checkpoint: Mapping[str, Any]) -> OfficialBackbone:
     """Convert a loaded official checkpoint, or the bare state dict of a backbone.
 
-    Variant, width, depths, position grid and the numbering of blocks (across the model or within
-    each stage) follow from names and shapes.
+    Family, variant, width, depths, position grid and the numbering of blocks (across the model or
+    within each stage) follow from names and shapes.
 
     Raises:
-        UserError: It is not a CAST in an official layout.
+        UserError: It is not a backbone in an official layout.
     """
     names, dropped = _backbone_names(_unwrap(checkpoint))
-    if not any(BLOCK.fullmatch(name) for name in names):
-        raise UserError(
-            "the checkpoint is not an official CAST: it has no stages (blocks1, blocks2, ...); "
-            f"it starts with {', '.join(list(names)[:4]) or 'nothing'}"
-        )
+    if not any(BLOCK.fullmatch(name) for name in names):  # the baselines have no stages
+        names = {re.sub(r"^blocks\.", "blocks1.", name): value for name, value in names.items()}
+        family: Literal["cast", "vit"] = "cast" if "pe_token" in names else "vit"
+    else:
+        family = "cast"
     blocks = sorted({(int(m[1]), int(m[2])) for m in map(BLOCK.fullmatch, names) if m})
+    if not blocks or not {"cls_token", "pos_embed", STEM_END} <= names.keys():
+        raise UserError(
+            "the checkpoint is not a backbone of the official release: it lacks blocks, cls_token, "
+            f"pos_embed or the stem; it starts with {', '.join(list(names)[:4]) or 'nothing'}"
+        )
     local = {  # index of a block within its stage, whichever way they are numbered
         (stage, index): sum(s == stage and i < index for s, i in blocks) for stage, index in blocks
     }
@@ -84,21 +92,27 @@ def convert_official(checkpoint: Mapping[str, Any]) -> OfficialBackbone:
         renamed = _rename(name, local, fusion)
         if renamed is None:
             dropped.append(name)
-        elif name == "patch_embed.proj.12.weight":
+        elif name == STEM_END:
             state[renamed] = value.flatten(1)
         else:
             state[renamed] = value
     kind: PositionKind = "sincos" if "pe_token" in names else "learned"
     grid, cls = _split_positions(names, kind)
     state["tokens.positions.grid"], state["tokens.positions.cls"] = grid, cls
+    if family == "vit":
+        kind, stride = "sincos", 16
+        state = {_of_vit(name): value for name, value in state.items()}
+    else:
+        stride = 8
     return OfficialBackbone(
+        family=family,
         state=state,
         dim=names["cls_token"].size(-1),
         depths=tuple(
             sum(s == stage for s, _ in blocks) for stage in sorted({s for s, _ in blocks})
         ),
         positions=kind,
-        position_grid=(grid.size(2), grid.size(3)),
+        image_size=stride * grid.size(2),
         fusion=fusion,
         dropped=tuple(dropped),
     )
@@ -143,6 +157,12 @@ def _rename(name: str, local: dict[tuple[int, int], int], fusion: bool) -> str |
         if match := re.fullmatch(pattern, name):
             return form.format(int(match[1]) - 1, match[2])
     return None
+
+
+def _of_vit(name: str) -> str:
+    """Name of a weight of a CAST without groupings in a ViT."""
+    name = name.replace("tokens.positions.", "positions.").replace("tokens.stem.", "patches.")
+    return name.replace("stages.0.", "blocks.")
 
 
 def _split_positions(names: dict[str, Tensor], kind: PositionKind) -> tuple[Tensor, Tensor]:

@@ -1,13 +1,16 @@
 """How many segments there are at each level, and what groups them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cast_exp.errors import UserError
+from cast_exp.models import grouping as groupings
 from cast_exp.models.grouping import GraphPool, Grouping
 
 
@@ -46,6 +49,26 @@ class Pooling:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", check_levels(self.levels))
+
+    def described(self) -> tuple[str, dict[str, Any]]:
+        """Name and options of the grouping, for `Pooling.of` to make it again."""
+        if isinstance(self.grouping, partial):
+            return self.grouping.func.__name__, dict(self.grouping.keywords)
+        return self.grouping.__name__, {}
+
+    @classmethod
+    def of(cls, levels: Sequence[int | float], name: str, options: Mapping[str, Any]) -> "Pooling":
+        """The pooling that was described so.
+
+        Raises:
+            UserError: The grouping is none of `cast_exp.models.grouping`.
+        """
+        if name not in groupings.__all__:
+            raise UserError(
+                f"the model groups by {name}, which is not in cast_exp.models.grouping; build it "
+                "yourself and pass it as pooling"
+            )
+        return cls(levels, partial(getattr(groupings, name), **options))
 
 
 def segment_count(

@@ -1,17 +1,19 @@
-"""The sizes of the models and the one function that builds them."""
+"""The sizes of the models and the functions that build them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from timm.models import register_model
 from timm.models.vision_transformer import Block
 from torch import nn
 
 from cast_exp.errors import UserError
+from cast_exp.models.backbone import Backbone, Family, ModelConfig
 from cast_exp.models.cast import CAST
 from cast_exp.models.fusion import Fusion
 from cast_exp.models.initialization import initialize_truncated_normal, initialize_xavier
@@ -19,27 +21,48 @@ from cast_exp.models.pooling import Pooling
 from cast_exp.models.positions import PositionKind, Positions
 from cast_exp.models.stem import ConvStem
 from cast_exp.models.tokens import Sampling, SuperpixelTokens
+from cast_exp.models.tome import ToMe
+from cast_exp.models.vit import ViT
 
 Initialization = Literal["xavier", "truncated_normal"]
-ModelName = Literal["cast_tiny", "cast_small", "cast_small_deep", "cast_base", "cast_base_deep"]
+ModelName = Literal[
+    "cast_tiny",
+    "cast_small",
+    "cast_small_deep",
+    "cast_base",
+    "cast_base_deep",
+    "vit_tiny",
+    "vit_small",
+    "vit_base",
+    "tome_tiny",
+    "tome_small",
+    "tome_base",
+]
 
 
 @dataclass(frozen=True)
 class Size:
-    """Width, blocks in each stage and attention heads."""
+    """Width, blocks in each stage and attention heads; a ViT and ToMe have one stage."""
 
     dim: int
     depths: tuple[int, ...]
     heads: int = 12
+    family: Family = "cast"
 
 
-# All but the tiny one, which is for the CPU, are the paper's.
+# All but the tiny ones, which are for the CPU, are the paper's.
 SIZES: dict[str, Size] = {
     "cast_tiny": Size(96, (1, 1, 1, 1), heads=3),
     "cast_small": Size(384, (3, 3, 3, 2)),
     "cast_small_deep": Size(384, (6, 3, 3, 3)),
     "cast_base": Size(768, (3, 3, 3, 2)),
     "cast_base_deep": Size(768, (6, 3, 3, 3)),
+    "vit_tiny": Size(96, (4,), heads=3, family="vit"),
+    "vit_small": Size(384, (11,), family="vit"),
+    "vit_base": Size(768, (11,), family="vit"),
+    "tome_tiny": Size(96, (4,), heads=3, family="tome"),
+    "tome_small": Size(384, (11,), family="tome"),
+    "tome_base": Size(768, (11,), family="tome"),
 }
 
 
@@ -50,63 +73,109 @@ def create_model(
     fusion: bool = False,
     sampling: Sampling = "nearest",
     positions: PositionKind = "sincos",
-    position_grid: int | tuple[int, int] = 28,
+    image_size: Annotated[int, Field(ge=1)] = 224,
     initialization: Initialization = "xavier",
-    drop_path: float = 0.0,
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    merged: Annotated[int, Field(ge=0)] = 16,
     mask_empty: bool = True,
     train_last_grouping: bool = False,
-) -> CAST:
-    """Build a CAST.
+) -> Backbone:
+    """Build a backbone.
 
     Args:
-        name: "cast_tiny", "cast_small", "cast_small_deep", "cast_base", "cast_base_deep", or a
-            `Size` of your own.
-        pooling: Levels and grouping; the paper's 64, 32, 16 and 8 segments by default.
-        fusion: Add the fusion block, for a feature for each superpixel (dense prediction).
+        name: One of `SIZES`, or a `Size` of your own.
+        pooling: Levels and grouping of a CAST; the paper's 64, 32, 16 and 8 segments by default.
+        fusion: Add the fusion block, for a feature for each superpixel (dense prediction). ViT and
+            ToMe give their last tokens for it.
         sampling: How superpixels read the feature grid: "nearest" for image-level tasks,
             "interpolated" for dense prediction.
         positions: "sincos" (self-supervised) or "learned" (supervised).
-        position_grid: Side, or rows and columns, of the grid the position codes are stored at; 28
-            is 224 pixels.
+        image_size: Side of the images whose position codes are stored, in pixels; for others they
+            are interpolated.
         initialization: "xavier" (self-supervised) or "truncated_normal" (supervised).
         drop_path: Stochastic depth of the last block, in 0..1; it grows linearly from 0.
+        merged: Tokens that each block of a ToMe merges away.
         mask_empty: See `CAST`.
         train_last_grouping: See `CAST`.
 
     Raises:
-        UserError: An unknown name, or more levels than the model has stages.
+        UserError: An unknown name, more levels than the model has stages, or levels for a model
+            that does not group.
     """
     size = name if isinstance(name, Size) else _size(name)
-    pooling = pooling or Pooling()
-    if len(pooling.levels) > len(size.depths):
+    if size.family != "cast" and pooling is not None and pooling.levels:
+        raise UserError(f"a {size.family} has no pooling levels; leave model.pooling out")
+    pooling = pooling or Pooling(Pooling().levels if size.family == "cast" else ())
+    grouping, options = pooling.described()
+    config = ModelConfig(
+        family=size.family,
+        dim=size.dim,
+        depths=size.depths,
+        heads=size.heads,
+        levels=tuple(pooling.levels),
+        grouping=grouping,
+        grouping_options=options,
+        fusion=fusion,
+        sampling=sampling,
+        positions=positions,
+        image_size=image_size,
+        drop_path=drop_path,
+        merged=merged,
+        mask_empty=mask_empty,
+        train_last_grouping=train_last_grouping,
+    )
+    return build_backbone(config, pooling, initialization)
+
+
+def build_backbone(
+    config: ModelConfig, pooling: Pooling, initialization: Initialization = "xavier"
+) -> Backbone:
+    """Build what a config describes, with a pooling that may replace the one it describes.
+
+    Raises:
+        UserError: More levels than the model has stages.
+    """
+    if len(pooling.levels) > len(config.depths):
         raise UserError(
             f"pooling.levels={list(pooling.levels)} has {len(pooling.levels)} levels, but the "
-            f"model has {len(size.depths)} stages; give at most one level for each stage"
+            f"model has {len(config.depths)} stages; give at most one level for each stage"
         )
-    grid = (position_grid, position_grid) if isinstance(position_grid, int) else position_grid
-    stem = ConvStem(size.dim)
-    rates = iter(torch.linspace(0, drop_path, sum(size.depths)).tolist())
+    stem = ConvStem(config.dim, (2, 2, 2, 2 if config.family == "vit" else 1))
+    side = -(-config.image_size // stem.stride)
+    positions = Positions(config.dim, (side, side), config.positions)
+    tokens = SuperpixelTokens(stem, positions, config.sampling, config.mask_empty)
+    rates = iter(torch.linspace(0, config.drop_path, sum(config.depths)).tolist())
     stages = [
-        nn.ModuleList(_block(size, next(rates)) for _ in range(depth)) for depth in size.depths
+        nn.ModuleList(_block(config, next(rates)) for _ in range(depth)) for depth in config.depths
     ]
-    groupings = [
-        pooling.grouping(dim=size.dim, heads=size.heads, mask_empty=mask_empty)
-        for _ in pooling.levels
-    ]
-    model = CAST(
-        SuperpixelTokens(stem, Positions(size.dim, grid, positions), sampling, mask_empty),
-        stages,
-        groupings,
-        pooling.levels,
-        size.dim,
-        Fusion(size.dim, len(size.depths), mask_empty=mask_empty) if fusion else None,
-        mask_empty,
-        train_last_grouping,
-    )
+    model: Backbone
+    if config.family == "vit":
+        model = ViT(stem, positions, list(stages[0]), config.dim, config.fusion)
+    elif config.family == "tome":
+        model = ToMe(
+            tokens, list(stages[0]), config.dim, config.merged, config.mask_empty, config.fusion
+        )
+    else:
+        model = CAST(
+            tokens,
+            stages,
+            [
+                pooling.grouping(dim=config.dim, heads=config.heads, mask_empty=config.mask_empty)
+                for _ in pooling.levels
+            ],
+            pooling.levels,
+            config.dim,
+            Fusion(config.dim, len(stages), mask_empty=config.mask_empty)
+            if config.fusion
+            else None,
+            config.mask_empty,
+            config.train_last_grouping,
+        )
     if initialization == "xavier":
         initialize_xavier(model)
     else:
         initialize_truncated_normal(model)
+    model.config = config
     return model
 
 
@@ -118,15 +187,15 @@ def _size(name: str) -> Size:
     return SIZES[name]
 
 
-def _block(size: Size, drop_path: float) -> Block:
+def _block(config: ModelConfig, drop_path: float) -> Block:
     norm = partial(nn.LayerNorm, eps=1e-6)
-    return Block(size.dim, size.heads, qkv_bias=True, drop_path=drop_path, norm_layer=norm)
+    return Block(config.dim, config.heads, qkv_bias=True, drop_path=drop_path, norm_layer=norm)
 
 
-def _entry_point(name: str) -> Callable[..., CAST]:
+def _entry_point(name: str) -> Callable[..., Backbone]:
     """Function that timm's registry calls for `timm.create_model(name)`."""
 
-    def build(pretrained: bool = False, **overrides: Any) -> CAST:
+    def build(pretrained: bool = False, **overrides: Any) -> Backbone:
         if pretrained:
             raise UserError(
                 f"timm has no weights for {name}; use cast_exp.load_pretrained(checkpoint)"
@@ -138,5 +207,6 @@ def _entry_point(name: str) -> Callable[..., CAST]:
     return build
 
 
-for _name in SIZES:
-    register_model(_entry_point(_name))
+for _name, _of in SIZES.items():
+    if _of.family == "cast":  # timm has models of its own called vit_...
+        register_model(_entry_point(_name))

@@ -2,18 +2,20 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from cast_exp.data import ImageDataModule
 from cast_exp.errors import UserError
-from cast_exp.models import CAST, Hierarchy
+from cast_exp.models import Backbone, Hierarchy
+from cast_exp.models.pretrained import CONFIG
 from cast_exp.optim import ParameterGroups, WarmupCosine, decay_all
 
 Readout = Literal["cls", "fused_mean"]
@@ -40,9 +42,12 @@ class BaseTask(LightningModule):
         UserError: The backbone has no fusion block to read.
     """
 
+    views: ClassVar[int] = 1
+    """Views of an image in a training batch."""
+
     def __init__(
         self,
-        backbone: CAST,
+        backbone: Backbone,
         optimizer: Callable[..., Optimizer],
         schedule: WarmupCosine,
         parameter_groups: Callable[..., ParameterGroups] = decay_all,
@@ -58,6 +63,25 @@ class BaseTask(LightningModule):
         self.parameter_groups = parameter_groups
         self.readout = readout
         self.seed = seed
+
+    def training_data(self, images: ImageDataModule) -> LightningDataModule:
+        """What to train on, given the images of the run: the images, unless a task knows better.
+
+        Raises:
+            UserError: The augmentation makes another number of views than the task takes.
+        """
+        made = len(images.views.transforms)
+        if made != self.views:
+            raise UserError(
+                f"{type(self).__name__} trains on {self.views} view{'s' * (self.views > 1)} of an "
+                f"image, but the augmentation makes {made}; choose another augmentation"
+            )
+        return images
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what it takes to build the backbone again."""
+        if self.backbone.config is not None:
+            checkpoint[CONFIG] = self.backbone.config.to_dict()
 
     def features(self, batch: dict[str, Any]) -> Tensor:
         """Image vectors (B, C) of a plain batch."""
@@ -95,7 +119,10 @@ class BaseTask(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimizer and a schedule that is followed at every step."""
-        optimizer = self.optimizer(self.parameter_groups(self))
+        return self.scheduled(self.optimizer(self.parameter_groups(self)))
+
+    def scheduled(self, optimizer: Optimizer) -> OptimizerLRScheduler:
+        """An optimizer, with a schedule that multiplies the rates of its groups at every step."""
         schedule = LambdaLR(optimizer, self._rate)
         return {
             "optimizer": optimizer,

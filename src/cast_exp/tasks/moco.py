@@ -14,7 +14,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from cast_exp.distributed import gather, require_equal
 from cast_exp.errors import UserError
 from cast_exp.losses import Regularizer, moco_loss
-from cast_exp.models import CAST
+from cast_exp.models import Backbone
 from cast_exp.models.heads import ContrastiveMLP
 from cast_exp.optim import ParameterGroups, WarmupCosine, cosine_momentum, decay_all
 from cast_exp.tasks.base import BaseTask, Readout
@@ -53,9 +53,11 @@ class MoCoTask(BaseTask):
             depends on.
     """
 
+    views = 2
+
     def __init__(
         self,
-        backbone: CAST,
+        backbone: Backbone,
         optimizer: Callable[..., Optimizer],
         schedule: WarmupCosine,
         parameter_groups: Callable[..., ParameterGroups] = decay_all,

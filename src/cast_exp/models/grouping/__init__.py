@@ -2,5 +2,6 @@
 
 from cast_exp.models.grouping.base import Grouped, Grouping
 from cast_exp.models.grouping.graph_pool import GraphPool
+from cast_exp.models.grouping.token_pooling import KMeans, KMedoids, TokenPooling
 
-__all__ = ["GraphPool", "Grouped", "Grouping"]
+__all__ = ["GraphPool", "Grouped", "Grouping", "KMeans", "KMedoids", "TokenPooling"]

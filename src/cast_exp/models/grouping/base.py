@@ -27,7 +27,13 @@ class Grouped:
 
 
 class Grouping(nn.Module, ABC):
-    """Groups the tokens of an image into fewer segments."""
+    """Groups the tokens of an image into fewer segments.
+
+    Attributes:
+        reads_attention: Whether it wants to know the attention that tokens got.
+    """
+
+    reads_attention: bool = False
 
     @abstractmethod
     def forward(
@@ -36,6 +42,7 @@ class Grouping(nn.Module, ABC):
         cls_token: Tensor,
         count: int | Tensor,
         padding: Tensor | None = None,
+        attention: Tensor | None = None,
     ) -> Grouped:
         """Group the tokens.
 
@@ -45,6 +52,8 @@ class Grouping(nn.Module, ABC):
             count: Number of segments, for all images or, int64 (B,), for each; at most the number
                 of its tokens that are not empty.
             padding: True where a token is empty, bool (B, N); None where none is.
+            attention: Attention that each token got in the block before, float (B, N); None unless
+                the grouping reads it.
         """
 
     @abstractmethod

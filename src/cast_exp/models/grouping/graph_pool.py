@@ -43,6 +43,7 @@ class GraphPool(Grouping):
         cls_token: Tensor,
         count: int | Tensor,
         padding: Tensor | None = None,
+        attention: Tensor | None = None,
     ) -> Grouped:
         """Group the tokens; see `Grouping.forward`."""
         segments = count if isinstance(count, int) else int(count.max())

@@ -1,0 +1,124 @@
+"""What every backbone is, and what it takes to build it again."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from cast_exp.errors import UserError
+from cast_exp.models.hierarchy import Hierarchy
+from cast_exp.models.positions import PositionKind
+from cast_exp.models.tokens import Sampling
+
+Family = Literal["cast", "vit", "tome"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """All that decides what a backbone is, in values that JSON knows; checkpoints carry it.
+
+    Attributes:
+        family: "cast", "vit" (square patches) or "tome" (superpixels with token merging).
+        dim: Width of the tokens.
+        depths: Blocks in each stage.
+        heads: Attention heads.
+        levels: Segments at each level, as counts or fractions.
+        grouping: Name of the class that groups, one of `cast_exp.models.grouping`.
+        grouping_options: Its options.
+        fusion: Whether there is a fusion block.
+        sampling: How superpixels read the feature grid.
+        positions: Kind of position codes.
+        image_size: Side of the images whose position codes are stored, in pixels.
+        drop_path: Stochastic depth of the last block.
+        merged: Tokens that each block of a ToMe merges away.
+        mask_empty: Whether empty superpixels take part in nothing.
+        train_last_grouping: Whether the grouping after the last stage is trained.
+    """
+
+    family: Family
+    dim: int
+    depths: tuple[int, ...]
+    heads: int
+    levels: tuple[int | float, ...] = ()
+    grouping: str = "GraphPool"
+    grouping_options: Mapping[str, Any] = field(default_factory=dict)
+    fusion: bool = False
+    sampling: Sampling = "nearest"
+    positions: PositionKind = "sincos"
+    image_size: int = 224
+    drop_path: float = 0.0
+    merged: int = 16
+    mask_empty: bool = True
+    train_last_grouping: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        plain = asdict(self)
+        return plain | {"depths": list(self.depths), "levels": list(self.levels)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
+        """Read what `to_dict` has written.
+
+        Raises:
+            UserError: Names are missing or unknown, as in a file of another version.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(values.keys() - known):
+            raise UserError(
+                f"the model's config has unknown entries ({', '.join(unknown)}); was it written by "
+                "a newer version of cast_exp?"
+            )
+        if missing := sorted({"family", "dim", "depths", "heads"} - values.keys()):
+            raise UserError(f"the model's config lacks {', '.join(missing)}")
+        sequences = {"depths": tuple(values["depths"]), "levels": tuple(values.get("levels", ()))}
+        return cls(**{**values, **sequences})
+
+
+class Backbone(nn.Module, ABC):
+    """Makes a `Hierarchy` of images and superpixels; every task works with every backbone.
+
+    Attributes:
+        dim: Width of the tokens.
+        fusion: Fusion block, or None.
+        train_last_grouping: Whether a loss on the coarsest level may train what shapes it.
+        config: What it was built from; None if not by `create_model`.
+    """
+
+    dim: int
+    fusion: nn.Module | None
+    train_last_grouping: bool
+    config: ModelConfig | None = None
+
+    @property
+    @abstractmethod
+    def stem(self) -> nn.Module:
+        """The convolutional stem."""
+
+    @property
+    @abstractmethod
+    def groups_last_stage(self) -> bool:
+        """Whether a grouping follows the last stage; only a segmentation needs its result."""
+
+    @abstractmethod
+    def forward(
+        self,
+        images: Tensor,
+        superpixels: Tensor,
+        levels: Sequence[int | float] | None = None,
+        last_grouping: bool = True,
+    ) -> Hierarchy:
+        """Encode a batch.
+
+        Args:
+            images: Normalised images, float (B, 3, H, W).
+            superpixels: Labels 0..N-1, int64 (B, H, W).
+            levels: Other segment counts or fractions than those of the model, at most as many.
+            last_grouping: Whether to group after the last stage, which only segmentations and
+                losses on the coarsest level read. Without it the hierarchy is one level shorter.
+
+        Raises:
+            UserError: More levels than the model has groupings, or levels that do not get smaller.
+        """

@@ -1,0 +1,93 @@
+"""The ViT baseline: square patches from a convolutional stem, no grouping."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from cast_exp.errors import UserError
+from cast_exp.models.backbone import Backbone
+from cast_exp.models.hierarchy import Hierarchy, Level
+from cast_exp.models.positions import Positions
+from cast_exp.models.stem import ConvStem
+
+
+class ViT(Backbone):
+    """Vision transformer with a convolutional stem (Xiao et al., 2021) of stride 16.
+
+    Superpixels do not enter: its hierarchy has one level, the square patches, and says so in
+    `superpixels`.
+
+    Args:
+        stem: Convolutional stem.
+        positions: Position codes.
+        blocks: Transformer blocks; a block takes tokens.
+        dim: Width of the tokens.
+        fused: Give the normalised patch tokens as the features of the patches, for dense
+            prediction.
+    """
+
+    def __init__(
+        self,
+        stem: ConvStem,
+        positions: Positions,
+        blocks: Sequence[nn.Module],
+        dim: int,
+        fused: bool = False,
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.train_last_grouping = False
+        self.patches = stem
+        self.positions = positions
+        self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
+        nn.init.normal_(self.cls_token, std=1e-6)
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.fusion = nn.Identity() if fused else None
+
+    @property
+    def stem(self) -> ConvStem:
+        """The convolutional stem."""
+        return self.patches
+
+    @property
+    def groups_last_stage(self) -> bool:
+        """Nothing is grouped."""
+        return False
+
+    def forward(
+        self,
+        images: Tensor,
+        superpixels: Tensor,
+        levels: Sequence[int | float] | None = None,
+        last_grouping: bool = True,
+    ) -> Hierarchy:
+        """Encode a batch; see `Backbone.forward`."""
+        if levels:
+            raise UserError("a ViT groups nothing; levels do not apply to it")
+        features = self.patches(images)
+        codes = self.positions.at(*features.shape[-2:])
+        tokens = self.patches.project(features.permute(0, 2, 3, 1)).flatten(1, 2)
+        tokens = tokens + codes.flatten(2).transpose(1, 2).to(tokens.dtype)
+        cls_token = (self.cls_token + self.positions.cls).to(tokens.dtype)
+        sequence = torch.cat([cls_token.expand(len(tokens), -1, -1), tokens], 1)
+        for block in self.blocks:
+            sequence = block(sequence)
+        normed = self.norm(sequence)
+        padding = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        patches = patch_map(images, self.patches.stride, features.size(-1))
+        return Hierarchy(
+            normed[:, 0],
+            patches,
+            (Level(sequence[:, 1:], padding, None),),
+            None if self.fusion is None else normed[:, 1:],
+        )
+
+
+def patch_map(images: Tensor, stride: int, columns: int) -> Tensor:
+    """Square patch of each pixel, numbered row by row, int64 (B, H, W)."""
+    height, width = images.shape[-2:]
+    rows = torch.arange(height, device=images.device) // stride
+    across = torch.arange(width, device=images.device) // stride
+    return (rows[:, None] * columns + across).expand(len(images), -1, -1)
