@@ -1,6 +1,8 @@
 from itertools import chain
 
+import numpy as np
 import pytest
+from timm.data.distributed_sampler import RepeatAugSampler
 
 from cast_exp.data.sampling import EpochSampler, FixedSampler, sample_seed
 
@@ -59,6 +61,38 @@ def test_start_leaves_out_whole_batches(ranks: int) -> None:
     whole = list(sampler)
     sampler.start = 3
     assert list(sampler) == whole[3 * 10 // ranks :]
+
+
+@pytest.mark.parametrize(("length", "batch"), [(24, 8), (101, 12), (40, 40)])
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+@pytest.mark.parametrize("repeats", [1, 2, 3])
+def test_repeats_are_timms(length: int, batch: int, ranks: int, repeats: int) -> None:
+    """The same images on every rank as timm's sampler picks out of the same permutation."""
+    for rank in range(ranks):
+        sampler = EpochSampler(length, batch, 5, rank, ranks, repeats=repeats)
+        sampler.set_epoch(2)
+        order = np.random.default_rng([5, 2]).permutation(length).tolist()
+        options = {"num_repeats": repeats, "selected_round": batch, "shuffle": False}
+        timm = RepeatAugSampler(range(length), ranks, rank, **options)
+        draws = [draw for _, draw in sampler]
+        assert [draw % length for draw in draws] == [order[position] for position in timm]
+        assert len(sampler) == len(timm)
+    assert len(set(draws)) == len(draws), "a copy is drawn twice"
+
+
+def test_copies_of_an_image_are_told_apart_and_share_a_global_batch() -> None:
+    for keys in batches(30, 6, 2, repeats=3):
+        images: dict[int, set[int]] = {}
+        for _, draw in keys:
+            images.setdefault(draw % 30, set()).add(draw // 30)
+        assert list(images.values()) == [{0, 1, 2}] * 2
+
+
+def test_repeats_resume_in_the_middle() -> None:
+    sampler = EpochSampler(30, 6, 0, 1, 2, repeats=3)
+    whole = list(sampler)
+    sampler.start = 2
+    assert list(sampler) == whole[2 * 3 :]
 
 
 def test_fixed_sampler_keeps_the_order() -> None:

@@ -29,3 +29,16 @@ def test_norms_and_biases_are_spared() -> None:
         model[3].weight: 0,
         model[3].bias: 0,
     }
+
+
+def test_class_token_and_position_codes_are_spared() -> None:
+    model = create_model("cast_tiny", positions="learned")
+    decayed, spared = no_decay_on_norm_and_bias(model)
+    codes = {"cls_token", "tokens.positions.grid", "tokens.positions.cls"}
+    wanted = {
+        parameter
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and (parameter.ndim == 1 or name in codes)
+    }
+    assert set(spared["params"]) == wanted
+    assert len(decayed["params"]) + len(wanted) == len(decay_all(model)[0]["params"])

@@ -13,6 +13,13 @@ def test_warm_up_and_half_a_cosine() -> None:
     assert schedule.factor(100, 100) == 0
 
 
+def test_start_and_end_are_shares_of_the_peak() -> None:
+    schedule = WarmupCosine(5, start=1e-3, end=1e-2)
+    peak = 1e-3
+    rates = [peak * schedule.factor(epoch, 300) for epoch in (0, 2.5, 5, 152.5, 300)]
+    assert rates == pytest.approx([1e-6, (1e-6 + 1e-3) / 2, 1e-3, (1e-3 + 1e-5) / 2, 1e-5])
+
+
 @pytest.mark.parametrize("warmup", [0, 0.5, 3])
 @pytest.mark.parametrize("epochs", [1, 3, 7])
 def test_rises_then_falls_within_bounds(warmup: float, epochs: int) -> None:

@@ -45,10 +45,9 @@ class Mixing:
         switch_probability: Probability = 0.5,
         superpixels_follow: bool = True,
     ) -> None:
-        enabled = mixup > 0 or cutmix > 0
-        self.draws = (
-            Mixup(mixup, cutmix, None, probability, switch_probability) if enabled else None
-        )
+        if mixup == cutmix == 0:
+            raise UserError("mixup=0 and cutmix=0 leave nothing to mix; set task.mixing=null")
+        self.draws = Mixup(mixup, cutmix, None, probability, switch_probability)
         self.superpixels_follow = superpixels_follow
 
     def __call__(self, images: Tensor, superpixels: Tensor) -> tuple[Tensor, Tensor, float]:
