@@ -6,12 +6,13 @@ from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
-from lightning.pytorch import LightningModule, seed_everything
+from lightning.pytorch import seed_everything
 from pydantic import Field
 
 from cast_exp.config import Plan
 from cast_exp.data import ImageDataModule
 from cast_exp.run import (
+    attach,
     build,
     build_trainer,
     checkpoint_to_resume,
@@ -21,6 +22,7 @@ from cast_exp.run import (
     show_plan,
     show_result,
 )
+from cast_exp.tasks import BaseTask
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ def train(
         resume: See `cast_exp.run.folder.run_folder`.
         paths: `run` is the folder of the run.
         data: Config of an `ImageDataModule`.
-        task: Config of a `LightningModule`.
+        task: Config of a `BaseTask`.
         trainer: Config of a `Trainer`.
         callbacks: Configs of its callbacks by name; null for none of that name.
         logger: Configs of its loggers likewise.
@@ -67,10 +69,12 @@ def train(
     show_config(folder, config)
     seed_everything(seed, verbose=False)
     the_trainer = build_trainer(trainer, callbacks, logger)
-    the_data: ImageDataModule = build(data)
-    plan = Plan.of(the_trainer, the_data, optim["optimizer"]["lr"])
+    images: ImageDataModule = build(data)
+    plan = Plan.of(the_trainer, images, optim["optimizer"]["lr"])
     show_plan(plan)
-    the_task: LightningModule = build(task)
+    the_task: BaseTask = build(task)
+    the_data = the_task.training_data(images)
+    attach(the_trainer, the_task, the_data)
     checkpoint = checkpoint_to_resume(folder, resume, the_task)
     for the_logger in the_trainer.loggers:
         the_logger.log_hyperparams({**config, "plan": asdict(plan)})

@@ -3,8 +3,10 @@
 from cast_exp.callbacks.checkpoints import ExceptionCheckpoint
 from cast_exp.callbacks.hierarchy_images import HierarchyImages
 from cast_exp.callbacks.knn_monitor import KNNMonitor
+from cast_exp.callbacks.linear_probe_monitor import LinearProbeMonitor
 from cast_exp.callbacks.model_summary import ModelTable
 from cast_exp.callbacks.nan_guard import NanGuard, NonFiniteLoss
+from cast_exp.callbacks.phase_times import PhaseTimes
 from cast_exp.callbacks.run_record import RunRecord
 from cast_exp.callbacks.throughput import Throughput
 
@@ -12,9 +14,11 @@ __all__ = [
     "ExceptionCheckpoint",
     "HierarchyImages",
     "KNNMonitor",
+    "LinearProbeMonitor",
     "ModelTable",
     "NanGuard",
     "NonFiniteLoss",
+    "PhaseTimes",
     "RunRecord",
     "Throughput",
 ]

@@ -10,6 +10,7 @@ from torch import Tensor
 from cast_exp.callbacks.side_work import (
     apart_from_training,
     data_of,
+    is_due,
     log_scalars,
     spare_the_run,
 )
@@ -79,13 +80,7 @@ class KNNMonitor(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Score every so many epochs, and after the last step."""
-        due = (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        last = (
-            trainer.should_stop
-            or trainer.global_step == trainer.max_steps
-            or trainer.current_epoch + 1 == trainer.max_epochs
-        )
-        if (due or last) and (scores := self._score(trainer, pl_module)):
+        if is_due(trainer, self.every_n_epochs) and (scores := self._score(trainer, pl_module)):
             pl_module.log_dict(scores, sync_dist=True)
             if self.untrained is not None:
                 pl_module.log("val/knn_untrained", self.untrained, logger=False, sync_dist=True)

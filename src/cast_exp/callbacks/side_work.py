@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 
 from cast_exp.data.datamodule import ImageDataModule
+from cast_exp.data.features import CachedFeatures
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +61,21 @@ def log_scalars(trainer: Trainer, values: Mapping[str, float]) -> None:
         logger.log_metrics(dict(values), step=trainer.global_step)
 
 
+def is_due(trainer: Trainer, every_n_epochs: int) -> bool:
+    """Whether the epoch that ends is one of every so many, or the last."""
+    return (
+        (trainer.current_epoch + 1) % every_n_epochs == 0
+        or trainer.should_stop
+        or trainer.global_step == trainer.max_steps
+        or trainer.current_epoch + 1 == trainer.max_epochs
+    )
+
+
 def data_of(trainer: Trainer) -> ImageDataModule:
-    """The data the trainer runs on."""
-    data: ImageDataModule = trainer.datamodule  # type: ignore[attr-defined]
-    return data
+    """The images the trainer runs on, be it on their features."""
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    images: ImageDataModule = data.images if isinstance(data, CachedFeatures) else data
+    return images
 
 
 def backbone_of(module: LightningModule) -> nn.Module:

@@ -4,9 +4,10 @@ from cast_exp.run.app import run_app
 from cast_exp.run.build import build
 from cast_exp.run.resume import checkpoint_to_resume
 from cast_exp.run.show import show_config, show_plan, show_result
-from cast_exp.run.trainer import build_trainer, fit
+from cast_exp.run.trainer import attach, build_trainer, fit
 
 __all__ = [
+    "attach",
     "build",
     "build_trainer",
     "checkpoint_to_resume",

@@ -110,10 +110,11 @@ def _log_to(folder: Path, first: bool) -> None:
     logging.captureWarnings(True)
     warnings.formatwarning = lambda message, category, *_: f"{category.__name__}: {message}"
     # Of no use to anyone who trains: what Lightning calls in torch, what a resumed run finds, that
-    # pretraining has no use for validation images but callbacks have.
+    # pretraining has no use for validation images but callbacks have, that a backbone is frozen.
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
     warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty")
     warnings.filterwarnings("ignore", message=r"You passed in a `val_dataloader` but have no")
+    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start")
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):  # they print by themselves
         logger = logging.getLogger(name)
         logger.handlers.clear()

@@ -15,6 +15,9 @@ from rich.tree import Tree
 from cast_exp.config import Plan
 from cast_exp.run.folder import rank
 
+_RATE = "val/top1_rate"  # what LinearProbeTask and PhaseTimes name their figures
+_TIME = "time/"
+
 
 def show_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Print a config as a tree.
@@ -53,15 +56,29 @@ def show_result(folder: Path, metrics: Mapping[str, float]) -> None:
     table = Table(title="result", show_header=False, title_justify="left")
     if losses := _loss_by_epoch(folder / "metrics.csv"):
         table.add_row("loss, first and last epoch", f"{losses[0]:.3f}   {losses[-1]:.3f}")
+    if "val/top1" in metrics:
+        figures = [metrics[name] for name in ("val/top1", "val/top5") if name in metrics]
+        table.add_row("accuracy, top-1 and top-5", "   ".join(map(_percent, figures)))
+    if "val/best_top1" in metrics:
+        table.add_row("top-1 of the best epoch", _percent(metrics["val/best_top1"]))
+    for name, value in metrics.items():
+        if name.startswith(_RATE):
+            multiple = name.removeprefix(_RATE)
+            table.add_row(f"top-1 at {multiple} x the learning rate", _percent(value))
     if "val/knn" in metrics:
         before = metrics.get("val/knn_untrained")
-        untrained = "" if before is None else f"{100 * before:.1f} %   "
+        untrained = "" if before is None else f"{_percent(before)}   "
         name = "kNN accuracy" if before is None else "kNN accuracy, untrained and trained"
-        table.add_row(name, f"{untrained}{100 * metrics['val/knn']:.1f} %")
+        table.add_row(name, f"{untrained}{_percent(metrics['val/knn'])}")
+    if "val/probe" in metrics:
+        table.add_row("quick linear probe", _percent(metrics["val/probe"]))
     if "throughput/images_per_second" in metrics:
         table.add_row("images per second", f"{metrics['throughput/images_per_second']:.0f}")
     if "throughput/data_wait" in metrics:
         table.add_row("share of time waiting for data", f"{metrics['throughput/data_wait']:.2f}")
+    for name, value in metrics.items():
+        if name.startswith(_TIME):
+            table.add_row(f"seconds of {name.removeprefix(_TIME)}", f"{value:.1f}")
     pictures = sorted((folder / "images").glob("*.png"))
     places = {
         "folder": folder,
@@ -74,6 +91,10 @@ def show_result(folder: Path, metrics: Mapping[str, float]) -> None:
     for name, place in places.items():
         if place.exists():
             console.print(f"{name:8} {place}", soft_wrap=True, highlight=False)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _loss_by_epoch(path: Path) -> list[float]:

@@ -44,6 +44,18 @@ def build_trainer(
     return trainer
 
 
+def attach(trainer: Trainer, task: LightningModule, data: LightningDataModule) -> None:
+    """Introduce a trainer, a task and its data, and let the task build what depends on the data.
+
+    Lightning would do so when it begins to fit, but then it is too late to compare the task with a
+    checkpoint.
+    """
+    task.trainer = trainer
+    data.trainer = trainer
+    trainer.datamodule = data  # type: ignore[attr-defined]
+    task.configure_model()
+
+
 def fit(
     trainer: Trainer, task: LightningModule, data: LightningDataModule, checkpoint: Path | None
 ) -> None:
