@@ -4,6 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+# By differences: a matrix product would round the distance of two points differently from either.
+_EXACT = "donot_use_mm_for_euclid_dist"
+
 
 @torch.no_grad()
 def kmeans(
@@ -25,7 +28,7 @@ def kmeans(
     points = points.float()
     centres = _take(points, seeds)
     for step in range(iterations):
-        labels = _nearest(torch.cdist(points, centres), seeds, missing)
+        labels = _nearest(torch.cdist(points, centres, compute_mode=_EXACT), seeds, missing)
         if step < iterations - 1:
             members = F.one_hot(labels, seeds.size(1)) * valid[..., None]
             sums = members.transpose(1, 2).to(points.dtype) @ points
@@ -48,7 +51,8 @@ def kmedoids(
     Returns:
         Cluster of each point, int64 (B, N), and the medoids they belong to, int64 (B, K).
     """
-    distances = torch.cdist(points.float(), points.float())
+    points = points.float()
+    distances = torch.cdist(points, points, compute_mode=_EXACT)
     medoids = seeds
     for step in range(iterations):
         columns = medoids[:, None].expand(-1, distances.size(1), -1)

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -89,8 +90,9 @@ class TokenPooling(Grouping):
         batch, number, _ = tokens.shape
         if self.training:
             return torch.rand(batch, number, device=tokens.device)
-        generator = torch.Generator().manual_seed(0)
-        return torch.rand(number, generator=generator).to(tokens.device).expand(batch, -1)
+        # NumPy's sequence, as the first of more numbers are the same there.
+        drawn = torch.from_numpy(np.random.default_rng(0).random(number, dtype=np.float32))
+        return drawn.to(tokens.device).expand(batch, -1)
 
 
 class KMeans(TokenPooling):
