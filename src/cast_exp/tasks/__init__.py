@@ -1,6 +1,8 @@
 """What a backbone is trained for."""
 
 from cast_exp.tasks.base import BaseTask, Readout
+from cast_exp.tasks.classification import ClassificationTask
+from cast_exp.tasks.linear_probe import LinearProbeTask
 from cast_exp.tasks.moco import MoCoTask
 
-__all__ = ["BaseTask", "MoCoTask", "Readout"]
+__all__ = ["BaseTask", "ClassificationTask", "LinearProbeTask", "MoCoTask", "Readout"]
