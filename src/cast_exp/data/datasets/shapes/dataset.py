@@ -66,7 +66,7 @@ class Shapes(Dataset[dict[str, Any]]):
         size: Annotated[int, Field(ge=16)] = 96,
         classes: Annotated[int, Field(ge=2, le=len(SPECIES))] = len(SPECIES),
         creatures: Annotated[int, Field(ge=1, le=15)] = 1,
-        area: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(le=1)]] = (0.16, 0.26),
+        area: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(le=1)]] = (0.2, 0.3),
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
         self.split = split
