@@ -155,6 +155,8 @@ class LinearProbeTask(BaseTask):
         *accuracies, top5 = [metric.compute() for metric in self._metrics]
         for metric in self._metrics:
             metric.reset()
+        if self.trainer.sanity_checking:
+            return
         top1 = torch.stack(accuracies)
         self.best_top1 = torch.maximum(self.best_top1, top1[self._own])
         own = {"top1": top1[self._own], "top5": top5, "best_top1": self.best_top1}
