@@ -59,6 +59,8 @@ def show_result(folder: Path, metrics: Mapping[str, float]) -> None:
     if "val/top1" in metrics:
         figures = [metrics[name] for name in ("val/top1", "val/top5") if name in metrics]
         table.add_row("accuracy, top-1 and top-5", "   ".join(map(_percent, figures)))
+    if "val/ema_top1" in metrics:
+        table.add_row("top-1 of the averaged weights", _percent(metrics["val/ema_top1"]))
     if "val/best_top1" in metrics:
         table.add_row("top-1 of the best epoch", _percent(metrics["val/best_top1"]))
     for name, value in metrics.items():
