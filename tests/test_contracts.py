@@ -41,6 +41,10 @@ def test_every_experiment(name: str, tmp_path: Path) -> None:
     text = Path(conf_dir(), "experiment", f"{name}.yaml").read_text()
     assert f"python -m cast_exp.train experiment={name}" in text.split("defaults:")[0]
     root = [] if name.startswith("shapes") else [f"data.root={tmp_path}"]
+    if "override /model: pretrained" in text:
+        pretrained = composed(tmp_path, f"experiment={name}", *root, "checkpoint=last.ckpt")
+        assert mistakes(pretrained, train) == []
+        root.append("model=cast_tiny")  # the untrained control
     config = composed(tmp_path, f"experiment={name}", *root)
     assert mistakes(config, train) == []
     assert isinstance(build(config.data), ImageDataModule)
