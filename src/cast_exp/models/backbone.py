@@ -3,11 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal
 
+from huggingface_hub import ModelHubMixin, snapshot_download
 from torch import Tensor, nn
 
 from cast_exp.errors import UserError
+from cast_exp.models.files import CARD, WEIGHTS, write_converted
 from cast_exp.models.hierarchy import Hierarchy
 from cast_exp.models.positions import PositionKind
 from cast_exp.models.tokens import Sampling
@@ -77,8 +80,20 @@ class ModelConfig:
         return cls(**{**values, **sequences})
 
 
-class Backbone(nn.Module, ABC):
+class Backbone(
+    nn.Module,
+    ModelHubMixin,
+    ABC,
+    library_name="cast_exp",
+    pipeline_tag="image-feature-extraction",
+    license="mit",
+    tags=["superpixels", "hierarchical-segmentation"],
+):
     """Makes a `Hierarchy` of images and superpixels; every task works with every backbone.
+
+    `save_pretrained(folder)` writes it as `model.safetensors` and `config.json`,
+    `push_to_hub(name)` puts these on Hugging Face, and `from_pretrained(folder or name)` reads
+    them, with the options of `cast_exp.load_pretrained`.
 
     Attributes:
         dim: Width of the tokens.
@@ -122,3 +137,42 @@ class Backbone(nn.Module, ABC):
         Raises:
             UserError: More levels than the model has groupings, or levels that do not get smaller.
         """
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        if self.config is None:
+            raise UserError("only models built by create_model or load_pretrained can be saved")
+        write_converted(save_directory, self.state_dict(), self.config.to_dict(), {})
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        **model_kwargs: Any,
+    ) -> "Backbone":
+        from cast_exp.models.pretrained import load_pretrained  # which needs this class
+
+        folder = Path(model_id)
+        if not folder.is_dir():
+            folder = Path(
+                snapshot_download(
+                    model_id,
+                    revision=revision,
+                    cache_dir=cache_dir,
+                    force_download=force_download,
+                    local_files_only=local_files_only,
+                    token=token,
+                    allow_patterns=[WEIGHTS, CARD],
+                )
+            )
+        # The mixin adds what the card says, which is read with the weights.
+        options = {k: v for k, v in model_kwargs.items() if k not in ("config", "about")}
+        model = load_pretrained(folder, **options)
+        if not isinstance(model, cls):
+            raise UserError(f"{model_id} is a {type(model).__name__}, not a {cls.__name__}")
+        return model

@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from cast_exp.errors import UserError
 from cast_exp.models.positions import PositionKind
 
-# Where each family keeps its state dict, and what it puts before the names of the backbone.
+# Where each kind of run keeps its state dict, and what it puts before the names of the backbone.
 CONTAINERS = ("state_dict", "model", "embedding_model")
 PREFIXES = ("base_encoder.", "encoder.", "vit_backbone.")
 
@@ -42,7 +43,7 @@ class OfficialBackbone:
         positions: Kind of position codes.
         image_size: Side of the images whose position codes are stored.
         fusion: Whether there is a fusion block.
-        dropped: Names that are no part of the backbone (heads, momentum encoder, optimiser).
+        left_out: Names that are no part of the backbone (heads, momentum encoder, optimiser).
     """
 
     family: Literal["cast", "vit"]
@@ -52,12 +53,12 @@ class OfficialBackbone:
     positions: PositionKind
     image_size: int
     fusion: bool
-    dropped: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 def is_official(checkpoint: Mapping[str, Any]) -> bool:
     """Whether a loaded checkpoint holds a backbone in an official layout."""
-    return any("patch_embed.proj.0.weight" in name for name in _unwrap(checkpoint))
+    return any("patch_embed.proj.0.weight" in name for name in _unwrap(checkpoint)[0])
 
 
 def convert_official(checkpoint: Mapping[str, Any]) -> OfficialBackbone:
@@ -67,38 +68,39 @@ def convert_official(checkpoint: Mapping[str, Any]) -> OfficialBackbone:
     within each stage) follow from names and shapes.
 
     Raises:
-        UserError: It is not a backbone in an official layout.
+        UserError: It is not a backbone in an official layout, or has names that none has.
     """
-    names, dropped = _backbone_names(_unwrap(checkpoint))
-    if not any(BLOCK.fullmatch(name) for name in names):  # the baselines have no stages
+    names, left_out = _backbone_names(checkpoint)
+    if any(BLOCK.fullmatch(name) for name in names):
+        family: Literal["cast", "vit"] = "cast"
+    else:  # the baselines have no stages
         names = {re.sub(r"^blocks\.", "blocks1.", name): value for name, value in names.items()}
-        family: Literal["cast", "vit"] = "cast" if "pe_token" in names else "vit"
-    else:
-        family = "cast"
+        family = "cast" if "pe_token" in names else "vit"
     blocks = sorted({(int(m[1]), int(m[2])) for m in map(BLOCK.fullmatch, names) if m})
     if not blocks or not {"cls_token", "pos_embed", STEM_END} <= names.keys():
         raise UserError(
             "the checkpoint is not a backbone of the official release: it lacks blocks, cls_token, "
             f"pos_embed or the stem; it starts with {', '.join(list(names)[:4]) or 'nothing'}"
         )
-    local = {  # index of a block within its stage, whichever way they are numbered
-        (stage, index): sum(s == stage and i < index for s, i in blocks) for stage, index in blocks
-    }
-    fusion = any(NORM.fullmatch(name) for name in names)
-    state: dict[str, Tensor] = {}
-    for name, value in names.items():
-        if re.match(r"blocks\.", name):  # the same tensors under their stage's name follow
-            continue
-        renamed = _rename(name, local, fusion)
-        if renamed is None:
-            dropped.append(name)
-        elif name == STEM_END:
-            state[renamed] = value.flatten(1)
-        else:
-            state[renamed] = value
+    local = _numbering(blocks)
+    names = _without_copies(names, blocks)
     kind: PositionKind = "sincos" if "pe_token" in names else "learned"
     grid, cls = _split_positions(names, kind)
-    state["tokens.positions.grid"], state["tokens.positions.cls"] = grid, cls
+    state = {"tokens.positions.grid": grid, "tokens.positions.cls": cls}
+    unknown = []
+    for name, value in names.items():
+        renamed = _rename(name, local)
+        if renamed is not None:
+            state[renamed] = value.flatten(1) if name == STEM_END else value
+        elif name.startswith("head."):
+            left_out.append(name)
+        elif name not in ("pos_embed", "pe_token"):
+            unknown.append(name)
+    if unknown:
+        raise UserError(
+            f"the checkpoint has weights that no backbone of the official release has: "
+            f"{', '.join(unknown)}"
+        )
     if family == "vit":
         kind, stride = "sincos", 16
         state = {_of_vit(name): value for name, value in state.items()}
@@ -108,38 +110,80 @@ def convert_official(checkpoint: Mapping[str, Any]) -> OfficialBackbone:
         family=family,
         state=state,
         dim=names["cls_token"].size(-1),
-        depths=tuple(
-            sum(s == stage for s, _ in blocks) for stage in sorted({s for s, _ in blocks})
-        ),
+        depths=tuple(Counter(stage for stage, _ in blocks).values()),
         positions=kind,
         image_size=stride * grid.size(2),
-        fusion=fusion,
-        dropped=tuple(dropped),
+        fusion=any(NORM.fullmatch(name) for name in names),
+        left_out=tuple(left_out),
     )
 
 
-def _unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+def _unwrap(checkpoint: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
+    """The state dict in a checkpoint, and what else is there that may hold tensors."""
     for container in CONTAINERS:
-        if isinstance(checkpoint.get(container), Mapping):
-            checkpoint = checkpoint[container]
-            break
-    return {
+        if isinstance(inside := checkpoint.get(container), Mapping):
+            others = [name for name, value in checkpoint.items() if isinstance(value, Mapping)]
+            return inside, [name for name in others if name != container]
+    return checkpoint, []
+
+
+def _backbone_names(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]]:
+    """Weights under the names they have in the backbone, and the names of what is left out."""
+    inside, left_out = _unwrap(checkpoint)
+    state = {
         name.removeprefix("module."): value
-        for name, value in checkpoint.items()
+        for name, value in inside.items()
         if isinstance(value, Tensor)
     }
-
-
-def _backbone_names(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     for prefix in PREFIXES:
         if any(name.startswith(prefix) for name in state):
-            inside = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
-            return inside, [name for name in state if not name.startswith(prefix)]
-    return state, []
+            left_out += [name for name in state if not name.startswith(prefix)]
+            state = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
+    return state, left_out
 
 
-def _rename(name: str, local: dict[tuple[int, int], int], fusion: bool) -> str | None:
-    if name == "cls_token" or (name.startswith("norm.") and not fusion):
+def _numbering(blocks: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """Index within its stage of each (stage, index), whichever way the file numbers them.
+
+    Raises:
+        UserError: There are gaps.
+    """
+    local = {
+        (stage, index): sum(s == stage and i < index for s, i in blocks) for stage, index in blocks
+    }
+    across = [index for _, index in blocks] == list(range(len(blocks)))
+    stages = sorted({stage for stage, _ in blocks})
+    if not (across or all(index == local[stage, index] for stage, index in blocks)) or (
+        stages != list(range(1, len(stages) + 1))
+    ):
+        found = ", ".join(f"blocks{stage}.{index}" for stage, index in blocks)
+        raise UserError(f"the checkpoint lacks blocks; it has only {found}")
+    return local
+
+
+def _without_copies(
+    names: dict[str, Tensor], blocks: Sequence[tuple[int, int]]
+) -> dict[str, Tensor]:
+    """Some variants store each block twice: in its stage, and as `blocks.<number>`.
+
+    Raises:
+        UserError: The two differ.
+    """
+    for number, (stage, index) in enumerate(blocks):
+        copies = [name for name in names if name.startswith(f"blocks.{number}.")]
+        for copy in copies:
+            original = f"blocks{stage}.{index}.{copy.split('.', 2)[2]}"
+            if original not in names or not torch.equal(names[original], names[copy]):
+                raise UserError(
+                    f"the checkpoint stores blocks twice, but {copy} and {original} differ; it is "
+                    "damaged"
+                )
+        names = {name: value for name, value in names.items() if name not in copies}
+    return names
+
+
+def _rename(name: str, local: Mapping[tuple[int, int], int]) -> str | None:
+    if name in ("cls_token", "norm.weight", "norm.bias"):
         return name
     if match := BLOCK.fullmatch(name):
         stage, index = int(match[1]), int(match[2])
@@ -174,23 +218,3 @@ def _split_positions(names: dict[str, Tensor], kind: PositionKind) -> tuple[Tens
     if side * side != codes.size(1):
         raise UserError(f"the checkpoint's {codes.size(1)} position codes are not a square grid")
     return codes.transpose(1, 2).reshape(1, -1, side, side).contiguous(), cls.clone()
-
-
-def read_checkpoint(path: str) -> dict[str, Any]:
-    """Load a checkpoint file onto the CPU without running code from it.
-
-    Raises:
-        UserError: The file is missing, truncated or not a checkpoint.
-    """
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"no checkpoint at {path}; check the path") from None
-    except Exception as error:
-        raise UserError(
-            f"{path} cannot be read as a checkpoint ({str(error).splitlines()[0][:160]}); "
-            "is it complete?"
-        ) from error
-    if not isinstance(loaded, dict):
-        raise UserError(f"{path} holds a {type(loaded).__name__}, not a checkpoint")
-    return loaded

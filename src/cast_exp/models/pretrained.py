@@ -1,8 +1,10 @@
-"""Loads a backbone from a checkpoint: of one of our runs, or the official release's."""
+"""Loads a backbone from a checkpoint: of one of our runs, converted, or the official release's."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,116 +13,181 @@ from torch import Tensor, nn
 
 from cast_exp.errors import UserError
 from cast_exp.models.backbone import Backbone, ModelConfig
-from cast_exp.models.official import convert_official, is_official, read_checkpoint
+from cast_exp.models.files import CONFIG, PREFIX, read_checkpoint
+from cast_exp.models.official import convert_official, is_official
 from cast_exp.models.pooling import Pooling
-from cast_exp.models.registry import Size, build_backbone, create_model
+from cast_exp.models.positions import resize_grid
+from cast_exp.models.published import PUBLISHED
+from cast_exp.models.registry import build_backbone
 from cast_exp.models.tokens import Sampling
 
 log = logging.getLogger(__name__)
 
-CONFIG = "backbone"
-"""Key under which our checkpoints carry the config of the backbone."""
-_PREFIX = "backbone."
+# What dense and recognition variants do not share.
+_VARIANT = ("fusion.", "norm.")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A backbone as a file has it.
+
+    Attributes:
+        config: What it is.
+        state: Its weights.
+        left_out: Names in the file that are no part of it.
+    """
+
+    config: ModelConfig
+    state: Mapping[str, Tensor]
+    left_out: tuple[str, ...]
 
 
 def load_pretrained(
-    checkpoint: Path,
+    checkpoint: str | Path,
     *,
     pooling: Pooling | None = None,
     sampling: Sampling | None = None,
-    mask_empty: bool = True,
+    mask_empty: bool | None = None,
+    fusion: bool | None = None,
+    image_size: Annotated[int, Field(ge=1)] | None = None,
     heads: Annotated[int, Field(ge=1)] = 12,
     merged: Annotated[int, Field(ge=1)] | None = None,
 ) -> Backbone:
     """Build a backbone from a checkpoint and load its weights.
 
     Everything that shows in the file is read from it; the arguments are what does not, or what is
-    to be otherwise.
+    to be otherwise. One line of the log says what was left out and what is new.
 
     Args:
-        checkpoint: File of one of our runs, or of the official release.
+        checkpoint: File of one of our runs, or of the official release; a converted model (its
+            folder or `.safetensors` file); or the name of one of the published weights, which are
+            downloaded then (`python -m cast_exp.models.zoo list`).
         pooling: Levels and grouping; those of our checkpoint, or 64, 32, 16 and 8 by default.
         sampling: How superpixels read the grid; that of our checkpoint, or "nearest" by default.
-        mask_empty: False reproduces the official treatment of empty superpixels.
+        mask_empty: False reproduces the official treatment of empty superpixels; that of our
+            checkpoint, or True by default.
+        fusion: True adds a fusion block, newly initialised, to a model for recognition; False
+            takes it from a dense one. That of the checkpoint by default.
+        image_size: Side of the images whose position codes are stored, in pixels; they are resized
+            bicubically. That of the checkpoint by default.
         heads: Attention heads of an official model; ours are known.
         merged: Take an official superpixel ViT for a ToMe that merges so many tokens in each block;
             their weights have the same names.
 
     Raises:
-        UserError: The file cannot be read, is in neither layout, or misses or adds weights.
+        UserError: The file cannot be read or downloaded, is in no known layout, or misses or adds
+            weights.
     """
-    loaded = read_checkpoint(str(checkpoint))
+    loaded = read_checkpoint(locate(checkpoint))
     if CONFIG in loaded:
-        return _build_own(loaded, pooling, sampling, mask_empty)
-    if is_official(loaded):
-        return build_official(
-            loaded,
-            pooling=pooling,
-            sampling=sampling,
-            mask_empty=mask_empty,
-            heads=heads,
-            merged=merged,
+        stored = _own(loaded)
+    elif is_official(loaded):
+        stored = _official(loaded, heads, merged)
+    else:
+        raise UserError(
+            f"{checkpoint} is neither a checkpoint of a run of ours nor in a layout of the "
+            f"official release; it holds {', '.join(list(loaded)[:4]) or 'nothing'}"
         )
-    raise UserError(
-        f"{checkpoint} is neither a checkpoint of a run of ours nor in a layout of the official "
-        f"release; it holds {', '.join(list(loaded)[:4]) or 'nothing'}"
+    return _rebuild(
+        stored,
+        str(checkpoint),
+        pooling,
+        sampling=sampling,
+        mask_empty=mask_empty,
+        fusion=fusion,
+        image_size=image_size,
     )
 
 
 def build_official(
     checkpoint: Mapping[str, Any],
     *,
-    pooling: Pooling | None = None,
-    sampling: Sampling | None = None,
-    mask_empty: bool = True,
     heads: int = 12,
     merged: int | None = None,
+    pooling: Pooling | None = None,
+    **changes: Any,
 ) -> Backbone:
     """Build a backbone from a loaded official checkpoint; see `load_pretrained`."""
-    official = convert_official(checkpoint)
-    if len(official.depths) == 1:  # a baseline
-        pooling = None if merged or official.family == "vit" else Pooling(())
-    model = create_model(
-        Size(official.dim, official.depths, heads, "tome" if merged else official.family),
-        pooling=pooling,
-        fusion=official.fusion,
-        sampling=sampling or "nearest",
-        positions=official.positions,
-        image_size=official.image_size,
-        merged=merged or 16,
-        mask_empty=mask_empty,
+    return _rebuild(_official(checkpoint, heads, merged), "the checkpoint", pooling, **changes)
+
+
+def locate(checkpoint: str | Path) -> Path:
+    """Path of a checkpoint, after downloading it if it is one of the published weights.
+
+    Raises:
+        UserError: There is none of this path or name.
+    """
+    path, name = Path(checkpoint), str(checkpoint)
+    if path.exists():
+        return path
+    if name in PUBLISHED:
+        return PUBLISHED[name].fetch()
+    near = get_close_matches(name, PUBLISHED, n=1)
+    hint = f"did you mean {near[0]}?" if near else "check the path"
+    raise UserError(f"no checkpoint at {checkpoint}; {hint}")
+
+
+def _own(checkpoint: Mapping[str, Any]) -> Stored:
+    weights = checkpoint["state_dict"]
+    return Stored(
+        ModelConfig.from_dict(checkpoint[CONFIG]),
+        {k.removeprefix(PREFIX): v for k, v in weights.items() if k.startswith(PREFIX)},
+        tuple(name for name in weights if not name.startswith(PREFIX)),
     )
+
+
+def _official(checkpoint: Mapping[str, Any], heads: int, merged: int | None) -> Stored:
+    official = convert_official(checkpoint)
     state = official.state
     if merged:
         state = {name.replace("stages.0.", "blocks."): value for name, value in state.items()}
-    load_strictly(model, state)
-    if official.dropped:
-        log.info("not a part of the backbone, left out: %s", summary(official.dropped))
-    return model
+    config = ModelConfig(
+        family="tome" if merged else official.family,
+        dim=official.dim,
+        depths=official.depths,
+        heads=heads,
+        levels=() if len(official.depths) == 1 else tuple(Pooling().levels),
+        fusion=official.fusion,
+        positions=official.positions,
+        image_size=official.image_size,
+        merged=merged or 16,
+    )
+    return Stored(config, state, official.left_out)
 
 
-def _build_own(
-    checkpoint: Mapping[str, Any],
-    pooling: Pooling | None,
-    sampling: Sampling | None,
-    mask_empty: bool,
-) -> Backbone:
-    config = ModelConfig.from_dict(checkpoint[CONFIG])
-    if pooling is None:
-        pooling = Pooling.of(config.levels, config.grouping, config.grouping_options)
+def _rebuild(stored: Stored, source: str, pooling: Pooling | None, **changes: Any) -> Backbone:
+    """Build the stored backbone with some of its config changed, and load its weights."""
+    was = stored.config
+    pooling = pooling or Pooling.of(was.levels, was.grouping, was.grouping_options)
     grouping, options = pooling.described()
     config = replace(
-        config,
+        was,
         levels=tuple(pooling.levels),
         grouping=grouping,
         grouping_options=options,
-        sampling=sampling or config.sampling,
-        mask_empty=mask_empty,
+        **{name: value for name, value in changes.items() if value is not None},
     )
-    model = build_backbone(config, pooling)
-    weights = checkpoint["state_dict"]
-    state = {k.removeprefix(_PREFIX): v for k, v in weights.items() if k.startswith(_PREFIX)}
+    model = build_backbone(
+        config, pooling, "xavier" if config.positions == "sincos" else "truncated_normal"
+    )
+    own = model.state_dict()
+    state = dict(stored.state)
+    left_out = [name for name in state if name.startswith(_VARIANT) and name not in own]
+    new = [name for name in own if name.startswith(_VARIANT) and name not in state]
+    if config.fusion == was.fusion:
+        new = []
+    state = {k: v for k, v in state.items() if k not in left_out} | {k: own[k] for k in new}
+    said = []
+    if gone := [*stored.left_out, *left_out]:
+        said.append(f"left out {counted(gone)}")
+    if new:
+        said.append(f"newly initialised {counted(new)}")
+    for name in own.keys() & state.keys():
+        if name.endswith("positions.grid") and config.image_size != was.image_size:
+            state[name] = resize_grid(state[name], *own[name].shape[-2:])
+            said.append(f"position codes resized from {was.image_size} to {config.image_size} px")
     load_strictly(model, state)
+    log.info("loaded %s: %s", source, "; ".join(said) or "all of it")
     return model
 
 
@@ -143,11 +210,16 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     if any(problems.values()):
         raise UserError(
             "the checkpoint does not fit the model: "
-            + "; ".join(f"{kind}: {summary(names)}" for kind, names in problems.items() if names)
+            + "; ".join(
+                f"{len(names)} {kind}: {', '.join(names)}"
+                for kind, names in problems.items()
+                if names
+            )
         )
     model.load_state_dict(dict(state))
 
 
-def summary(names: Sequence[str], shown: int = 4) -> str:
-    """How many names there are, and the first few of them."""
-    return f"{len(names)} ({', '.join(names[:shown])}{', ...' if len(names) > shown else ''})"
+def counted(names: Iterable[str]) -> str:
+    """Names by what they start with, and how many there are of each: "head (2), predictor (10)"."""
+    numbers = Counter(name.split(".")[0] for name in names)
+    return ", ".join(f"{name} ({n})" if n > 1 else name for name, n in numbers.items())

@@ -103,8 +103,6 @@ def create_model(
             that does not group.
     """
     size = name if isinstance(name, Size) else _size(name)
-    if size.family != "cast" and pooling is not None and pooling.levels:
-        raise UserError(f"a {size.family} has no pooling levels; leave model.pooling out")
     pooling = pooling or Pooling(Pooling().levels if size.family == "cast" else ())
     grouping, options = pooling.described()
     config = ModelConfig(
@@ -133,8 +131,10 @@ def build_backbone(
     """Build what a config describes, with a pooling that may replace the one it describes.
 
     Raises:
-        UserError: More levels than the model has stages.
+        UserError: More levels than the model has stages, or levels for one that does not group.
     """
+    if config.family != "cast" and pooling.levels:
+        raise UserError(f"a {config.family} has no pooling levels; leave model.pooling out")
     if len(pooling.levels) > len(config.depths):
         raise UserError(
             f"pooling.levels={list(pooling.levels)} has {len(pooling.levels)} levels, but the "

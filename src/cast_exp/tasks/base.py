@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from cast_exp.data import ImageDataModule
 from cast_exp.errors import UserError
 from cast_exp.models import Backbone, Hierarchy
-from cast_exp.models.pretrained import CONFIG
+from cast_exp.models.files import CONFIG
 from cast_exp.optim import ParameterGroups, WarmupCosine, decay_all
 
 Readout = Literal["cls", "fused_mean"]

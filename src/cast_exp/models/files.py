@@ -1,0 +1,96 @@
+"""Reads and writes the files that hold weights, without running code from them."""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from cast_exp.errors import UserError
+
+CONFIG = "backbone"
+"""Key under which our checkpoints carry the config of the backbone."""
+PREFIX = "backbone."
+"""What stands before the names of its weights there."""
+WEIGHTS = "model.safetensors"
+"""The weights in the folder of a converted model."""
+CARD = "config.json"
+"""What is known about them, beside: `config` as of `ModelConfig.to_dict`, and `about`."""
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Load a checkpoint onto the CPU.
+
+    Args:
+        path: A file of torch (of a run of ours, or the official release's), or a converted model:
+            its folder or its `.safetensors` file.
+
+    Returns:
+        What the file holds; a converted model in the layout of the checkpoints of our runs.
+
+    Raises:
+        UserError: The file is missing, truncated or not a checkpoint.
+    """
+    if path.is_dir() or path.suffix == ".safetensors":
+        return _read_converted(path if path.is_dir() else path.parent, path)
+    try:
+        # The official supervised checkpoints carry the command line as a Namespace.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"no checkpoint at {path}; check the path") from None
+    except Exception as error:
+        raise _unreadable(path, error) from error
+    if not isinstance(loaded, dict):
+        raise UserError(f"{path} holds a {type(loaded).__name__}, not a checkpoint")
+    return loaded
+
+
+def write_converted(
+    folder: Path,
+    state: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    about: Mapping[str, Any],
+) -> None:
+    """Write a model as `WEIGHTS` and `CARD`, which hold no code.
+
+    Args:
+        folder: Where they go; it is made.
+        state: State dict of the backbone.
+        config: Its `ModelConfig`, as plain values.
+        about: Where it comes from and the like, as plain values.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    contiguous = {name: value.contiguous() for name, value in state.items()}
+    save_file(contiguous, folder / WEIGHTS, metadata={"format": "pt"})
+    card = json.dumps({"config": dict(config), "about": dict(about)}, indent=2)
+    (folder / CARD).write_text(card + "\n", encoding="utf-8")
+
+
+def _read_converted(folder: Path, path: Path) -> dict[str, Any]:
+    weights = folder / WEIGHTS if path == folder else path
+    for file in (weights, folder / CARD):
+        if not file.is_file():
+            raise UserError(
+                f"{path} is not a converted model: there is no {file.name} in {folder}; one is "
+                "made by: python -m cast_exp.models.zoo convert CHECKPOINT --out FOLDER"
+            )
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        state = load_file(weights)
+    except (SafetensorError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    if not isinstance(card, dict) or not isinstance(card.get("config"), dict):
+        raise UserError(f"{folder / CARD} does not say what model it is; it has no `config`")
+    named = {PREFIX + name: value for name, value in state.items()}
+    return {CONFIG: card["config"], "state_dict": named}
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
+    return UserError(f"{path} cannot be read as a checkpoint ({reason}); is it complete?")

@@ -1,0 +1,77 @@
+"""The weights that the official release publishes."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cast_exp.download import cache_dir, download
+
+REPOSITORY = "twke/CAST"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file of the official release.
+
+    Attributes:
+        file: Its path in the release.
+        trained: On what and how.
+        reported: Figure that the official README reports, with what it is of.
+    """
+
+    file: str
+    trained: str
+    reported: str
+
+    @property
+    def url(self) -> str:
+        """Where it is; $HF_ENDPOINT names a mirror of Hugging Face."""
+        host = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+        return f"{host.rstrip('/')}/{REPOSITORY}/resolve/main/snapshots/{self.file}"
+
+    @property
+    def path(self) -> Path:
+        """Where it is downloaded to."""
+        return cache_dir() / "zoo" / self.file
+
+    def fetch(self) -> Path:
+        """Download it unless it is there, and check it.
+
+        Raises:
+            UserError: See `cast_exp.download.download`.
+        """
+        return download(self.url, self.path)
+
+
+_IN1K = "ImageNet-1k, MoCo-v3, 100 epochs"
+_PROBE = "% top-1, ImageNet-1k linear probe"
+_LAST = "checkpoint_0099.pth.tar"
+
+PUBLISHED: dict[str, Published] = {
+    "vit_small_in1k_moco": Published(f"moco/imagenet1k/vit_small/{_LAST}", _IN1K, f"67.9 {_PROBE}"),
+    "cast_small_in1k_moco": Published(
+        f"moco/imagenet1k/cast_small/{_LAST}", _IN1K, f"68.1 {_PROBE}"
+    ),
+    "cast_small_deep_in1k_moco": Published(
+        f"moco/imagenet1k/cast_small_deep/{_LAST}", _IN1K, f"69.1 {_PROBE}"
+    ),
+    "vit_base_in1k_moco": Published(f"moco/imagenet1k/vit_base/{_LAST}", _IN1K, f"72.5 {_PROBE}"),
+    "cast_base_in1k_moco": Published(f"moco/imagenet1k/cast_base/{_LAST}", _IN1K, f"72.4 {_PROBE}"),
+    "cast_small_coco_moco_150": Published(
+        "moco/coco/cast_small/checkpoint_0149.pth.tar",
+        "COCO, MoCo-v3, 150 of 400 epochs",
+        "38.4 % mIoU, VOC segment retrieval",
+    ),
+    "cast_small_coco_moco_400": Published(
+        "moco/coco/cast_small/checkpoint_0399.pth.tar",
+        "COCO, MoCo-v3, 400 epochs",
+        "67.6 % mIoU, VOC after fine-tuning",
+    ),
+    "cast_small_in1k_deit": Published(
+        "deit/imagenet1k/cast_small/best_checkpoint.pth",
+        "ImageNet-1k, supervised (DeiT)",
+        "80.4 % top-1, ImageNet-1k; after fine-tuning 43.1 % mIoU on ADE20K and 49.1 % on Pascal "
+        "Context",
+    ),
+}
+"""By name, as `load_pretrained` takes it."""

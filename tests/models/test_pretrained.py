@@ -1,0 +1,301 @@
+"""Backbones from checkpoints of every layout, at the shapes of CAST-S, and from our own."""
+
+import logging
+
+import pytest
+import torch
+from support.official import (
+    DEPTHS,
+    LAYOUTS,
+    backbone_shapes,
+    backbone_state,
+    blank,
+    linear_probe,
+    moco,
+    official_name,
+    segmenter,
+)
+
+from cast_exp.errors import UserError
+from cast_exp.models import CAST, Backbone, Pooling, Size, ToMe, ViT, create_model, load_pretrained
+from cast_exp.models.files import CONFIG, PREFIX, read_checkpoint
+from cast_exp.models.positions import resize_grid
+from cast_exp.models.pretrained import build_official
+
+SIZE = Size(24, (1, 1), heads=3)
+GRID = "tokens.positions.grid"
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Save a checkpoint; the file goes after the test, as it is large."""
+    path = tmp_path / "checkpoint.pth"
+
+    def save(checkpoint):
+        torch.save(checkpoint, path)
+        return path
+
+    yield save
+    path.unlink(missing_ok=True)
+
+
+def own(**options):
+    """A checkpoint in the layout of our runs, and its backbone."""
+    model = create_model(SIZE, pooling=Pooling((4, 2)), image_size=32, **options)
+    weights = {PREFIX + name: value for name, value in model.state_dict().items()}
+    weights["head.weight"] = torch.ones(3)
+    return {CONFIG: model.config.to_dict(), "state_dict": weights}, model
+
+
+def equal(one, other):
+    one, other = one.state_dict(), other.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_official_layout(layout, save, caplog):
+    wrap, variant = LAYOUTS[layout]
+    weights = backbone_state(variant)
+    with caplog.at_level(logging.INFO, "cast_exp"):
+        model = load_pretrained(save(wrap(weights)))
+    for name, value in model.state_dict().items():
+        if "positions" not in name:
+            theirs = weights[official_name(name, restart=variant == "cast_seg")]
+            assert torch.equal(value, theirs.view_as(value)), name
+    assert isinstance(model, CAST)
+    assert model.config.depths == DEPTHS
+    assert model.config.levels == (64, 32, 16, 8)
+    assert model.config.image_size == 224
+    assert (model.fusion is not None) == model.config.fusion == ("seg" in variant)
+    [line] = [record.message for record in caplog.records if record.name.startswith("cast_exp")]
+    left_out = {
+        "moco": "left out optimizer, scaler, momentum_encoder (371), predictor (10), head (16)",
+        "linear_probe": "left out optimizer, head (2)",
+        "deit": "left out optimizer, lr_scheduler, model_ema, scaler, head (2)",
+        "segmenter": "left out optimizer, lr_scheduler, decoder (3), head (2), norm (2)",
+        "spml": "left out prediction_model",
+        "retrieval": "scaler, momentum_encoder (244), predictor (10), head (16)",
+    }
+    assert line.endswith(left_out[layout])
+
+
+@torch.no_grad()
+def test_the_model_runs(save):
+    model = load_pretrained(save(moco(backbone_state("cast")))).eval()
+    labels = (torch.arange(224)[:, None] // 16 * 14 + torch.arange(224) // 16)[None]
+    hierarchy = model(torch.randn(1, 3, 224, 224), labels)
+    assert hierarchy.cls.isfinite().all()
+    assert [level.tokens.shape[1] for level in hierarchy.levels] == [196, 64, 32, 16, 8]
+
+
+def test_baselines():
+    assert isinstance(build_official(moco(backbone_state("vit"))), ViT)
+    superpixels = build_official(backbone_state("tome"))
+    assert isinstance(superpixels, CAST)
+    assert superpixels.config.levels == ()
+    merging = build_official(backbone_state("tome"), merged=8)
+    assert isinstance(merging, ToMe)
+    assert merging.merged == 8
+
+
+def test_a_fusion_block_for_a_model_that_has_none(caplog):
+    state = backbone_state("cast_deit")
+    with caplog.at_level(logging.INFO, "cast_exp"):
+        model = build_official(state, fusion=True, sampling="interpolated")
+    assert "left out norm (2); newly initialised fusion (7)" in caplog.text
+    assert model.config.fusion
+    assert model.config.sampling == "interpolated"
+    assert torch.equal(model.fusion.norm.weight, torch.ones(4 * 384))
+    assert model.fusion.projection.weight.std() > 0
+    name = "stages.3.1.mlp.fc2.weight"
+    assert torch.equal(model.state_dict()[name], state[official_name(name, restart=False)])
+
+
+@pytest.mark.parametrize("variant", ["cast_seg", "cast_seg_deit"])
+def test_a_dense_model_for_recognition(variant, caplog):
+    state = backbone_state(variant)
+    with caplog.at_level(logging.INFO, "cast_exp"):
+        model = build_official(state, fusion=False)
+    assert model.fusion is None
+    assert "left out fusion (7)" in caplog.text
+    if variant == "cast_seg":  # the file has no final norm
+        assert "newly initialised norm (2)" in caplog.text
+        assert torch.equal(model.norm.weight, torch.ones(384))
+    else:
+        assert "newly" not in caplog.text
+        assert torch.equal(model.norm.weight, state["norm.weight"])
+
+
+@pytest.mark.parametrize("variant", ["cast", "cast_deit"])
+def test_position_codes_for_larger_images(variant, caplog):
+    state = backbone_state(variant)
+    with caplog.at_level(logging.INFO, "cast_exp"):
+        model = build_official(state, image_size=512)
+    codes = state["pos_embed"][:, -784:].mT.reshape(1, 384, 28, 28)
+    expected = torch.nn.functional.interpolate(codes, (64, 64), mode="bicubic")
+    assert torch.equal(model.tokens.positions.grid, expected)
+    assert "position codes resized from 224 to 512 px" in caplog.text
+    assert model.config.image_size == 512
+
+
+def test_position_codes_of_a_larger_grid():
+    shapes = backbone_shapes("cast_seg") | {"pos_embed": [1, 4096, 384]}
+    assert build_official(blank(shapes)).config.image_size == 512
+
+
+def test_weights_that_are_missing_added_or_of_another_shape(save):
+    weights = blank(backbone_shapes("cast"))
+    weights["blocks1.1.norm1.bias"] = torch.zeros(7)
+    del weights["blocks.1.norm1.bias"]
+    del weights["blocks2.4.attn.proj.bias"], weights["blocks.4.attn.proj.bias"]
+    del weights["norm.bias"]
+    weights["blocks1.0.gamma"] = torch.zeros(7)
+    with pytest.raises(UserError) as error:
+        load_pretrained(save(linear_probe(weights)))
+    assert str(error.value) == (
+        "the checkpoint does not fit the model: 2 missing: norm.bias, stages.1.1.attn.proj.bias; "
+        "1 unexpected: stages.0.0.gamma; "
+        "1 of another shape: stages.0.1.norm1.bias (7,) for (384,)"
+    )
+
+
+def test_a_fusion_block_in_part():
+    weights = blank(backbone_shapes("cast_seg_deit"))
+    del weights["block_fusion.proj_blocks.2.bias"]
+    with pytest.raises(UserError, match=r"1 missing: fusion\.projection\.bias"):
+        build_official(segmenter(weights))
+
+
+@pytest.mark.parametrize("fusion", [False, True])
+def test_our_own(fusion, save, caplog):
+    checkpoint, model = own(fusion=fusion, mask_empty=False, sampling="interpolated")
+    with caplog.at_level(logging.INFO, "cast_exp"):
+        loaded = load_pretrained(save(checkpoint))
+    assert equal(loaded, model)
+    assert loaded.config == model.config
+    assert caplog.messages[-1].endswith("left out head")
+
+
+def test_our_own_with_changes(save):
+    checkpoint, model = own()
+    changed = load_pretrained(
+        str(save(checkpoint)),
+        pooling=Pooling((8, 4)),
+        fusion=True,
+        image_size=64,
+        mask_empty=False,
+        sampling="interpolated",
+    )
+    assert changed.levels == (8, 4)
+    assert changed.fusion is not None
+    assert not changed.mask_empty
+    assert changed.tokens.sampling == "interpolated"
+    expected = resize_grid(model.tokens.positions.grid, 8, 8)
+    assert torch.equal(changed.tokens.positions.grid, expected)
+    checkpoint = {
+        CONFIG: changed.config.to_dict(),
+        "state_dict": {PREFIX + name: value for name, value in changed.state_dict().items()},
+    }
+    assert load_pretrained(save(checkpoint)).config == changed.config
+
+
+def test_levels_for_a_model_that_does_not_group(save):
+    with pytest.raises(UserError, match="a vit has no pooling levels"):
+        build_official(blank(backbone_shapes("vit")), pooling=Pooling((4,)))
+
+
+def test_a_run_that_was_killed_while_it_saved(save):
+    path = save(own()[0])
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(UserError, match=r"cannot be read as a checkpoint .*is it complete"):
+        load_pretrained(path)
+
+
+def test_code_in_a_checkpoint_is_not_run(save):
+    with pytest.raises(UserError, match="cannot be read as a checkpoint"):
+        load_pretrained(save({"model": Evil()}))
+
+
+class Evil:
+    def __reduce__(self):
+        return pytest.fail, ("the code was run",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [({"weights": 3}, "neither .* it holds weights"), ([1], "holds a list, not a checkpoint")],
+)
+def test_not_a_checkpoint(content, message, save):
+    with pytest.raises(UserError, match=message):
+        load_pretrained(save(content))
+
+
+def test_no_such_checkpoint():
+    with pytest.raises(UserError, match=r"no checkpoint at cast_small_moco; did you mean cast_sm"):
+        load_pretrained("cast_small_moco")
+    with pytest.raises(UserError, match=r"no checkpoint at runs/last\.ckpt; check the path"):
+        load_pretrained("runs/last.ckpt")
+
+
+@pytest.mark.parametrize("kind", [CAST, Backbone])
+def test_saved_and_read_as_on_the_hub(kind, tmp_path):
+    model = own(fusion=True)[1]
+    model.save_pretrained(tmp_path / "mine")
+    assert equal(kind.from_pretrained(tmp_path / "mine"), model)
+    assert equal(load_pretrained(tmp_path / "mine" / "model.safetensors"), model)
+    plain = kind.from_pretrained(tmp_path / "mine", fusion=False)
+    assert plain.fusion is None
+    assert plain.config.levels == (4, 2)
+
+
+def test_another_kind_than_asked_for(tmp_path):
+    own()[1].save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="is a CAST, not a ViT"):
+        ViT.from_pretrained(tmp_path)
+
+
+def test_pushed_to_the_hub(monkeypatch):
+    uploaded = {}
+
+    class Hub:
+        def __init__(self, **_):
+            pass
+
+        def create_repo(self, repo_id, **_):
+            return type("Repo", (), {"repo_id": repo_id})
+
+        def upload_folder(self, repo_id, folder_path, **_):
+            uploaded.update(read_checkpoint(folder_path), name=repo_id)
+
+    monkeypatch.setattr("huggingface_hub.hub_mixin.HfApi", Hub)
+    model = own()[1]
+    model.push_to_hub("me/mine")
+    assert uploaded["name"] == "me/mine"
+    assert uploaded[CONFIG] == model.config.to_dict()
+
+
+def test_a_model_of_unknown_config_cannot_be_saved(tmp_path):
+    model = own()[1]
+    model.config = None
+    with pytest.raises(UserError, match="only models built by create_model"):
+        model.save_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("lost", ["model.safetensors", "config.json"])
+def test_half_of_a_converted_model(lost, tmp_path):
+    own()[1].save_pretrained(tmp_path)
+    (tmp_path / lost).unlink()
+    with pytest.raises(UserError, match=f"there is no {lost} in"):
+        load_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
+def test_a_damaged_converted_model(file, tmp_path):
+    own()[1].save_pretrained(tmp_path)
+    content = (tmp_path / file).read_bytes()
+    (tmp_path / file).write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match="cannot be read as a checkpoint"):
+        load_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"does not say what model|cannot be read"):
+        load_pretrained(tmp_path)

@@ -1,0 +1,109 @@
+"""The command for the published weights, with a server on this machine in the place of the hub."""
+
+import io
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from support.file_server import file_server
+from support.official import backbone_shapes, backbone_state, blank, moco
+
+from cast_exp.download import sha256_of
+from cast_exp.models import load_pretrained
+from cast_exp.models.backbone import ModelConfig
+from cast_exp.models.published import PUBLISHED
+from cast_exp.models.zoo import main
+
+NAME = "cast_small_in1k_moco"
+FILE = "/twke/CAST/resolve/main/snapshots/moco/imagenet1k/cast_small/checkpoint_0099.pth.tar"
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """An empty hub and an empty cache."""
+    with file_server() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        monkeypatch.setenv("CAST_EXP_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv("COLUMNS", "200")
+        yield server
+
+
+def as_file(checkpoint):
+    file = io.BytesIO()
+    torch.save(checkpoint, file)
+    return file.getvalue()
+
+
+def test_list(hub, capsys):
+    assert main(["list"]) == 0
+    printed = capsys.readouterr().out
+    assert len(PUBLISHED) == 8
+    for name, weights in PUBLISHED.items():
+        assert name in printed
+        assert weights.reported[:10] in printed
+
+
+def test_where_the_weights_are(monkeypatch):
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
+    assert PUBLISHED[NAME].url == f"https://huggingface.co{FILE}"
+
+
+def test_by_name(hub, tmp_path, capsys):
+    hub.files[FILE] = as_file(moco(blank(backbone_shapes("cast"))))
+    assert main(["info", NAME]) == 0
+    assert "not downloaded" in capsys.readouterr().out
+    model = load_pretrained(NAME)
+    assert model.config.depths == (3, 3, 3, 2)
+    assert main(["info", NAME]) == 0
+    printed = capsys.readouterr().out
+    assert sha256_of(PUBLISHED[NAME].path) in printed
+    assert f"{len(hub.files[FILE]):,} bytes" in printed
+    assert "68.1 %" in printed
+    load_pretrained(NAME)
+    assert hub.ranges == [None]
+
+
+def test_convert_by_name(hub, tmp_path, capsys):
+    hub.files[FILE] = as_file(moco(backbone_state("cast")))
+    assert main(["convert", NAME, "--out", str(tmp_path / "out")]) == 0
+    assert "wrote" in capsys.readouterr().out
+    converted, direct = load_pretrained(tmp_path / "out"), load_pretrained(NAME)
+    weights = load_file(tmp_path / "out" / "model.safetensors")
+    assert weights.keys() == direct.state_dict().keys()
+    for name, value in direct.state_dict().items():
+        assert torch.equal(converted.state_dict()[name], value)
+    card = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert ModelConfig.from_dict(card["config"]) == direct.config
+    assert card["about"] == {
+        "name": NAME,
+        "source": hub.url + FILE,
+        "sha256": sha256_of(PUBLISHED[NAME].path),
+        "trained": "ImageNet-1k, MoCo-v3, 100 epochs",
+        "reported": "68.1 % top-1, ImageNet-1k linear probe",
+    }
+    for path in (PUBLISHED[NAME].path, tmp_path / "out" / "model.safetensors"):
+        path.unlink()  # they are large
+
+
+def test_convert_a_file(hub, tmp_path):
+    path = tmp_path / "mine.pth"
+    torch.save(moco(blank(backbone_shapes("vit"))), path)
+    assert main(["convert", str(path), "--out", str(tmp_path / "out")]) == 0
+    card = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert card["about"] == {"source": "mine.pth", "sha256": sha256_of(path)}
+    (tmp_path / "out" / "model.safetensors").unlink()
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["convert", "nothing", "--out", "x"], "no checkpoint at nothing"),
+        (["convert", NAME, "--out", "x"], "(404"),
+    ],
+)
+def test_mistakes(hub, command, message, capsys):
+    assert main(command) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert message in error
