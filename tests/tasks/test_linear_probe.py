@@ -75,9 +75,26 @@ def test_the_backbone_is_never_in_training(tmp_path: Path) -> None:
     trainer = fit(task, tmp_path, images(augment=True), Looks(), max_epochs=2)
     assert trainer.global_step == 10
     assert all(torch.equal(v, before[k]) for k, v in task.backbone.state_dict().items())
+    assert not any(p.requires_grad for p in task.backbone.parameters())
     optimizer = trainer.optimizers[0]
     trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert trained == {id(p) for p in task.heads.parameters()}
+
+
+def test_the_best_accuracy_is_not_the_last(tmp_path: Path) -> None:
+    class Forgets(Callback):
+        """Lets the classifier say a class that a third of the images has, then one of none."""
+
+        def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
+            said = 0 if trainer.current_epoch == 0 else 3
+            with torch.no_grad():
+                pl_module.heads[0].bias[said] += 1e6
+
+    figures = Figures()
+    quiet = {"max_epochs": 2, "num_sanity_val_steps": 0}
+    fit(probe(classes=4), tmp_path, images(), Forgets(), figures, **quiet)
+    fell = [(epoch["val/top1"], epoch["val/best_top1"]) for epoch in figures.seen]
+    assert fell == [(pytest.approx(1 / 3), pytest.approx(1 / 3)), (0, pytest.approx(1 / 3))]
 
 
 def test_a_new_classifier_is_that_of_the_protocol(tmp_path: Path) -> None:
@@ -238,6 +255,11 @@ def test_pretrain_then_probe_by_command(
     changed = "experiment=shapes_linear", "task.classes=11"
     assert cast_train(f"resume={run}", *changed) == 2
     assert "instead of (11, 24)" in read_summary(run)["error"]
+
+
+def test_a_look_at_it_by_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cast_train("experiment=shapes_linear", "debug=fast", *DATA) == 0
 
 
 def test_the_official_head_by_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
