@@ -9,8 +9,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.table import Table
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from cast_exp.callbacks.side_work import (
     apart_from_training,
@@ -19,6 +17,7 @@ from cast_exp.callbacks.side_work import (
     log_scalars,
     spare_the_run,
 )
+from cast_exp.models.flops import FlopCount
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,7 @@ class ModelTable(Callback):
     """Prints the parts of the model with parameters and GFLOPs, and saves `<run>/model.txt`.
 
     GFLOPs are those of one forward pass of the backbone in evaluation mode over one image of the
-    size and with the number of superpixels of the data: convolutions, matrix products and
-    attention, where one multiply-add is two operations. Norms, activations, superpixels and the
-    choice of centroids are not counted.
+    size and with the number of superpixels of the data, as `FlopCount` counts them.
     """
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -84,27 +81,23 @@ def summarise(module: LightningModule, side: int, superpixels: int) -> list[Part
     backbone = backbone_of(module)
     image = torch.rand(1, 3, side, side, device=module.device)
     strips = torch.arange(side * side, device=module.device) * superpixels // side**2
-    # The plain implementation of attention is the one that every release of torch counts.
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        backbone(image, strips.view(1, side, side))
-    flops = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
+    flops = FlopCount(backbone, image, strips.view(1, side, side))
 
     seen: set[nn.Parameter] = set()
     parts = []
     for name, child in module.named_children():
         if child is backbone:
-            root = type(backbone).__name__
             rows = [
-                _part(f"{name}.{path}", part, seen, _operations(part, f"{root}.{path}", flops))
+                _part(f"{name}.{path}", part, seen, flops.of(part))
                 for path, part in _rows(backbone, getattr(backbone, "stem", None))
             ]
-            rest = flops["Global"] - sum(row.flops or 0 for row in rows)
+            rest = flops.total - sum(row.flops or 0 for row in rows)
             parts += [*rows, _part(f"{name}, rest", child, seen, rest)]
         else:
             parts.append(_part(name, child, seen, None))
     parts = [part for part in parts if part.parameters or part.flops]
     total = sum(p.parameters for p in parts), sum(p.trainable for p in parts)
-    return [*parts, Part("total", *total, flops["Global"])]
+    return [*parts, Part("total", *total, flops.total)]
 
 
 def _rows(module: nn.Module, stem: nn.Module | None) -> Iterator[tuple[str, nn.Module]]:
@@ -123,15 +116,6 @@ def _part(name: str, module: nn.Module, seen: set[nn.Parameter], flops: int | No
     seen.update(new)
     trainable = sum(parameter.numel() for parameter in new if parameter.requires_grad)
     return Part(name, sum(parameter.numel() for parameter in new), trainable, flops)
-
-
-def _operations(module: nn.Module, name: str, flops: dict[str, int]) -> int:
-    """Operations of a module; those of its children if it is only a list of them."""
-    if name in flops:
-        return flops[name]
-    return sum(
-        _operations(child, f"{name}.{path}", flops) for path, child in module.named_children()
-    )
 
 
 def _table(parts: list[Part], subject: str) -> Table:
