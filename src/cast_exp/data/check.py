@@ -28,7 +28,7 @@ from cast_exp.errors import UserError
 from cast_exp.run.resolvers import register_resolvers
 
 _CONFIG = "train"
-_NODES = ["data", "superpixel", "augmentation", "seed"]  # of which data is made
+_NODES = ["data", "superpixel", "augmentation", "compat", "seed"]  # of which data is made
 _MOST_ROWS = 20
 
 
