@@ -11,6 +11,7 @@ from pydantic import Field
 
 from cast_exp.config import Plan
 from cast_exp.data import ImageDataModule
+from cast_exp.errors import UserError
 from cast_exp.run import (
     attach,
     build,
@@ -18,6 +19,7 @@ from cast_exp.run import (
     checkpoint_to_resume,
     fit,
     run_app,
+    run_evaluations,
     show_config,
     show_plan,
     show_result,
@@ -41,6 +43,8 @@ def train(
     callbacks: dict[str, Node],
     logger: dict[str, Node],
     optim: dict[str, Node],
+    evaluate: list[str],
+    evaluation: dict[str, Node],
     **parts: Node,
 ) -> dict[str, float]:
     """Build what the config names and train it.
@@ -56,17 +60,23 @@ def train(
         callbacks: Configs of its callbacks by name; null for none of that name.
         logger: Configs of its loggers likewise.
         optim: Config of the optimiser; `optimizer.lr` is what the run is told to use.
+        evaluate: Names of the evaluations that follow the training, of the best backbone.
+        evaluation: Configs of all there are, by name.
         parts: Nodes that the ones above refer to.
 
     Returns:
         The last value of every logged metric that is finite.
 
     Raises:
-        UserError: Missing data, devices that do not exist, a checkpoint that does not fit.
+        UserError: Missing data, devices that do not exist, a checkpoint that does not fit, an
+            evaluation that there is not.
     """
     config = {key: value for key, value in locals().items() if key != "parts"} | parts
     folder = Path(paths["run"])
     show_config(folder, config)
+    if unknown := [each for each in evaluate if each not in evaluation]:
+        raise UserError(f"evaluate={evaluate}: {unknown[0]} is none of {', '.join(evaluation)}")
+    evaluations = {each: build(evaluation[each]) for each in evaluate}
     seed_everything(seed, verbose=False)
     the_trainer = build_trainer(trainer, callbacks, logger)
     images: ImageDataModule = build(data)
@@ -81,6 +91,7 @@ def train(
     fit(the_trainer, the_task, the_data, checkpoint)
     logged = {key: float(value) for key, value in the_trainer.callback_metrics.items()}
     metrics = {key: value for key, value in logged.items() if isfinite(value)}
+    metrics |= run_evaluations(evaluations, images, the_trainer, folder)
     show_result(folder, metrics)
     return metrics
 

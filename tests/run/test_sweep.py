@@ -48,6 +48,25 @@ def test_table_has_a_row_for_each_job_that_ended(tmp_path: Path) -> None:
     assert (tmp_path / "summary.png").stat().st_size > 1000
 
 
+def test_markdown_has_a_row_for_each_choice_with_mean_and_deviation_over_seeds(
+    tmp_path: Path,
+) -> None:
+    shared = ["experiment=x"]
+    for number, (model, seed, top1) in enumerate([("a", 0, 0.5), ("a", 1, 0.7), ("b", 0, 0.25)]):
+        overrides = [*shared, f"model={model}", f"seed={seed}"]
+        metrics = {"val/top1": top1, "train/loss": 2.0}
+        add(tmp_path, number, overrides, "finished", metrics=metrics)
+    add(tmp_path, 3, [*shared, "model=c", "seed=0"], "failed", error="no data")
+    summarise(tmp_path)
+    assert (tmp_path / "summary.md").read_text() == (
+        "| model | runs | val/top1 |\n"
+        "| --- | --- | --- |\n"
+        "| a | 2 | 0.6000 ± 0.1414 |\n"
+        "| b | 1 | 0.2500 |\n"
+        "| c | 0 |  |\n"
+    )
+
+
 def test_plot_comes_with_the_first_metrics(tmp_path: Path) -> None:
     add(tmp_path, 0, ["seed=1"], "failed", error="x")
     summarise(tmp_path)

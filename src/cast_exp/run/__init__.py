@@ -2,6 +2,7 @@
 
 from cast_exp.run.app import run_app
 from cast_exp.run.build import build
+from cast_exp.run.evaluate import run_evaluations
 from cast_exp.run.resume import checkpoint_to_resume
 from cast_exp.run.show import show_config, show_plan, show_result
 from cast_exp.run.trainer import attach, build_trainer, fit
@@ -13,6 +14,7 @@ __all__ = [
     "checkpoint_to_resume",
     "fit",
     "run_app",
+    "run_evaluations",
     "show_config",
     "show_plan",
     "show_result",

@@ -4,7 +4,7 @@ import csv
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from hydra.core.utils import JobReturn
@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
 from cast_exp.run.folder import read_summary, write_summary
+
+_ASIDE = ("train/", "throughput/", "model/", "time/", "lr")  # metrics that are no results
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,12 @@ class Job:
 
 
 class SweepSummary(Callback):  # type: ignore[misc]
-    """Keeps `summary.csv`, `summary.png` and `summary.json` in the folder of a multirun.
+    """Keeps `summary.csv`, `.md`, `.png` and `.json` in the folder of a multirun.
 
-    The table has a row for each job that has ended: folder, status, overrides, final metrics. The
-    plot has a panel for each metric: a dot for each job, a bar for the mean over seeds. The JSON
+    The CSV file has a row for each job that has ended: folder, status, overrides, final metrics.
+    The Markdown table has a row for each choice and a column for each figure that tells how good it
+    is, with mean and standard deviation over seeds. The plot has a panel for each metric: a dot for
+    each job, a bar for the mean over seeds. The JSON
     file says whether all jobs have finished.
     """
 
@@ -75,6 +79,7 @@ def summarise(folder: Path) -> list[Job]:
             overrides = {k.lstrip("+~"): v for k, _, v in (line.partition("=") for line in lines)}
             jobs.append(Job(place.name, overrides, summary))
     _write_table(folder / "summary.csv", jobs)
+    _write_markdown(folder / "summary.md", jobs)
     _plot(folder / "summary.png", jobs)
     return jobs
 
@@ -102,19 +107,47 @@ def _write_table(path: Path, jobs: list[Job]) -> None:
             )
 
 
-def _plot(path: Path, jobs: list[Job]) -> None:
-    metrics = _names(jobs, "metrics")
-    if not metrics:
-        return
+def _choices(jobs: list[Job]) -> tuple[list[str], dict[tuple[str, ...], list[Job]]]:
+    """What differs between the jobs, the seed apart, and the jobs of each such choice."""
     varied = [
         name
         for name in _names(jobs, "overrides")
         if name != "seed" and len({job.overrides.get(name) for job in jobs}) > 1
     ]
-    groups: dict[str, list[Job]] = defaultdict(list)
+    groups: dict[tuple[str, ...], list[Job]] = defaultdict(list)
     for job in jobs:
-        label = "\n".join(f"{name}={job.overrides.get(name)}" for name in varied)
-        groups[label or "all"].append(job)
+        groups[tuple(str(job.overrides.get(name)) for name in varied)].append(job)
+    return varied, groups
+
+
+def _write_markdown(path: Path, jobs: list[Job]) -> None:
+    metrics = [name for name in _names(jobs, "metrics") if not name.startswith(_ASIDE)]
+    varied, groups = _choices(jobs)
+    lines = [[*varied, "runs", *metrics], ["---"] * (len(varied) + 1 + len(metrics))]
+    for choice, members in groups.items():
+        ended = [job for job in members if job.metrics]
+        cells = [_spread([job.metrics[m] for job in ended if m in job.metrics]) for m in metrics]
+        lines.append([*choice, str(len(ended)), *cells])
+    path.write_text("".join(f"| {' | '.join(line)} |\n" for line in lines))
+
+
+def _spread(values: list[float]) -> str:
+    """Mean and, of several, standard deviation."""
+    if not values:
+        return ""
+    return f"{fmean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
+
+
+def _plot(path: Path, jobs: list[Job]) -> None:
+    metrics = _names(jobs, "metrics")
+    if not metrics:
+        return
+    varied, choices = _choices(jobs)
+    groups = {
+        "\n".join(f"{name}={value}" for name, value in zip(varied, choice, strict=True))
+        or "all": of
+        for choice, of in choices.items()
+    }
     height = 0.8 + len(groups) * (0.3 + 0.15 * max(len(varied), 1))
     figure = Figure(figsize=(8, height * len(metrics)), layout="constrained")
     for axes, metric in zip(

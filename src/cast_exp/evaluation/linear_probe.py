@@ -1,0 +1,94 @@
+"""A linear probe, with kNN, of a backbone that has just been trained."""
+
+from collections.abc import Sequence
+from copy import copy
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import CSVLogger
+from pydantic import Field
+
+from cast_exp.data import ImageDataModule
+from cast_exp.models import Backbone
+from cast_exp.optim import EpochCosine
+from cast_exp.tasks import LinearProbeTask
+from cast_exp.tasks.base import Readout
+
+
+class LinearProbe:
+    """Trains linear classifiers on cached features; see `LinearProbeTask`.
+
+    Args:
+        readout: What stands for an image.
+        base_lr: Learning rate for 256 images per step.
+        rates: Multiples of it that are tried in the same pass; 1 must be among them.
+        epochs: Passes over the features.
+        batch_size: Images per step.
+        seed: Seed of the classifiers and of the order of the images.
+    """
+
+    def __init__(
+        self,
+        readout: Readout = "cls",
+        base_lr: Annotated[float, Field(gt=0)] = 0.8,
+        rates: Sequence[Annotated[float, Field(gt=0)]] = (0.1, 0.3, 1.0, 3.0),
+        epochs: Annotated[int, Field(ge=1)] = 90,
+        batch_size: Annotated[int, Field(ge=1)] = 256,
+        seed: Annotated[int, Field(ge=0)] = 0,
+    ) -> None:
+        self.readout = readout
+        self.base_lr = base_lr
+        self.rates = rates
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def __call__(
+        self, backbone: Backbone, images: ImageDataModule, device: torch.device, folder: Path
+    ) -> dict[str, float]:
+        """Evaluate a backbone.
+
+        Args:
+            backbone: What to probe; it is not changed.
+            images: Training and validation images.
+            device: Where to work.
+            folder: For features, curves and classifiers.
+
+        Returns:
+            "top1" and "top5" at the base rate after the last epoch, "top1_best_rate", "knn": 0..1.
+        """
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(self.seed)
+            task = LinearProbeTask(
+                backbone,
+                partial(torch.optim.SGD, lr=self.base_lr * self.batch_size / 256, momentum=0.9),
+                EpochCosine(),
+                readout=self.readout,
+                seed=self.seed,
+                features="cached",
+                rates=self.rates,
+            )
+            data = copy(images)
+            data.batch_size = min(self.batch_size, len(images.raw("train")))
+            data.drop_last = False
+            trainer = Trainer(
+                accelerator=device.type,
+                devices=[device.index or 0] if device.type == "cuda" else 1,
+                max_epochs=self.epochs,
+                default_root_dir=folder,
+                logger=CSVLogger(folder, name="", version=""),
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+                use_distributed_sampler=False,
+                log_every_n_steps=50,
+            )
+            trainer.fit(task, task.training_data(data))
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        kept = ("top1", "top5", "top1_best_rate", "knn")
+        return {name: figures[f"val/{name}"] for name in kept if f"val/{name}" in figures}
+
