@@ -58,6 +58,14 @@ def test_a_run_leaves_what_is_needed_to_repeat_and_judge_it(
     assert "MoCoTask" in output
 
 
+def test_a_resumed_run_takes_keys_that_only_its_own_experiment_has() -> None:
+    assert cast_train(*SMALL, *BARE, "trainer.max_epochs=2", "trainer.max_steps=4") == 0
+    (run,) = runs()
+    more = ("trainer.max_steps=8", "data.dataset.creatures=1")  # other data sets have no creatures
+    assert cast_train(f"resume={run}", *more) == 0
+    assert len(runs()) == 1
+
+
 def test_resumed_run_is_bit_identical_also_in_mid_epoch(tmp_path: Path) -> None:
     options = (*SMALL, *BARE, *EVERY_STEP, "trainer.max_epochs=2")
     assert cast_train(*options) == 0

@@ -84,6 +84,8 @@ class _Check:
         if value is _UNKNOWN or origin in self.found:
             return _UNKNOWN
         if complaint := _complaint(value, expected):
+            if value is None:
+                complaint = f"should be set with {origin}=... ({complaint})"
             shown = "" if _holds_objects(value) else f"={_show(value)}"
             self._report(origin, f"{shown}: {complaint}")
             return _UNKNOWN

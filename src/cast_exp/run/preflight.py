@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cast_exp.config import conf_dir, explain, gist, listed, mistakes
 from cast_exp.errors import UserError
-from cast_exp.run.folder import SWEEP
+from cast_exp.run.folder import RUN, SWEEP
 
 
 def checked_command(
@@ -48,6 +48,8 @@ def checked_command(
         return [*options, *arguments.overrides]
     with _hydra(arguments):
         overrides = list(arguments.overrides)
+        if named := _named(overrides):  # its overrides say which keys there are
+            overrides = _continued(named, overrides)
         config = _compose(config_name, overrides)
         multirun = arguments.multirun or config.hydra.mode == RunMode.MULTIRUN
         if stopped := _stopped(config, multirun):
@@ -105,6 +107,16 @@ def _compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
 def _swept(overrides: Sequence[str]) -> list[str]:
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     return [str(override.input_line) for override in parsed if override.is_sweep_override()]
+
+
+def _named(overrides: Sequence[str]) -> Path | None:
+    """The folder of a run or multirun, if `resume` names one."""
+    for text in overrides:
+        if _key(text) == "resume":
+            folder = Path(text.partition("=")[2]).expanduser()
+            if (folder / RUN).is_file() or (folder / SWEEP).is_file():
+                return folder
+    return None
 
 
 def _stopped(config: DictConfig, multirun: bool) -> Path | None:
