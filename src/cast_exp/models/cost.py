@@ -175,19 +175,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         models, sizes = _wanted(options.models, options.sizes, options.batch, options.device)
-        processes = ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1)
-        with processes, Console(stderr=True).status("measuring") as status:
+        with Console(stderr=True).status("measuring") as status:
             costs = []
             for size in sizes:
                 for model in models:
                     status.update(f"measuring {model} at {size} px")
-                    job = processes.submit(measure, model, size, options.batch, options.device)
-                    costs.append(job.result())
+                    costs.append(_apart(model, size, options.batch, options.device))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     device = _device_name(options.device)
-    Console(width=max(Console().width, 110)).print(_table(costs, device))
+    Console(width=max(Console().width, 130)).print(_table(costs, device))
     print(*savings(costs), "", EXPLANATION, sep="\n")
     if options.out:
         save(costs, options.out, device)
@@ -209,6 +207,12 @@ def _wanted(models: str, sizes: str, batch: int, device: str) -> tuple[list[str]
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"--device {device}: {str(error).splitlines()[0]}") from None
     return names, [int(side) for side in sides]
+
+
+def _apart(model: str, size: int, batch: int, device: str) -> Cost:
+    """Measure in a process of its own, whose memory nothing else has used."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        return process.submit(measure, model, size, batch, device).result()
 
 
 def _seconds(
