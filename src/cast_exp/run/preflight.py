@@ -25,6 +25,9 @@ from cast_exp.config import conf_dir, explain, gist, listed, mistakes
 from cast_exp.errors import UserError
 from cast_exp.run.folder import RUN, SWEEP
 
+_FOLDER_NAMES = "hydra.job.config.override_dirname.exclude_keys"
+_OWN = ("hydra.mode", _FOLDER_NAMES)  # overrides that are not the user's
+
 
 def checked_command(
     command: Sequence[str], config_name: str, entry: Callable[..., Any]
@@ -68,7 +71,7 @@ def checked_command(
         if multirun:  # folders of jobs are named by what differs between them
             shared = set.intersection(*map(set, jobs))
             keys = ",".join(f"'{_key(text)}'" for text in sorted(shared))
-            overrides.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
+            overrides.append(f"{_FOLDER_NAMES}=[{keys}]")
     return options + overrides
 
 
@@ -135,7 +138,8 @@ def _stopped(config: DictConfig, multirun: bool) -> Path | None:
 def _continued(folder: Path, overrides: Sequence[str]) -> list[str]:
     """The overrides that a run was started with, less those given anew, and the new ones."""
     if (folder / SWEEP).is_file():
-        saved = OmegaConf.load(folder / SWEEP).hydra.overrides.task
+        kept = OmegaConf.load(folder / SWEEP).hydra.overrides
+        saved = [*(text for text in kept.hydra if _key(text) not in _OWN), *kept.task]
     else:
         saved = OmegaConf.load(folder / ".hydra" / "overrides.yaml")
     given = {_key(text) for text in overrides}
