@@ -91,4 +91,3 @@ class LinearProbe:
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
         kept = ("top1", "top5", "top1_best_rate", "knn")
         return {name: figures[f"val/{name}"] for name in kept if f"val/{name}" in figures}
-

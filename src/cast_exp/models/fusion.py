@@ -44,6 +44,8 @@ class Fusion(nn.Module):
         Returns:
             Fused class token (B, C) and fused superpixel features (B, N, C), zero where empty.
         """
+        if not self.training:
+            return self._fuse_then_copy(stage_tokens, stage_labels, cls_tokens, padding)
         spread = [
             tokens.gather(1, labels[..., None].expand(-1, -1, tokens.size(-1)))
             for tokens, labels in zip(stage_tokens, stage_labels, strict=True)
@@ -57,6 +59,36 @@ class Fusion(nn.Module):
             fused = rows.new_zeros(*columns.shape[:2], rows.size(-1))
             fused[keep] = rows
         return fused[:, 0], fused[:, 1:]
+
+    def _fuse_then_copy(
+        self,
+        stage_tokens: Sequence[Tensor],
+        stage_labels: Sequence[Tensor],
+        cls_tokens: Sequence[Tensor],
+        padding: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Project the few tokens of each stage before copying them; the same but for rounding.
+
+        In training it is not: batch statistics and dropout are those of the copies.
+        """
+        norm = self.norm
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        weight = self.projection.weight * scale
+        bias = self.projection.bias + self.projection.weight @ (
+            norm.bias - norm.running_mean * scale
+        )
+        cls = nn.functional.linear(torch.cat(list(cls_tokens), -1), weight, bias)
+        first, *others = torch.chunk(weight, len(stage_tokens), 1)
+        fused = nn.functional.linear(stage_tokens[0], first, bias)  # those are the superpixels
+        for tokens, labels, part in zip(stage_tokens[1:], stage_labels[1:], others, strict=True):
+            projected = nn.functional.linear(tokens, part)
+            index = labels[..., None].expand(-1, -1, projected.size(-1))
+            fused = fused + projected.gather(1, index)
+        if padding is not None and self.mask_empty:
+            fused = fused.masked_fill(padding[..., None], 0)
+        return cls[:, 0], fused
 
     def _project(self, rows: Tensor) -> Tensor:
         projected: Tensor = self.projection(self.dropout(self.norm(rows)))

@@ -44,7 +44,8 @@ def pooled_interpolation(
     segment, cell, weights, sizes = _weights(segments, count, (grid[0], grid[1]), mode, table.dtype)
     if len(features) > 1:
         cell = cell + segment // count * (grid[0] * grid[1])
-    sums = sparse_product(table, segment, cell, weights, batch * count)
+    # The terms come block by block, and the blocks segment by segment.
+    sums = sparse_product(table, segment, cell, weights, batch * count, in_order=True)
     means = sums.view(batch, count, width) / sizes.clamp(min=1)[..., None]
     return means, sizes.to(means.dtype)
 

@@ -8,7 +8,13 @@ from torch.nn import functional as F
 
 
 def sparse_product(
-    table: Tensor, rows: Tensor, columns: Tensor, weights: Tensor | None, count: int
+    table: Tensor,
+    rows: Tensor,
+    columns: Tensor,
+    weights: Tensor | None,
+    count: int,
+    *,
+    in_order: bool = False,
 ) -> Tensor:
     """Sum weighted rows of a table: `out[rows[e]] += weights[e] * table[columns[e]]`.
 
@@ -21,32 +27,36 @@ def sparse_product(
         columns: Row of the table that it reads, int64 (E,).
         weights: Factors, (E,), dtype of the table; None is all ones. No gradient flows to them.
         count: Rows of the result.
+        in_order: `rows` never decrease, which spares sorting them.
 
     Returns:
         Sums (count, C); rows without an entry are zero.
     """
-    result: Tensor = _SparseProduct.apply(table, rows, columns, weights, count)
+    result: Tensor = _SparseProduct.apply(table, rows, columns, weights, count, in_order)
     return result
 
 
 class _SparseProduct(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, table: Tensor, rows: Tensor, columns: Tensor, weights: Tensor | None, count: int
+        ctx: Any,
+        table: Tensor,
+        rows: Tensor,
+        columns: Tensor,
+        weights: Tensor | None,
+        count: int,
+        in_order: bool,
     ) -> Tensor:
         ctx.save_for_backward(rows, columns, weights)
         ctx.size = len(table)
-        order = rows.argsort(stable=True)
         lengths = torch.bincount(rows, minlength=count)
-        return F.embedding_bag(
-            columns[order],
-            table,
-            lengths.cumsum(0) - lengths,
-            mode="sum",
-            per_sample_weights=None if weights is None else weights[order],
-        )
+        if not in_order:
+            order = rows.argsort(stable=True)
+            columns, weights = columns[order], None if weights is None else weights[order]
+        begins = lengths.cumsum(0) - lengths
+        return F.embedding_bag(columns, table, begins, mode="sum", per_sample_weights=weights)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         rows, columns, weights = ctx.saved_tensors
-        return sparse_product(grad, columns, rows, weights, ctx.size), None, None, None, None
+        return sparse_product(grad, columns, rows, weights, ctx.size), None, None, None, None, None

@@ -141,7 +141,7 @@ def _continued(folder: Path, overrides: Sequence[str]) -> list[str]:
         kept = OmegaConf.load(folder / SWEEP).hydra.overrides
         saved = [*(text for text in kept.hydra if _key(text) not in _OWN), *kept.task]
     else:
-        saved = OmegaConf.load(folder / ".hydra" / "overrides.yaml")
+        saved = list(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
     given = {_key(text) for text in overrides}
     return [*(str(text) for text in saved if _key(str(text)) not in given), *overrides]
 
