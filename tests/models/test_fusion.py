@@ -22,7 +22,9 @@ def test_evaluation_is_copying_concatenating_normalising_and_projecting(empty):
     cls, fused = fusion(tokens, labels, cls_tokens, padding)
     for image in range(2):
         for k in range(10):
-            copied = torch.cat([t[image, index[image, k]] for t, index in zip(tokens, labels)])
+            copied = torch.cat(
+                [t[image, index[image, k]] for t, index in zip(tokens, labels, strict=True)]
+            )
             expected = fusion.projection(fusion.norm(copied[None]))[0]
             if empty and k > 7:
                 expected = torch.zeros(6)
