@@ -92,5 +92,5 @@ def _read_converted(folder: Path, path: Path) -> dict[str, Any]:
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
+    reason = f"{type(error).__name__}: {error}".splitlines()[0][:160]
     return UserError(f"{path} cannot be read as a checkpoint ({reason}); is it complete?")
