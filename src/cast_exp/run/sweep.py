@@ -43,7 +43,7 @@ class SweepSummary(Callback):  # type: ignore[misc]
 
     The CSV file has a row for each job that has ended: folder, status, overrides, final metrics.
     The Markdown table has a row for each choice and a column for each figure that tells how good it
-    is, with mean and standard deviation over seeds. The plot has a panel for each metric: a dot for
+    is, with mean and standard deviation over seeds. The plot has a panel for each figure: a dot for
     each job, a bar for the mean over seeds. The JSON
     file says whether all jobs have finished.
     """
@@ -107,6 +107,12 @@ def _write_table(path: Path, jobs: list[Job]) -> None:
             )
 
 
+def _results(jobs: list[Job]) -> list[str]:
+    """The metrics that tell how good a job's outcome is; all if none does."""
+    metrics = _names(jobs, "metrics")
+    return [name for name in metrics if not name.startswith(_ASIDE)] or metrics
+
+
 def _choices(jobs: list[Job]) -> tuple[list[str], dict[tuple[str, ...], list[Job]]]:
     """What differs between the jobs, the seed apart, and the jobs of each such choice."""
     varied = [
@@ -121,7 +127,7 @@ def _choices(jobs: list[Job]) -> tuple[list[str], dict[tuple[str, ...], list[Job
 
 
 def _write_markdown(path: Path, jobs: list[Job]) -> None:
-    metrics = [name for name in _names(jobs, "metrics") if not name.startswith(_ASIDE)]
+    metrics = _results(jobs)
     varied, groups = _choices(jobs)
     lines = [[*varied, "runs", *metrics], ["---"] * (len(varied) + 1 + len(metrics))]
     for choice, members in groups.items():
@@ -139,7 +145,7 @@ def _spread(values: list[float]) -> str:
 
 
 def _plot(path: Path, jobs: list[Job]) -> None:
-    metrics = _names(jobs, "metrics")
+    metrics = _results(jobs)
     if not metrics:
         return
     varied, choices = _choices(jobs)
@@ -148,7 +154,7 @@ def _plot(path: Path, jobs: list[Job]) -> None:
         or "all": of
         for choice, of in choices.items()
     }
-    height = 0.8 + len(groups) * (0.3 + 0.15 * max(len(varied), 1))
+    height = 1.0 + len(groups) * (0.3 + 0.15 * max(len(varied), 1))
     figure = Figure(figsize=(8, height * len(metrics)), layout="constrained")
     for axes, metric in zip(
         figure.subplots(len(metrics), squeeze=False).flat, metrics, strict=True
