@@ -70,7 +70,7 @@ def test_killed_run_goes_on_as_if_nothing_had_happened() -> None:
     assert read_summary(run)["status"] == "finished"
     with open(run / "metrics.csv", newline="") as file:
         steps = {int(row["step"]) for row in csv.DictReader(file) if row["train/loss"]}
-    # Those before the kill are still there; that of the kill may have been saved but not yet logged.
+    # Those before the kill are still there; that of the kill may be saved but not yet logged.
     assert steps <= set(range(160))
     assert len(steps) >= 159
     assert train("trainer.max_epochs=40", "name=straight").returncode == 0
