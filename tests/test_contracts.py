@@ -94,6 +94,16 @@ def test_every_superpixel_method_with_every_pooling(
     assert torch.isfinite(hierarchy.cls).all()
 
 
+@pytest.mark.parametrize("name", options("experiment"))
+def test_every_experiment_leaves_pooling_and_superpixels_to_be_chosen(
+    name: str, tmp_path: Path
+) -> None:
+    chosen = composed(tmp_path, f"experiment={name}", "pooling=none", "superpixel=grid")
+    assert chosen.pooling.levels == []
+    assert chosen.superpixel._target_.endswith("Grid")
+    assert not [line for line in mistakes(chosen, train) if line.startswith("superpixel")]
+
+
 @pytest.mark.parametrize("name", options("sweep"))
 def test_every_sweep_has_values_that_there_are(name: str, tmp_path: Path) -> None:
     register_resolvers()
