@@ -24,7 +24,7 @@ _OUTLINE = 0.012
 _INK = 45
 _TRIES = 8
 _LARGEST = 0.97  # extent of a creature, as a share of the image's side
-_FINE = 128
+_FINE = 128  # side of the raster on which areas are measured
 _PART_BITS = 4
 _PART_MASK = (1 << _PART_BITS) - 1
 
