@@ -3,6 +3,7 @@
 from cast_exp.data.datamodule import ImageDataModule
 from cast_exp.data.deit import DeiT
 from cast_exp.data.mixing import Mixing
+from cast_exp.data.scene import Scene
 from cast_exp.data.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -19,5 +20,6 @@ __all__ = [
     "DeiT",
     "ImageDataModule",
     "Mixing",
+    "Scene",
     "TwoViews",
 ]

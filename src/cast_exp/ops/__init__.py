@@ -1,12 +1,14 @@
-"""Operators: farthest points, clustering, segment mean, pooled interpolation."""
+"""Operators: farthest points, clustering, overlaps, segment mean, pooled interpolation."""
 
 from cast_exp.ops.clustering import kmeans, kmedoids
+from cast_exp.ops.contingency import contingency
 from cast_exp.ops.farthest_point import farthest_point_sampling
 from cast_exp.ops.interpolate_pool import Interpolation, pooled_interpolation
 from cast_exp.ops.segment_mean import segment_mean
 
 __all__ = [
     "Interpolation",
+    "contingency",
     "farthest_point_sampling",
     "kmeans",
     "kmedoids",

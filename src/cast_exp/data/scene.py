@@ -1,0 +1,47 @@
+"""An image of any size with what people have drawn on it, ready for a network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One image for dense prediction and its evaluation.
+
+    Whatever a network says of a superpixel is brought to pixels by `paint`, and whatever has been
+    drawn on pixels is counted on superpixels: no feature is ever computed for a pixel.
+
+    Attributes:
+        image: Normalised image as the network sees it, float32 (1, 3, h, w).
+        superpixels: Its superpixels, int64 (1, h, w); each of 0..N-1 has a pixel.
+        full_superpixels: The same superpixels at the size of the ground truth, int64 (H, W).
+        truth: Ground truth by name, integer arrays (H, W): "semantic" (255 for void), "instance"
+            (0 for none, 255 for void), "regions" (a list of maps, one for each annotator; -1 for
+            void), whichever the data set has.
+        index: Place of the image in its data set.
+        path: Its file, or what stands for one.
+    """
+
+    image: Tensor
+    superpixels: Tensor
+    full_superpixels: Tensor
+    truth: Mapping[str, Any]
+    index: int
+    path: str
+
+    @property
+    def count(self) -> int:
+        """Number of superpixels."""
+        return int(self.superpixels.max()) + 1
+
+    def to(self, device: torch.device | str) -> Self:
+        """The scene with what a network reads on `device`; the rest stays on the CPU."""
+        return replace(self, image=self.image.to(device), superpixels=self.superpixels.to(device))
+
+    def paint(self, values: Tensor) -> Tensor:
+        """Give each pixel the value of its superpixel: (N, ...) -> (H, W, ...), on the CPU."""
+        return values.cpu()[self.full_superpixels]
