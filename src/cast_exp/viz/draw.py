@@ -133,7 +133,7 @@ def hierarchy_sheet(
     nouns = ["superpixels"] + ["segments"] * (len(levels) - 1)
     titles = ["image"]
     titles += [f"{_counts(labels)} {noun}" for labels, noun in zip(levels, nouns, strict=True)]
-    return _with_titles(rows, titles)
+    return titled_grid(rows, titles)
 
 
 def _row(picture: Pixels, levels: Sequence[Labels], factor: int, seed: int) -> list[Pixels]:
@@ -159,7 +159,16 @@ def _counts(labels: Labels) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-def _with_titles(rows: Sequence[Sequence[Pixels]], titles: Sequence[str]) -> Pixels:
+def titled_grid(rows: Sequence[Sequence[Pixels]], titles: Sequence[str]) -> Pixels:
+    """Put pictures of one size in rows and columns, with a title over each column.
+
+    Args:
+        rows: Pictures, uint8 (H, W, 3); as many in each row as there are titles.
+        titles: One for each column.
+
+    Returns:
+        The sheet on white, uint8 (height, width, 3).
+    """
     height, width = rows[0][0].shape[:2]
     gap = max(4, width // 40)
     size = max(11, width // 13)
