@@ -5,6 +5,7 @@ from cast_exp.ops.contingency import contingency
 from cast_exp.ops.farthest_point import farthest_point_sampling
 from cast_exp.ops.interpolate_pool import Interpolation, pooled_interpolation
 from cast_exp.ops.segment_mean import segment_mean
+from cast_exp.ops.spherical_kmeans import spherical_kmeans
 
 __all__ = [
     "Interpolation",
@@ -14,4 +15,5 @@ __all__ = [
     "kmedoids",
     "pooled_interpolation",
     "segment_mean",
+    "spherical_kmeans",
 ]
