@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -83,29 +84,47 @@ def paint_levels(segmentations: Sequence[Labels], seed: int = 0) -> list[Pixels]
     Returns:
         The levels in the same order, uint8 (H, W, 3) each.
     """
-    colours: list[Labels] = []
-    parents: Labels | None = None
-    used = 0
-    for labels in reversed(segmentations):
-        count = int(labels.max()) + 1
-        colour = np.full(count, -1)
-        if parents is not None:
-            parent_count = int(parents.max()) + 1
-            overlap = np.bincount(
-                (labels * parent_count + parents).ravel(), minlength=count * parent_count
-            ).reshape(count, parent_count)
-            parent = overlap.argmax(1)
-            inside = np.where(np.arange(parent_count) == parent[:, None], overlap, 0)
-            heirs = inside.argmax(0)[inside.any(0)]
-            colour[heirs] = colours[-1][inside.any(0)]
+    parents, sizes = [], []
+    for fine, coarse in pairwise(segmentations):
+        shape = (int(fine.max()) + 1, int(coarse.max()) + 1)
+        overlap = np.bincount((fine * shape[1] + coarse).ravel(), minlength=shape[0] * shape[1])
+        overlap = overlap.reshape(shape)
+        parents.append(overlap.argmax(1))
+        sizes.append(overlap.max(1))
+    coarsest = int(segmentations[-1].max()) + 1
+    colours = nested_colours(parents, sizes, coarsest, seed)
+    return [colour[labels] for colour, labels in zip(colours, segmentations, strict=True)]
+
+
+def nested_colours(
+    parents: Sequence[Labels], sizes: Sequence[Labels], coarsest: int, seed: int = 0
+) -> list[Pixels]:
+    """Choose colours for the segments of nested levels so that they agree; see `paint_levels`.
+
+    Args:
+        parents: For each level but the coarsest, from fine to coarse: the segment of the next
+            level that each segment is a part of, int (n,).
+        sizes: How large each of these parts is, int (n,).
+        coarsest: Number of segments of the coarsest level.
+        seed: See `palette`.
+
+    Returns:
+        Colour of each segment, uint8 (n, 3), for each level from fine to coarse.
+    """
+    chosen: list[Labels] = [np.arange(coarsest)]
+    used = coarsest
+    for parent, size in zip(reversed(parents), reversed(sizes), strict=True):
+        parts = np.flatnonzero(size)
+        largest_first = parts[np.lexsort((-size[parts], parent[parts]))]
+        heads, first = np.unique(parent[largest_first], return_index=True)
+        colour = np.full(len(parent), -1)
+        colour[largest_first[first]] = chosen[0][heads]
         new = np.flatnonzero(colour < 0)
         colour[new] = used + np.arange(len(new))
         used += len(new)
-        colours.append(colour)
-        parents = labels
+        chosen.insert(0, colour)
     rgb = palette(used, seed)
-    painted = zip(segmentations, reversed(colours), strict=True)
-    return [rgb[colour[labels]] for labels, colour in painted]
+    return [rgb[colour] for colour in chosen]
 
 
 def hierarchy_sheet(
