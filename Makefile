@@ -20,7 +20,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "setting up $(VENV); the first time takes a few minutes"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install -c constraints.txt pip numpy cython setuptools wheel
-	@$(PIP) install -c constraints.txt -e '.[dev,eval,wandb,tensorboard]'
+	@$(PIP) install -c constraints.txt -e '.[dev,eval,notebooks,wandb,tensorboard]'
 	@$(PIP) install --no-build-isolation 'fast-slic==0.4.0' || \
 	  echo "note: fast-slic did not build (it needs a C++ compiler and Python's headers); all else works without it"
 	@touch $@
