@@ -2,7 +2,7 @@
 
 from cast_exp.models.backbone import Backbone, ModelConfig
 from cast_exp.models.cast import CAST
-from cast_exp.models.hierarchy import Hierarchy, Level
+from cast_exp.models.hierarchy import Attention, Hierarchy, Level
 from cast_exp.models.pooling import Pooling
 from cast_exp.models.pretrained import load_pretrained
 from cast_exp.models.registry import SIZES, Size, create_model
@@ -12,6 +12,7 @@ from cast_exp.models.vit import ViT
 __all__ = [
     "CAST",
     "SIZES",
+    "Attention",
     "Backbone",
     "Hierarchy",
     "Level",

@@ -117,6 +117,11 @@ class Backbone(
     def groups_last_stage(self) -> bool:
         """Whether a grouping follows the last stage; only a segmentation needs its result."""
 
+    @property
+    @abstractmethod
+    def figure_block(self) -> int:
+        """Block whose class token tells figure from ground, as `forward` counts them."""
+
     @abstractmethod
     def forward(
         self,
@@ -124,6 +129,7 @@ class Backbone(
         superpixels: Tensor,
         levels: Sequence[int | float] | None = None,
         last_grouping: bool = True,
+        attention: int | None = None,
     ) -> Hierarchy:
         """Encode a batch.
 
@@ -133,9 +139,13 @@ class Backbone(
             levels: Other segment counts or fractions than those of the model, at most as many.
             last_grouping: Whether to group after the last stage, which only segmentations and
                 losses on the coarsest level read. Without it the hierarchy is one level shorter.
+            attention: Block whose class-token attention is wanted, counted over all stages from 0,
+                or from the end if negative; it comes as `Hierarchy.attention`. Nothing is computed
+                for None.
 
         Raises:
-            UserError: More levels than the model has groupings, or levels that do not get smaller.
+            UserError: More levels than the model has groupings, levels that do not get smaller, or
+                a block that is not there.
         """
 
     def _save_pretrained(self, save_directory: Path) -> None:

@@ -1,17 +1,18 @@
 """CAST: transformer stages over superpixel tokens with a grouping after each (paper, section 3)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cast_exp.errors import UserError
-from cast_exp.models.attention import attention_received
+from cast_exp.models.attention import attention_received, block_number, class_attention
 from cast_exp.models.backbone import Backbone
 from cast_exp.models.fusion import Fusion
 from cast_exp.models.grouping import Grouping
-from cast_exp.models.hierarchy import Hierarchy, Level
+from cast_exp.models.hierarchy import Attention, Hierarchy, Level
 from cast_exp.models.pooling import check_levels, segment_count
 from cast_exp.models.tokens import SuperpixelTokens
 
@@ -70,12 +71,22 @@ class CAST(Backbone):
         """Whether a grouping follows the last stage; only a segmentation needs its result."""
         return len(self.groupings) == len(self.stages)
 
+    @property
+    def figure_block(self) -> int:
+        """The last block of the stage before the last, as in the paper's appendix."""
+        return sum(self._depths[:-1] or self._depths) - 1
+
+    @property
+    def _depths(self) -> list[int]:
+        return [len(blocks) for blocks in self.stages.children()]  # type: ignore[arg-type]
+
     def forward(
         self,
         images: Tensor,
         superpixels: Tensor,
         levels: Sequence[int | float] | None = None,
         last_grouping: bool = True,
+        attention: int | None = None,
     ) -> Hierarchy:
         """Encode a batch; see `Backbone.forward`."""
         levels = self.levels if levels is None else check_levels(levels)
@@ -84,6 +95,8 @@ class CAST(Backbone):
                 f"{len(levels)} levels were asked for, but the model has "
                 f"{len(self.groupings)} groupings; give at most that many"
             )
+        wanted = block_number(attention, sum(self._depths))
+        looked = None
         tokens, empty = self.tokens(images, superpixels)
         padding = empty if bool(empty.any()) else None
         masked = padding is not None and self.mask_empty
@@ -97,7 +110,11 @@ class CAST(Backbone):
         image_token = cls_token
         for stage, blocks in enumerate(self.stages):
             assert isinstance(blocks, nn.ModuleList)
-            before_last, sequence = self._encode(blocks, cls_token, tokens, padding)
+            before_last, sequence, heads = self._encode(blocks, cls_token, tokens, padding, wanted)
+            if wanted is not None:
+                wanted -= len(blocks)
+            if heads is not None:
+                looked = Attention(heads, level=len(hierarchy))
             cls_token, tokens = sequence[:, :1], sequence[:, 1:]
             image_token = cls_token
             stage_tokens.append(tokens)
@@ -109,18 +126,19 @@ class CAST(Backbone):
                     cls_token = grouping.group_cls(cls_token) if self.fusion else cls_token
                 else:
                     remaining = segment_count(levels[stage], present, remaining)
-                    attention = None
+                    received = None
                     if grouping.reads_attention:
                         hidden = padding if self.mask_empty else None
-                        attention = attention_received(blocks[-1], before_last, hidden)
-                    grouped = grouping(tokens, cls_token, remaining, padding, attention)
+                        received = attention_received(blocks[-1], before_last, hidden)
+                    grouped = grouping(tokens, cls_token, remaining, padding, received)
                     hierarchy.append(_level(tokens, padding, grouped.assignment))
                     tokens, cls_token = grouped.tokens, grouped.cls_token
                     padding = grouped.padding
             cls_tokens.append(cls_token)
         hierarchy.append(_level(tokens, padding, None))
 
-        result = Hierarchy(self.norm(image_token[:, 0]), superpixels, tuple(hierarchy))
+        cls = self.norm(image_token[:, 0])
+        result = Hierarchy(cls, superpixels, tuple(hierarchy), attention=looked)
         if self.fusion is None:
             return result
         cls, fused = self.fusion(
@@ -129,19 +147,34 @@ class CAST(Backbone):
             cls_tokens,
             empty if masked else None,
         )
-        return Hierarchy(cls, superpixels, result.levels, fused)
+        return replace(result, cls=cls, fused=fused)
 
     def _encode(
-        self, blocks: nn.ModuleList, cls_token: Tensor, tokens: Tensor, padding: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Class token and tokens (B, 1 + N, C) before and after the last block of a stage."""
+        self,
+        blocks: nn.ModuleList,
+        cls_token: Tensor,
+        tokens: Tensor,
+        padding: Tensor | None,
+        wanted: int | None,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Run a stage.
+
+        Returns:
+            Class token and tokens (B, 1 + N, C) before and after its last block, and the attention
+            of the class token (B, heads, N) in the wanted one, counted from the stage's first.
+        """
         mask = None
         if padding is not None and self.mask_empty:
             mask = F.pad(~padding, (1, 0), value=True)[:, None, None]
         before = sequence = torch.cat([cls_token, tokens], 1)
-        for block in blocks:
+        heads = None
+        for number, block in enumerate(blocks):
+            if number == wanted:
+                heads = class_attention(block, sequence, mask)
+                if padding is not None:
+                    heads = heads.masked_fill(padding[:, None], 0)
             before, sequence = sequence, block(sequence, attn_mask=mask)
-        return before, sequence
+        return before, sequence, heads
 
 
 def _level(tokens: Tensor, padding: Tensor | None, assignment: Tensor | None) -> Level:

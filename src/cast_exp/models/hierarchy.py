@@ -23,6 +23,21 @@ class Level:
 
 
 @dataclass(frozen=True)
+class Attention:
+    """What the class token attends to in one block.
+
+    Attributes:
+        heads: Softmax attention of the class token to each token, 0 where there is none, float
+            (B, heads, N). The rest up to 1 is what it pays to itself.
+        level: Level whose tokens these are: `Hierarchy.labels(level)` says which one a superpixel
+            belongs to.
+    """
+
+    heads: Tensor
+    level: int
+
+
+@dataclass(frozen=True)
 class Hierarchy:
     """Output of a backbone.
 
@@ -32,12 +47,14 @@ class Hierarchy:
         levels: Levels from fine (superpixels) to coarse.
         fused: Feature per superpixel fused over all stages, float (B, N, C); None without a fusion
             block.
+        attention: That of the block that was asked for; None if none was.
     """
 
     cls: Tensor
     superpixels: Tensor
     levels: tuple[Level, ...]
     fused: Tensor | None = None
+    attention: Attention | None = None
 
     @property
     def depth(self) -> int:

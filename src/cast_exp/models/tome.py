@@ -1,6 +1,7 @@
 """The ToMe baseline: superpixel tokens, some merged in every block (Bolya et al., 2023)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from timm.models.vision_transformer import Block
@@ -8,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cast_exp.errors import UserError
+from cast_exp.models.attention import block_number, class_attention
 from cast_exp.models.backbone import Backbone
-from cast_exp.models.hierarchy import Hierarchy, Level
+from cast_exp.models.hierarchy import Attention, Hierarchy, Level
 from cast_exp.models.tokens import SuperpixelTokens
 
 
@@ -61,43 +63,52 @@ class ToMe(Backbone):
         """Merging belongs to the blocks; none follows the last."""
         return False
 
+    @property
+    def figure_block(self) -> int:
+        """The last block."""
+        return len(self.blocks) - 1
+
     def forward(
         self,
         images: Tensor,
         superpixels: Tensor,
         levels: Sequence[int | float] | None = None,
         last_grouping: bool = True,
+        attention: int | None = None,
     ) -> Hierarchy:
         """Encode a batch; see `Backbone.forward`."""
         if levels:
             raise UserError("ToMe merges as many tokens in each block as model.merged says")
+        wanted = block_number(attention, len(self.blocks))
         tokens, empty = self.tokens(images, superpixels)
         padding = empty if self.mask_empty else torch.zeros_like(empty)
         cls_token = (self.cls_token + self.tokens.positions.cls).to(tokens.dtype)
         sequence = torch.cat([cls_token.expand(len(tokens), -1, -1), tokens], 1)
         sizes = (~padding).to(tokens.dtype)
         hierarchy = []
-        for block in self.blocks:
+        looked = None
+        for number, block in enumerate(self.blocks):
             before, missing = sequence[:, 1:], padding
+            if number == wanted:
+                looked = Attention(class_attention(block, sequence, _weights(sizes)), number)
             sequence, sizes, padding, target = self._block(block, sequence, sizes, padding)
             assignment = F.one_hot(target, sizes.size(1)).to(tokens.dtype)
             hierarchy.append(Level(before, missing, assignment))
         hierarchy.append(Level(sequence[:, 1:], padding, None))
         normed = self.norm(sequence)
-        result = Hierarchy(normed[:, 0], superpixels, tuple(hierarchy))
+        result = Hierarchy(normed[:, 0], superpixels, tuple(hierarchy), attention=looked)
         if self.fusion is None:
             return result
         labels = result.labels(result.depth)[..., None].expand(-1, -1, self.dim)
         fused = normed[:, 1:].gather(1, labels).masked_fill(empty[..., None], 0)
-        return Hierarchy(result.cls, superpixels, result.levels, fused)
+        return replace(result, fused=fused)
 
     def _block(
         self, block: nn.Module, sequence: Tensor, sizes: Tensor, padding: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """One block; also sizes and padding of what is left, and where each token went (B, N)."""
         assert isinstance(block, Block)
-        weights = F.pad(sizes, (1, 0), value=1.0).log()[:, None, None]  # empty ones: -inf
-        attended, keys = _attend(block, sequence, weights)
+        attended, keys = _attend(block, sequence, _weights(sizes))
         sequence = sequence + block.drop_path1(attended)
         tokens, sizes, padding, target = merge(
             sequence[:, 1:], keys[:, 1:], sizes, padding, self.merged
@@ -162,6 +173,11 @@ def _pairs(keys: Tensor, padding: Tensor, count: int) -> tuple[Tensor, Tensor, T
     gone = torch.zeros_like(valid).scatter_(1, source, goes)
     places = torch.arange(keys.size(1), device=keys.device).expand_as(partner)
     return torch.where(gone, partner, places), gone, odd
+
+
+def _weights(sizes: Tensor) -> Tensor:
+    """What is added to attention scores, so that a token counts as often as its superpixels."""
+    return F.pad(sizes, (1, 0), value=1.0).log()[:, None, None]  # empty ones: -inf
 
 
 def _attend(block: Block, sequence: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

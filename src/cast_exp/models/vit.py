@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from cast_exp.errors import UserError
+from cast_exp.models.attention import block_number, class_attention
 from cast_exp.models.backbone import Backbone
-from cast_exp.models.hierarchy import Hierarchy, Level
+from cast_exp.models.hierarchy import Attention, Hierarchy, Level
 from cast_exp.models.positions import Positions
 from cast_exp.models.stem import ConvStem
 
@@ -56,23 +57,33 @@ class ViT(Backbone):
         """Nothing is grouped."""
         return False
 
+    @property
+    def figure_block(self) -> int:
+        """The last block."""
+        return len(self.blocks) - 1
+
     def forward(
         self,
         images: Tensor,
         superpixels: Tensor,
         levels: Sequence[int | float] | None = None,
         last_grouping: bool = True,
+        attention: int | None = None,
     ) -> Hierarchy:
         """Encode a batch; see `Backbone.forward`."""
         if levels:
             raise UserError("a ViT groups nothing; levels do not apply to it")
+        wanted = block_number(attention, len(self.blocks))
         features = self.patches(images)
         codes = self.positions.at(*features.shape[-2:])
         tokens = self.patches.project(features.permute(0, 2, 3, 1)).flatten(1, 2)
         tokens = tokens + codes.flatten(2).transpose(1, 2).to(tokens.dtype)
         cls_token = (self.cls_token + self.positions.cls).to(tokens.dtype)
         sequence = torch.cat([cls_token.expand(len(tokens), -1, -1), tokens], 1)
-        for block in self.blocks:
+        looked = None
+        for number, block in enumerate(self.blocks):
+            if number == wanted:
+                looked = Attention(class_attention(block, sequence), level=0)
             sequence = block(sequence)
         normed = self.norm(sequence)
         padding = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
@@ -82,6 +93,7 @@ class ViT(Backbone):
             patches,
             (Level(sequence[:, 1:], padding, None),),
             None if self.fusion is None else normed[:, 1:],
+            looked,
         )
 
 
