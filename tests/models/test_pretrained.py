@@ -18,9 +18,10 @@ from support.official import (
 
 from cast_exp.errors import UserError
 from cast_exp.models import CAST, Backbone, Pooling, Size, ToMe, ViT, create_model, load_pretrained
-from cast_exp.models.files import CONFIG, PREFIX, read_checkpoint
+from cast_exp.models.files import CONFIG, PREFIX, fingerprint, read_checkpoint
+from cast_exp.models.heads import ContrastiveMLP
 from cast_exp.models.positions import resize_grid
-from cast_exp.models.pretrained import build_official
+from cast_exp.models.pretrained import build_official, load_projector
 
 SIZE = Size(24, (1, 1), heads=3)
 GRID = "tokens.positions.grid"
@@ -299,3 +300,52 @@ def test_a_damaged_converted_model(file, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match=r"does not say what model|cannot be read"):
         load_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("widths", [(24, 16, 12, 8), (24, 8)])
+def test_the_projector_of_our_own(widths, save):
+    checkpoint, _ = own()
+    projector = ContrastiveMLP(*widths)
+    projector(torch.randn(9, 24))  # moves the running statistics
+    checkpoint["state_dict"] |= {f"projector.{k}": v for k, v in projector.state_dict().items()}
+    loaded = load_projector(save(checkpoint))
+    assert equal(loaded, projector)
+    assert not loaded.training
+    assert loaded(torch.randn(5, 24)).shape == (5, widths[-1])
+
+
+def test_the_projector_of_the_official_release(save):
+    checkpoint = moco(backbone_state("cast"))
+    for name, value in checkpoint["state_dict"].items():
+        if "base_encoder.head" in name:
+            checkpoint["state_dict"][name] = torch.full_like(value, len(name))
+    loaded = load_projector(save(checkpoint))
+    assert [layer.in_features for layer in loaded if hasattr(layer, "in_features")] == [
+        384,
+        4096,
+        4096,
+    ]
+    for name, value in loaded.state_dict().items():
+        assert bool((value == len("module.base_encoder.head." + name)).all())
+
+
+@pytest.mark.parametrize("wrap", [linear_probe, lambda state: own()[0]])
+def test_no_projector(wrap, save):
+    assert load_projector(save(wrap(backbone_state("cast")))) is None
+
+
+def test_a_projector_in_part(save):
+    checkpoint, _ = own()
+    checkpoint["state_dict"]["projector.0.weight"] = torch.ones(8, 24)
+    with pytest.raises(UserError, match=r"2 missing: 1\.running_mean|3 missing: 1\.num_batches"):
+        load_projector(save(checkpoint))
+
+
+def test_a_fingerprint_tells_names_and_values():
+    model = own()[1]
+    before = fingerprint(model)
+    assert fingerprint(model) == before
+    with torch.no_grad():
+        model.cls_token[0, 0, 3] += 1e-6
+    assert fingerprint(model) != before
+    assert fingerprint(torch.nn.Sequential(model)) != fingerprint(model)

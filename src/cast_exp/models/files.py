@@ -3,13 +3,14 @@
 import argparse
 import json
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from cast_exp.errors import UserError
 
@@ -70,6 +71,15 @@ def write_converted(
     save_file(contiguous, folder / WEIGHTS, metadata={"format": "pt"})
     card = json.dumps({"config": dict(config), "about": dict(about)}, indent=2)
     (folder / CARD).write_text(card + "\n", encoding="utf-8")
+
+
+def fingerprint(module: nn.Module) -> str:
+    """Hash of the names and values of all weights, to tell what has been computed with them."""
+    weights = sha256()
+    for name, value in sorted(module.state_dict().items()):
+        weights.update(name.encode())
+        weights.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return weights.hexdigest()
 
 
 def _read_converted(folder: Path, path: Path) -> dict[str, Any]:

@@ -118,6 +118,16 @@ def convert_official(checkpoint: Mapping[str, Any]) -> OfficialBackbone:
     )
 
 
+def official_head(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Weights of the head in a loaded official checkpoint, without what precedes their names.
+
+    In contrastive pretraining it is the projector of the query encoder, elsewhere a classifier;
+    empty if there is none.
+    """
+    names, _ = _backbone_names(checkpoint)
+    return {k.removeprefix("head."): v for k, v in names.items() if k.startswith("head.")}
+
+
 def _unwrap(checkpoint: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
     """The state dict in a checkpoint, and what else is there that may hold tensors."""
     for container in CONTAINERS:

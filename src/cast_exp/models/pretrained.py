@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from cast_exp.errors import UserError
 from cast_exp.models.backbone import Backbone, ModelConfig
 from cast_exp.models.files import CONFIG, PREFIX, read_checkpoint
-from cast_exp.models.official import convert_official, is_official
+from cast_exp.models.heads import ContrastiveMLP
+from cast_exp.models.official import convert_official, is_official, official_head
 from cast_exp.models.pooling import Pooling
 from cast_exp.models.positions import resize_grid
 from cast_exp.models.published import PUBLISHED
@@ -23,6 +24,7 @@ from cast_exp.models.tokens import Sampling
 
 log = logging.getLogger(__name__)
 
+_PROJECTOR = "projector."
 # What dense and recognition variants do not share.
 _VARIANT = ("fusion.", "norm.")
 
@@ -97,6 +99,38 @@ def load_pretrained(
         fusion=fusion,
         image_size=image_size,
     )
+
+
+def load_projector(checkpoint: str | Path) -> nn.Module | None:
+    """Build the projection head that a backbone was pretrained with by contrast.
+
+    Its widths are read from the file. Batch norms keep the running statistics of pretraining, so in
+    evaluation mode it applies to any vectors (N, C), as of superpixels.
+
+    Args:
+        checkpoint: See `load_pretrained`.
+
+    Returns:
+        The head in evaluation mode, (N, C) -> (N, D); None if the file has none, as after
+        supervised training, or of a converted model.
+
+    Raises:
+        UserError: The file cannot be read, or its head is no such projector.
+    """
+    loaded = read_checkpoint(locate(checkpoint))
+    if CONFIG in loaded:
+        weights = loaded["state_dict"]
+        state = {
+            k.removeprefix(_PROJECTOR): v for k, v in weights.items() if k.startswith(_PROJECTOR)
+        }
+    else:
+        state = official_head(loaded)
+    if "0.weight" not in state:
+        return None
+    matrices = [value for _, value in sorted(state.items()) if value.ndim == 2]
+    projector = ContrastiveMLP(matrices[0].size(1), *(len(matrix) for matrix in matrices))
+    load_strictly(projector, state)
+    return projector.eval()
 
 
 def build_official(

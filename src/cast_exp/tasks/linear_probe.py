@@ -1,7 +1,6 @@
 """Linear probing: how well a linear layer on frozen features recognises (paper, section 4.1)."""
 
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from typing import Annotated, Any, Literal, Self
 
 import torch
@@ -18,6 +17,7 @@ from cast_exp.data.features import CachedFeatures
 from cast_exp.errors import UserError
 from cast_exp.metrics import KNNAccuracy
 from cast_exp.models import Backbone
+from cast_exp.models.files import fingerprint
 from cast_exp.optim import WarmupCosine
 from cast_exp.tasks.base import BaseTask, Readout
 
@@ -198,9 +198,5 @@ class LinearProbeTask(BaseTask):
 
     def _identity(self) -> str:
         """What the features depend on, data apart."""
-        weights = sha256()
-        for name, value in sorted(self.backbone.state_dict().items()):
-            weights.update(name.encode())
-            weights.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
         settings = [str(self.backbone.config), self.readout, self.trainer.precision]
-        return " ".join([weights.hexdigest(), *settings])
+        return " ".join([fingerprint(self.backbone), *settings])
