@@ -8,7 +8,7 @@ import torch
 from torchvision.transforms.v2 import functional as F
 
 from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, ImageDataModule, TwoViews
-from cast_exp.data.datamodule import local_batch_size
+from cast_exp.data.base import local_batch_size
 from cast_exp.data.datasets import ImageFolder
 from cast_exp.errors import UserError
 from cast_exp.superpixels import Grid, Seeds
@@ -161,7 +161,7 @@ def test_batch_must_suit_devices_and_data(folder: Path) -> None:
 
 def test_workers_share_the_cores_of_the_node(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     def workers(cores: int, devices: int) -> int:
-        monkeypatch.setattr("cast_exp.data.datamodule.available_cores", lambda: cores)
+        monkeypatch.setattr("cast_exp.data.base.available_cores", lambda: cores)
         return on_rank(module(folder, workers="auto"), 0, devices)._workers
 
     assert [workers(*x) for x in ((8, 1), (64, 1), (64, 8), (2, 4))] == [8, 16, 8, 1]

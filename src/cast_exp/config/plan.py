@@ -15,8 +15,7 @@ from math import ceil
 
 from lightning.pytorch import Trainer
 
-from cast_exp.data import ImageDataModule
-from cast_exp.data.datamodule import local_batch_size
+from cast_exp.data.base import RawDataModule, local_batch_size
 from cast_exp.errors import UserError
 
 
@@ -65,7 +64,7 @@ class Plan:
     steps: int
 
     @classmethod
-    def of(cls, trainer: Trainer, data: ImageDataModule, lr: float) -> "Plan":
+    def of(cls, trainer: Trainer, data: RawDataModule, lr: float) -> "Plan":
         """The plan of a trainer and its data, whose training images are counted.
 
         Raises:

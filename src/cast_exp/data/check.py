@@ -21,7 +21,8 @@ from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 
 from cast_exp.config import conf_dir, explain, listed, mistakes
-from cast_exp.data.datamodule import ImageDataModule, available_cores
+from cast_exp.data.base import available_cores
+from cast_exp.data.datamodule import ImageDataModule
 from cast_exp.data.datasets.base import NoSuchSplit, RawDataset, Split, UnreadableImage
 from cast_exp.data.loader import start_worker
 from cast_exp.errors import UserError

@@ -1,22 +1,17 @@
 """The images of a run: loaders, and the last step from 8-bit batches to what a model takes."""
 
-import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from pydantic import Field
-from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from cast_exp.data.base import ATTEMPTS, RawDataModule, local_batch_size
 from cast_exp.data.datasets.base import RawDataset, Split
-from cast_exp.data.loader import BatchLoader, TrainLoader, UnreadableFiles
+from cast_exp.data.loader import BatchLoader, TrainLoader
 from cast_exp.data.samples import Samples
-from cast_exp.data.sampling import EpochSampler, FixedSampler
 from cast_exp.data.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -29,14 +24,8 @@ from cast_exp.data.transforms import (
 from cast_exp.errors import UserError
 from cast_exp.superpixels import SuperpixelMethod
 
-log = logging.getLogger(__name__)
 
-_ATTEMPTS = 16
-_MOST_WORKERS = 16
-_TOLERATED = 10
-
-
-class ImageDataModule(LightningDataModule):
+class ImageDataModule(RawDataModule):
     """Images with superpixels, as random views for training or plain for evaluation.
 
     The way of an image: a worker decodes it, makes the views and (by default) their superpixels
@@ -92,7 +81,6 @@ class ImageDataModule(LightningDataModule):
         expected_images: Mapping[Split, int] | None = None,
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
-        super().__init__()
         if superpixels_on == "device" and superpixel.device == "cpu":
             raise UserError(
                 f"{type(superpixel).__name__} superpixels run on the CPU only; set "
@@ -103,78 +91,24 @@ class ImageDataModule(LightningDataModule):
                 "superpixels on the device would outline what random erasing covers; set "
                 "data.superpixels_on=worker or augmentation.erasing_probability=0"
             )
-        self.dataset = dataset
+        super().__init__(
+            dataset,
+            superpixel,
+            root,
+            batch_size,
+            workers,
+            prefetch,
+            drop_last,
+            max_unreadable,
+            expected_images,
+            seed,
+        )
         self.views = views
-        self.superpixel = superpixel
-        self.root = None if root is None else Path(root).expanduser()
-        self.batch_size = batch_size
         self.image_size = image_size
         self.eval_crop = eval_crop
         self.eval_resize = eval_resize
         self.superpixels_on = superpixels_on
-        self.workers = workers
-        self.prefetch = prefetch
-        self.drop_last = drop_last
         self.repeats = repeats
-        self.max_unreadable = max_unreadable
-        self.expected_images = dict(expected_images or {})
-        self.seed = seed
-        self._raw: dict[Split, RawDataset] = {}
-        self._unreadable: dict[Split, UnreadableFiles] = {}
-
-    # -- what there is ---------------------------------------------------------------------------
-
-    def raw(self, split: Split) -> RawDataset:
-        """The raw dataset of a split; it is built once.
-
-        Raises:
-            UserError: Missing data or a wrong layout.
-        """
-        if split not in self._raw:
-            root = {} if self.root is None else {"root": self.root}
-            dataset = self._raw[split] = self.dataset(split=split, **root)
-            tolerated = max(_TOLERATED, int(self.max_unreadable * len(dataset)))
-            self._unreadable[split] = UnreadableFiles(tolerated if self.max_unreadable else 0)
-        return self._raw[split]
-
-    @property
-    def classes(self) -> list[str]:
-        """Class names in the order of the labels."""
-        return self.raw("train").classes
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return len(self.classes)
-
-    @property
-    def unreadable(self) -> dict[str, str]:
-        """Path and reason of every file found unreadable so far, in this process."""
-        return {k: v for found in self._unreadable.values() for k, v in found.files.items()}
-
-    # -- Lightning -------------------------------------------------------------------------------
-
-    def prepare_data(self) -> None:
-        """Build the training set on one process per node first, in case it is downloaded."""
-        self.raw("train")
-
-    def setup(self, stage: str) -> None:
-        """Check that the batch suits the devices and the data."""
-        if stage == "fit":
-            images = len(self.raw("train"))
-            if images != (expected := self.expected_images.get("train", images)):
-                log.warning("%d training images, expected %d", images, expected)
-            local_batch_size(self.batch_size, self._ranks)
-            if self.drop_last and images < self.batch_size:
-                raise UserError(
-                    f"data.batch_size={self.batch_size} is more than the {images} training images, "
-                    f"so an epoch has no batch; set data.batch_size to {images} or less"
-                )
-
-    def teardown(self, stage: str) -> None:
-        """Sum up the unreadable files."""
-        if self.unreadable:
-            log.warning("%d unreadable images were left out", len(self.unreadable))
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Finish a batch that Lightning has moved to its device."""
@@ -184,26 +118,10 @@ class ImageDataModule(LightningDataModule):
 
     def train_dataloader(self) -> TrainLoader:
         """Views of each image, this rank's share of every batch, in the order of the epoch."""
-        dataset = self.raw("train")
-        ranks = self._ranks
-        return TrainLoader(
-            self._samples(dataset, self.views.transforms, _ATTEMPTS, self.views.cover),
-            EpochSampler(
-                len(dataset),
-                self.batch_size,
-                self.seed,
-                self._rank,
-                ranks,
-                self.drop_last,
-                self.repeats,
-            ),
-            self.trainer,
-            batch_size=local_batch_size(self.batch_size, ranks),
-            unreadable=self._unreadable["train"],
-            drop_last=self.drop_last,
-            persistent_workers=self._workers > 0,
-            **self._options(),
+        samples = self._samples(
+            self.raw("train"), self.views.transforms, ATTEMPTS, self.views.cover
         )
+        return self._train_loader(samples, self.repeats)
 
     def val_dataloader(self) -> BatchLoader:
         """This rank's share of the validation images, each image on one rank only."""
@@ -227,16 +145,10 @@ class ImageDataModule(LightningDataModule):
             batch_size: Images per batch, of this process.
             shared: Deal the images out to the ranks, instead of all of them to each.
         """
-        dataset = self.raw(split)
-        indices = np.arange(len(dataset))
-        if limit is not None and limit < len(dataset):
-            indices = np.sort(np.random.default_rng(0).permutation(indices)[:limit])
-        if shared:
-            indices = indices[self._rank :: self._ranks]
         transform = evaluation_transform(self.image_size, self.eval_crop, self.eval_resize)
         return BatchLoader(
-            self._samples(dataset, [transform], 1),
-            FixedSampler(indices),
+            self._samples(self.raw(split), [transform], 1),
+            self._fixed_order(split, limit, shared),
             batch_size,
             self._unreadable[split],
             **self._options(),
@@ -266,30 +178,6 @@ class ImageDataModule(LightningDataModule):
             "index": batch["index"].to(device, non_blocking=True),
         }
 
-    @staticmethod
-    def denormalise(images: Tensor) -> Tensor:
-        """Undo the normalisation: (..., 3, H, W) -> the same shape with values in 0..1."""
-        mean = images.new_tensor(IMAGENET_MEAN).view(3, 1, 1)
-        std = images.new_tensor(IMAGENET_STD).view(3, 1, 1)
-        return (images * std + mean).clamp(0, 1)
-
-    # -- details ---------------------------------------------------------------------------------
-
-    @property
-    def _rank(self) -> int:
-        return self.trainer.global_rank if self.trainer else 0
-
-    @property
-    def _ranks(self) -> int:
-        return self.trainer.world_size if self.trainer else 1
-
-    @property
-    def _workers(self) -> int:
-        if self.workers != "auto":
-            return self.workers
-        devices = self.trainer.num_devices if self.trainer else 1
-        return min(max(available_cores() // devices, 1), _MOST_WORKERS)
-
     def _samples(
         self,
         dataset: RawDataset,
@@ -299,34 +187,3 @@ class ImageDataModule(LightningDataModule):
     ) -> Samples:
         in_worker = self.superpixel if self.superpixels_on == "worker" else None
         return Samples(dataset, transforms, in_worker, self.seed, attempts, cover)
-
-    def _options(self) -> dict[str, Any]:
-        on_cuda = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        return {
-            "workers": self._workers,
-            "prefetch_factor": self.prefetch if self._workers else None,
-            "pin_memory": on_cuda,
-        }
-
-
-def local_batch_size(batch_size: int, ranks: int) -> int:
-    """Images per device.
-
-    Raises:
-        UserError: The devices cannot share the batch equally; names the nearest sizes that fit.
-    """
-    if batch_size % ranks:
-        below = batch_size // ranks * ranks
-        nearest = f"{below} or {below + ranks}" if below else str(ranks)
-        raise UserError(
-            f"data.batch_size={batch_size} is the batch over all devices and cannot be shared by "
-            f"{ranks}; the nearest that can: {nearest}"
-        )
-    return batch_size // ranks
-
-
-def available_cores() -> int:
-    """Cores that this process may use (fewer than the machine's under SLURM or taskset)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from cast_exp.data.datamodule import ImageDataModule, local_batch_size
+from cast_exp.data.base import local_batch_size
+from cast_exp.data.datamodule import ImageDataModule
 from cast_exp.data.datasets.base import Split
 from cast_exp.data.loader import ResumableLoader
 from cast_exp.data.sampling import EpochSampler

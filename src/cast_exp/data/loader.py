@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, Sampler
 
-from cast_exp.data.samples import Samples, collate
+from cast_exp.data.samples import KeyedSamples, collate
 from cast_exp.data.sampling import EpochSampler, Key
 from cast_exp.errors import UserError
 
@@ -69,7 +69,7 @@ class UnreadableFiles:
 
 
 class BatchLoader(DataLoader[dict[str, Any]]):
-    """A torch ``DataLoader`` over :class:`Samples` that reports unreadable files.
+    """A torch ``DataLoader`` over :class:`KeyedSamples` that reports unreadable files.
 
     They are taken note of in the main process, before the batch is handed out. Batches are those
     of ``collate`` less its bookkeeping; one in which no image could be read is left out.
@@ -85,7 +85,7 @@ class BatchLoader(DataLoader[dict[str, Any]]):
 
     def __init__(
         self,
-        samples: Samples,
+        samples: KeyedSamples,
         sampler: Sampler[Key],
         batch_size: int,
         unreadable: UnreadableFiles,
@@ -107,9 +107,11 @@ class BatchLoader(DataLoader[dict[str, Any]]):
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
         for batch in super().__iter__():
             self.unreadable.add(batch.pop("unreadable"))
+            if error := batch.pop("error"):
+                raise UserError(error)
             if batch.pop("lost") and self.replaces:
                 raise self.unreadable.error()  # no image in many attempts: most are bad
-            if len(batch["label"]):
+            if len(batch["index"]):
                 yield batch
 
 
@@ -171,7 +173,7 @@ class TrainLoader(ResumableLoader, BatchLoader):  # type: ignore[misc]
     """
 
     def __init__(
-        self, samples: Samples, sampler: EpochSampler, trainer: Trainer | None, **options: Any
+        self, samples: KeyedSamples, sampler: EpochSampler, trainer: Trainer | None, **options: Any
     ) -> None:
         BatchLoader.__init__(self, samples, sampler, **options)
         ResumableLoader.__init__(self, sampler, trainer)

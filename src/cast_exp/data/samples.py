@@ -1,41 +1,96 @@
 """What a loader worker does: decode, transform, superpixels, and the batch of it all."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from cast_exp.data.datasets.base import RawDataset, UnreadableImage
 from cast_exp.data.sampling import Key, sample_seed
 from cast_exp.data.transforms import Cover, Transform
+from cast_exp.errors import UserError
 from cast_exp.superpixels import SuperpixelMethod
 
 _REPLACEMENT = 1 << 16  # keeps the seeds of replacements apart from those of the views
 
 
-class Samples(Dataset[dict[str, Any]]):
+class KeyedSamples(Dataset[dict[str, Any]], ABC):
+    """What is made of the images of a raw dataset, by key; shared by all loaders.
+
+    An item is a pure function of its key and the seed, so neither the number of workers nor the
+    rank matters. An image that cannot be read is replaced by another. Items are dicts of what
+    :meth:`make` makes (or :attr:`nothing`, when no image could be read), ``index`` (of the image
+    that was read), ``unreadable`` (pairs of path and reason) and ``error`` (what the user has to
+    mend before going on, else None; a worker's exceptions would reach the user with its trace).
+
+    Args:
+        dataset: The images.
+        seed: Seed of the run.
+        attempts: How many images to try before giving up. After the first, each is drawn from a
+            generator seeded with (seed, epoch, index, attempt).
+    """
+
+    nothing: ClassVar[dict[str, Any]]
+
+    def __init__(self, dataset: RawDataset, seed: int, attempts: int) -> None:
+        self.dataset = dataset
+        self.seed = seed
+        self.attempts = attempts
+
+    @abstractmethod
+    def make(self, raw: dict[str, Any], key: Key, chosen: int) -> dict[str, Any]:
+        """What becomes of an item of the raw dataset.
+
+        Args:
+            raw: The item.
+            key: What was asked for.
+            chosen: Index of the item, which may replace the one that was asked for.
+        """
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        epoch, index = key[0], key[1] % len(self)
+        report: dict[str, Any] = {"unreadable": [], "error": None}
+        for attempt in range(self.attempts):
+            chosen = index if attempt == 0 else self._replacement(epoch, index, attempt)
+            try:
+                made = self.make(self.dataset[chosen], key, chosen)
+                return {**made, "index": chosen, **report}
+            except UnreadableImage as error:
+                report["unreadable"].append((error.path, error.reason))
+            except UserError as error:
+                report["error"] = str(error)
+                break
+        return {**self.nothing, "index": index, **report}
+
+    def _replacement(self, epoch: int, index: int, attempt: int) -> int:
+        return sample_seed(self.seed, epoch, index, _REPLACEMENT + attempt) % len(self)
+
+
+class Samples(KeyedSamples):
     """Views of the images of a raw dataset with their superpixels.
 
-    An item is a pure function of its key and the seed: each view is drawn from a generator seeded
-    with (seed, epoch, index, view), where the views of a further copy of an image count on from
-    those of the one before, so neither the number of workers nor the rank matters. Items are dicts
-    for :func:`collate`: ``views`` (list of uint8 (3, H, W), None when no image could be read),
-    ``superpixels`` (list of (H, W) int16, or int32 where int16 does not suffice; empty without a
-    method), ``label``, ``index`` (both of the image that was read) and ``unreadable`` (pairs of
-    path and reason).
+    Each view is drawn from a generator seeded with (seed, epoch, index, view), where the views of a
+    further copy of an image count on from those of the one before. Items have ``views`` (list of
+    uint8 (3, H, W), None when no image could be read), ``superpixels`` (list of (H, W) int16, or
+    int32 where int16 does not suffice; empty without a method) and ``label``.
 
     Args:
         dataset: The images.
         transforms: One for each view.
         superpixel: Superpixels of each view, on the CPU; None leaves them to the device.
-        seed: Seed of the run.
-        attempts: How many images to try before giving up. After the first, each is drawn from a
-            generator seeded with (seed, epoch, index, attempt).
+        seed: See :class:`KeyedSamples`.
+        attempts: See :class:`KeyedSamples`.
         cover: Covers a part of each view; None for nothing.
     """
+
+    nothing: ClassVar[dict[str, Any]] = {"views": None, "superpixels": [], "label": -1}
 
     def __init__(
         self,
@@ -46,73 +101,56 @@ class Samples(Dataset[dict[str, Any]]):
         attempts: int,
         cover: Cover | None = None,
     ) -> None:
-        self.dataset = dataset
+        super().__init__(dataset, seed, attempts)
         self.transforms = transforms
         self.superpixel = superpixel
-        self.seed = seed
-        self.attempts = attempts
         self.cover = cover
 
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, key: Key) -> dict[str, Any]:
+    def make(self, raw: dict[str, Any], key: Key, chosen: int) -> dict[str, Any]:
+        """The views of an image."""
         epoch, draw = key
         copy, index = divmod(draw, len(self))
-        unreadable = []
-        for attempt in range(self.attempts):
-            chosen = index if attempt == 0 else self._replacement(epoch, index, attempt)
-            try:
-                raw = self.dataset[chosen]
-            except UnreadableImage as error:
-                unreadable.append((error.path, error.reason))
-                continue
-            views, outlined = [], []
-            for view, transform in enumerate(self.transforms, copy * len(self.transforms)):
-                with torch.random.fork_rng(devices=[]):  # without workers, this is the main process
-                    torch.default_generator.manual_seed(sample_seed(self.seed, epoch, index, view))
-                    pixels = transform(raw["image"])
-                    seen, shown = self.cover(pixels) if self.cover else (pixels, pixels)
-                views.append(seen)
-                outlined.append(shown)
-            superpixels = [] if self.superpixel is None else self._superpixels(outlined)
-            break
-        else:
-            views, superpixels, raw, chosen = None, [], {"label": -1}, index
-        return {
-            "views": views,
-            "superpixels": superpixels,
-            "label": raw["label"],
-            "index": chosen,
-            "unreadable": unreadable,
-        }
+        views, outlined = [], []
+        for view, transform in enumerate(self.transforms, copy * len(self.transforms)):
+            with torch.random.fork_rng(devices=[]):  # without workers, this is the main process
+                torch.default_generator.manual_seed(sample_seed(self.seed, epoch, index, view))
+                pixels = transform(raw["image"])
+                seen, shown = self.cover(pixels) if self.cover else (pixels, pixels)
+            views.append(seen)
+            outlined.append(shown)
+        superpixels = []
+        if self.superpixel is not None:
+            superpixels = [packed_superpixels(self.superpixel, view) for view in outlined]
+        return {"views": views, "superpixels": superpixels, "label": raw["label"]}
 
-    def _replacement(self, epoch: int, index: int, attempt: int) -> int:
-        return sample_seed(self.seed, epoch, index, _REPLACEMENT + attempt) % len(self)
 
-    def _superpixels(self, views: list[Tensor]) -> list[Tensor]:
-        assert self.superpixel is not None
-        small = self.superpixel.count <= np.iinfo(np.int16).max
-        dtype = torch.int16 if small else torch.int32
-        return [self.superpixel(view[None] / 255)[0].to(dtype) for view in views]
+def packed_superpixels(method: SuperpixelMethod, image: Tensor) -> Tensor:
+    """Superpixels (H, W) of a uint8 image (3, H, W), in 16 bits if these do, else in 32."""
+    dtype = torch.int16 if method.count <= np.iinfo(np.int16).max else torch.int32
+    return method(image[None] / 255)[0].to(dtype)
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
     """Stack the samples that could be read.
 
     Returns:
-        ``images`` and ``superpixels``: lists over the views of (B, ...) tensors, ``label`` and
-        ``index``: int64 (B,), ``unreadable``: all pairs of path and reason, ``lost``: the number
-        of samples without an image.
+        ``images`` and ``superpixels``: lists over the views of (B, ...) tensors; ``label``,
+        ``index`` and whatever else the samples have: (B, ...) (where no image could be read, empty
+        lists); ``unreadable``: all pairs of path and reason; ``error``: the first one; ``lost``:
+        the number of samples without an image.
     """
     good = [sample for sample in samples if sample["views"] is not None]
+
+    def column(key: str) -> Any:
+        values = [sample[key] for sample in good]
+        return default_collate(values) if values else values
+
+    others = samples[0].keys() - {"views", "superpixels", "unreadable", "error"}
     return {
-        "images": [torch.stack(view) for view in zip(*(s["views"] for s in good), strict=True)],
-        "superpixels": [
-            torch.stack(view) for view in zip(*(s["superpixels"] for s in good), strict=True)
-        ],
-        "label": torch.tensor([sample["label"] for sample in good], dtype=torch.int64),
-        "index": torch.tensor([sample["index"] for sample in good], dtype=torch.int64),
+        "images": column("views"),
+        "superpixels": column("superpixels"),
+        **{key: column(key) for key in others},
         "unreadable": [file for sample in samples for file in sample["unreadable"]],
+        "error": next((sample["error"] for sample in samples if sample["error"]), None),
         "lost": len(samples) - len(good),
     }

@@ -12,7 +12,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from cast_exp.data.datamodule import available_cores
+from cast_exp.data.base import available_cores
 from cast_exp.errors import UserError
 from cast_exp.run.build import build
 

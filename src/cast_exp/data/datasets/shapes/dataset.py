@@ -42,7 +42,8 @@ class Shapes(Dataset[dict[str, Any]]):
     An item has, besides ``image`` (RGB) and ``label``, uint8 arrays (size, size): ``foreground``
     (0 or 1); ``semantic`` (0 background, else label + 1); ``instance`` (0 background, 1 is the
     creature of ``label``, which nothing covers; the others may be covered); ``parts`` (indices of
-    `PARTS`, which `PART_GROUPS` groups).
+    `PARTS`, which `PART_GROUPS` groups). ``regions`` is a list of one int64 map (size, size): the
+    background and each visible part of each creature, numbered from 0.
 
     Args:
         split: ``train`` or ``val``.
@@ -72,6 +73,7 @@ class Shapes(Dataset[dict[str, Any]]):
         self.split = split
         self.size = size
         self.classes = [species.name for species in SPECIES[:classes]]
+        self.semantic_classes = ["background", *self.classes]
         self.creatures = creatures
         self.area = area
         self.seed = seed
@@ -101,6 +103,7 @@ class Shapes(Dataset[dict[str, Any]]):
         middle = slice(self._oversampling // 2, None, self._oversampling)
         codes = codes[middle, middle]
         instances = codes >> _PART_BITS
+        regions = np.unique(codes, return_inverse=True)[1].reshape(codes.shape)
         return {
             "image": Image.fromarray(image),
             "label": label,
@@ -108,6 +111,7 @@ class Shapes(Dataset[dict[str, Any]]):
             "semantic": np.array([0, *(labels + 1)], np.uint8)[instances],
             "instance": instances,
             "parts": codes & _PART_MASK,
+            "regions": [regions.astype(np.int64)],
         }
 
     def path(self, index: int) -> str:

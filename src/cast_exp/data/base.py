@@ -1,0 +1,206 @@
+"""What the data modules share: raw datasets, unreadable files, ranks, workers and orders."""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+from cast_exp.data.datasets.base import RawDataset, Split
+from cast_exp.data.loader import TrainLoader, UnreadableFiles
+from cast_exp.data.samples import KeyedSamples
+from cast_exp.data.sampling import EpochSampler, FixedSampler
+from cast_exp.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from cast_exp.errors import UserError
+from cast_exp.superpixels import SuperpixelMethod
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 16
+"""Images that training tries in the place of one that cannot be read."""
+
+_MOST_WORKERS = 16
+_TOLERATED = 10
+
+
+class RawDataModule(LightningDataModule):
+    """Raw datasets of two splits, and the loaders over them.
+
+    Args:
+        dataset: Called with `split` (and `root` if that is set) for a raw dataset.
+        superpixel: The superpixel method.
+        root: Folder of the data set; None for generated data.
+        batch_size: Images per step over all devices.
+        workers: Loader processes per device; `auto` shares the cores this process may use among
+            the devices of the node, at most 16 each; 0 loads in the main process.
+        prefetch: Batches that each worker works ahead.
+        drop_last: Leave out the last, incomplete batch of an epoch.
+        max_unreadable: Share of unreadable files above which the run stops; up to 10 files are let
+            pass in any case, unless it is 0.
+        expected_images: Published number of images of each split; another number is reported.
+        seed: Seed of all randomness of the data.
+    """
+
+    def __init__(
+        self,
+        dataset: Callable[..., RawDataset],
+        superpixel: SuperpixelMethod,
+        root: Path | None,
+        batch_size: int,
+        workers: int | Literal["auto"],
+        prefetch: int,
+        drop_last: bool,
+        max_unreadable: float,
+        expected_images: Mapping[Split, int] | None,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.dataset = dataset
+        self.superpixel = superpixel
+        self.root = None if root is None else Path(root).expanduser()
+        self.batch_size = batch_size
+        self.workers = workers
+        self.prefetch = prefetch
+        self.drop_last = drop_last
+        self.max_unreadable = max_unreadable
+        self.expected_images = dict(expected_images or {})
+        self.seed = seed
+        self._raw: dict[Split, RawDataset] = {}
+        self._unreadable: dict[Split, UnreadableFiles] = {}
+
+    # -- what there is ---------------------------------------------------------------------------
+
+    def raw(self, split: Split) -> RawDataset:
+        """The raw dataset of a split; it is built once.
+
+        Raises:
+            UserError: Missing data or a wrong layout.
+        """
+        if split not in self._raw:
+            root = {} if self.root is None else {"root": self.root}
+            dataset = self._raw[split] = self.dataset(split=split, **root)
+            tolerated = max(_TOLERATED, int(self.max_unreadable * len(dataset)))
+            self._unreadable[split] = UnreadableFiles(tolerated if self.max_unreadable else 0)
+        return self._raw[split]
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in the order of the labels."""
+        return self.raw("train").classes
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """Path and reason of every file found unreadable so far, in this process."""
+        return {k: v for found in self._unreadable.values() for k, v in found.files.items()}
+
+    @staticmethod
+    def denormalise(images: Tensor) -> Tensor:
+        """Undo the normalisation: (..., 3, H, W) -> the same shape with values in 0..1."""
+        mean = images.new_tensor(IMAGENET_MEAN).view(3, 1, 1)
+        std = images.new_tensor(IMAGENET_STD).view(3, 1, 1)
+        return (images * std + mean).clamp(0, 1)
+
+    # -- Lightning -------------------------------------------------------------------------------
+
+    def prepare_data(self) -> None:
+        """Build the training set on one process per node first, in case it is downloaded."""
+        self.raw("train")
+
+    def setup(self, stage: str) -> None:
+        """Check that the batch suits the devices and the data."""
+        if stage == "fit":
+            images = len(self.raw("train"))
+            if images != (expected := self.expected_images.get("train", images)):
+                log.warning("%d training images, expected %d", images, expected)
+            local_batch_size(self.batch_size, self._ranks)
+            if self.drop_last and images < self.batch_size:
+                raise UserError(
+                    f"data.batch_size={self.batch_size} is more than the {images} training images, "
+                    f"so an epoch has no batch; set data.batch_size to {images} or less"
+                )
+
+    def teardown(self, stage: str) -> None:
+        """Sum up the unreadable files."""
+        if self.unreadable:
+            log.warning("%d unreadable images were left out", len(self.unreadable))
+
+    # -- for the loaders -------------------------------------------------------------------------
+
+    def _train_loader(self, samples: KeyedSamples, repeats: int = 1) -> TrainLoader:
+        """This rank's share of every batch of the training images, in the order of the epoch."""
+        ranks = self._ranks
+        sampler = EpochSampler(
+            len(samples), self.batch_size, self.seed, self._rank, ranks, self.drop_last, repeats
+        )
+        return TrainLoader(
+            samples,
+            sampler,
+            self.trainer,
+            batch_size=local_batch_size(self.batch_size, ranks),
+            unreadable=self._unreadable["train"],
+            drop_last=self.drop_last,
+            persistent_workers=self._workers > 0,
+            **self._options(),
+        )
+
+    def _fixed_order(self, split: Split, limit: int | None, shared: bool) -> FixedSampler:
+        """All images of a split, or a random but fixed choice, or this rank's share of them."""
+        indices = np.arange(len(self.raw(split)))
+        if limit is not None and limit < len(indices):
+            indices = np.sort(np.random.default_rng(0).permutation(indices)[:limit])
+        return FixedSampler(indices[self._rank :: self._ranks] if shared else indices)
+
+    def _options(self) -> dict[str, Any]:
+        on_cuda = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return {
+            "workers": self._workers,
+            "prefetch_factor": self.prefetch if self._workers else None,
+            "pin_memory": on_cuda,
+        }
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
+
+    @property
+    def _ranks(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
+
+    @property
+    def _workers(self) -> int:
+        if self.workers != "auto":
+            return self.workers
+        devices = self.trainer.num_devices if self.trainer else 1
+        return min(max(available_cores() // devices, 1), _MOST_WORKERS)
+
+
+def local_batch_size(batch_size: int, ranks: int) -> int:
+    """Images per device.
+
+    Raises:
+        UserError: The devices cannot share the batch equally; names the nearest sizes that fit.
+    """
+    if batch_size % ranks:
+        below = batch_size // ranks * ranks
+        nearest = f"{below} or {below + ranks}" if below else str(ranks)
+        raise UserError(
+            f"data.batch_size={batch_size} is the batch over all devices and cannot be shared by "
+            f"{ranks}; the nearest that can: {nearest}"
+        )
+    return batch_size // ranks
+
+
+def available_cores() -> int:
+    """Cores that this process may use (fewer than the machine's under SLURM or taskset)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,101 @@
+"""Random crops of images and of what is drawn on them, for training on pixels."""
+
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cast_exp.data.datasets.base import RawDataset
+from cast_exp.data.samples import KeyedSamples, packed_superpixels
+from cast_exp.data.sampling import Key
+from cast_exp.data.scene_samples import nearest
+from cast_exp.data.transforms import IMAGENET_MEAN
+from cast_exp.superpixels import SuperpixelMethod
+
+VOID = 255
+"""The semantic label of pixels that do not count."""
+
+
+class RandomCrop:
+    """Flip, scale, pad at the bottom and on the right, and cut out a square (official release).
+
+    Images are scaled bilinearly and without smoothing, labels take the nearest pixel's. Padding is
+    of the mean colour, and void. All offsets at which the square fits are equally likely (the
+    official release never draws the last one).
+
+    Args:
+        size: Side of the square in pixels.
+        scale: Bounds of the factor, which is drawn uniformly.
+        flip_probability: Probability of the horizontal flip.
+    """
+
+    def __init__(self, size: int, scale: tuple[float, float], flip_probability: float) -> None:
+        self.size = size
+        self.scale = scale
+        self.flip_probability = flip_probability
+
+    def __call__(
+        self, image: NDArray[np.uint8], labels: NDArray[Any], random: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+        """Crop an image (H, W, 3) and its labels (H, W)."""
+        if random.random() < self.flip_probability:
+            image, labels = np.ascontiguousarray(image[:, ::-1]), labels[:, ::-1]
+        factor = random.uniform(*self.scale)
+        height, width = (max(int(side * factor), 1) for side in labels.shape)
+        top, left = (random.integers(max(side - self.size, 0) + 1) for side in (height, width))
+        window = slice(top, top + self.size), slice(left, left + self.size)
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)[window]
+        labels = nearest(labels, height, width)[window]
+        below, beside = (self.size - side for side in labels.shape)
+        colours = [
+            np.pad(image[..., c], ((0, below), (0, beside)), constant_values=round(255 * mean))
+            for c, mean in enumerate(IMAGENET_MEAN)
+        ]
+        labels = np.pad(labels, ((0, below), (0, beside)), constant_values=VOID)
+        return np.stack(colours, -1), labels
+
+
+class CropSamples(KeyedSamples):
+    """Random crops with their superpixels, each drawn from a generator of (seed, epoch, index).
+
+    Items have ``views`` (a list of one uint8 (3, S, S), None when no image could be read),
+    ``superpixels`` (a list of one map, see `packed_superpixels`) and ``semantic``, uint8 (S, S).
+
+    Args:
+        dataset: Images with "semantic".
+        crop: Makes the crops.
+        superpixel: The superpixel method.
+        superpixel_scale: Side of the copy that superpixels are computed on, as a share of S.
+        seed: See :class:`KeyedSamples`.
+        attempts: See :class:`KeyedSamples`.
+    """
+
+    nothing: ClassVar[dict[str, Any]] = {"views": None, "superpixels": [], "semantic": None}
+
+    def __init__(
+        self,
+        dataset: RawDataset,
+        crop: RandomCrop,
+        superpixel: SuperpixelMethod,
+        superpixel_scale: float,
+        seed: int,
+        attempts: int,
+    ) -> None:
+        super().__init__(dataset, seed, attempts)
+        self.crop = crop
+        self.superpixel = superpixel
+        self.side = max(round(crop.size * superpixel_scale), 1)
+
+    def make(self, raw: dict[str, Any], key: Key, chosen: int) -> dict[str, Any]:
+        """A crop of an image."""
+        random = np.random.default_rng((self.seed, *key))
+        image, labels = self.crop(np.asarray(raw["image"]), raw["semantic"], random)
+        small = cv2.resize(image, (self.side, self.side), interpolation=cv2.INTER_LINEAR)
+        outlined = torch.from_numpy(small).movedim(-1, 0)
+        return {
+            "views": [torch.from_numpy(image).movedim(-1, 0).contiguous()],
+            "superpixels": [packed_superpixels(self.superpixel, outlined)],
+            "semantic": torch.from_numpy(labels),
+        }

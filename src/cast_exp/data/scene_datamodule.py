@@ -1,0 +1,196 @@
+"""The scenes of a run: whole images for evaluation, random crops for training."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torchvision.transforms.v2 import functional as F
+
+from cast_exp.data.base import ATTEMPTS, RawDataModule
+from cast_exp.data.crops import CropSamples, RandomCrop
+from cast_exp.data.datasets.base import RawDataset, Split, UnreadableImage
+from cast_exp.data.loader import TrainLoader
+from cast_exp.data.scene import Scene
+from cast_exp.data.scene_samples import Fit, SceneLoader, SceneSamples
+from cast_exp.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Probability, Range
+from cast_exp.errors import UserError
+from cast_exp.superpixels import SuperpixelMethod
+
+_DRAWN = {
+    "semantic": "semantic masks",
+    "instance": "instance masks",
+    "regions": "regions drawn by annotators",
+}
+
+
+class SceneDataModule(RawDataModule):
+    """Images of any size with what people have drawn on them.
+
+    Evaluation takes `scenes`: one image after the other, in a fixed order, made in worker
+    processes. Training for semantic segmentation takes random crops (paper's appendix on
+    segmentation and official release, in this order): flip, scale, padding at the bottom and on the
+    right with the mean colour (void in the truth), crop; superpixels of the crop are computed
+    on a smaller copy of it and stay at that size. As with `ImageDataModule`, a crop depends on
+    (`seed`, epoch, index) only.
+
+    Args:
+        dataset: Called with `split` (and `root` if that is set) for a raw dataset.
+        superpixel: The superpixel method, on the CPU.
+        root: Folder of the data set; None for generated data.
+        batch_size: Crops per training step over all devices.
+        size: Side of the images that the network sees in evaluation, in pixels.
+        fit: How evaluation brings an image to that size. `long_side`: superpixels at the image's
+            own size; then the longer side of the image is brought to `size` (bilinear, without
+            smoothing), superpixels with it; truth stays as it is. (The official release truncates
+            the new sides, so that rounding errors make some 511 for 512; here they are rounded.)
+            `square`: image and truth are stretched to `size` x `size`. `center_crop`: the shorter
+            side is brought to `size`, the central square is cut out. With these two, superpixels
+            are computed at the network's size.
+        crop: Side of the training crops in pixels.
+        crop_scale: Bounds of the factor by which a training image is scaled.
+        flip_probability: Probability of the horizontal flip.
+        superpixel_scale: Side of the copy on which superpixels of crops are computed, as a share
+            of the crop's.
+        workers: Loader processes per device; `auto` shares the cores this process may use among
+            the devices of the node, at most 16 each; 0 loads in the main process.
+        prefetch: Batches, or scenes, that each worker works ahead.
+        drop_last: Leave out the last, incomplete batch of an epoch.
+        max_unreadable: Share of unreadable files above which the run stops; up to 10 files are let
+            pass in any case, unless it is 0.
+        expected_images: Published number of images of each split; another number is reported.
+        seed: Seed of all randomness of the data.
+
+    Raises:
+        UserError: From `setup` and the loaders: missing data, truth that does not fit its image, a
+            batch size that the devices cannot share or that exceeds the data.
+    """
+
+    def __init__(
+        self,
+        dataset: Callable[..., RawDataset],
+        superpixel: SuperpixelMethod,
+        root: Path | None = None,
+        batch_size: Annotated[int, Field(ge=1)] = 16,
+        size: Annotated[int, Field(ge=1)] = 512,
+        fit: Fit = "long_side",
+        crop: Annotated[int, Field(ge=1)] = 512,
+        crop_scale: Range = (0.5, 1.5),
+        flip_probability: Probability = 0.5,
+        superpixel_scale: Annotated[float, Field(gt=0, le=1)] = 0.5,
+        workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto",
+        prefetch: Annotated[int, Field(ge=1)] = 2,
+        drop_last: bool = True,
+        max_unreadable: Annotated[float, Field(ge=0, le=1)] = 0.01,
+        expected_images: Mapping[Split, int] | None = None,
+        seed: Annotated[int, Field(ge=0)] = 0,
+    ) -> None:
+        super().__init__(
+            dataset,
+            superpixel,
+            root,
+            batch_size,
+            workers,
+            prefetch,
+            drop_last,
+            max_unreadable,
+            expected_images,
+            seed,
+        )
+        self.size = size
+        self.fit: Fit = fit
+        self.cropping = RandomCrop(crop, crop_scale, flip_probability)
+        self.superpixel_scale = superpixel_scale
+
+    # -- what there is ---------------------------------------------------------------------------
+
+    @property
+    def semantic_classes(self) -> list[str]:
+        """Names of the values of "semantic"; the first is "background" if there is such a class."""
+        names: list[str] = getattr(self.raw("train"), "semantic_classes", [])
+        return names
+
+    @property
+    def num_classes(self) -> int:
+        """Number of semantic classes."""
+        return len(self.semantic_classes)
+
+    def need(self, truth: str, split: Split = "val") -> None:
+        """Make sure that the data set has a kind of ground truth, before any work.
+
+        Raises:
+            UserError: It has not, or the data is missing.
+        """
+        dataset = self.raw(split)
+        has: list[str] = []
+        for index in range(len(dataset)):
+            try:
+                has = [name for name in dataset[index] if name not in ("image", "label")]
+                break
+            except UnreadableImage:
+                continue
+        if truth not in has:
+            raise UserError(
+                f"{type(dataset).__name__} has no {_DRAWN.get(truth, truth)} (it has: "
+                f"{', '.join(has) or 'no ground truth on pixels'}); choose other data"
+            )
+
+    # -- loaders ---------------------------------------------------------------------------------
+
+    def scenes(self, split: Split, limit: int | None = None, shared: bool = False) -> SceneLoader:
+        """Every scene once, in a fixed order, on the CPU; `len` is their number.
+
+        Args:
+            split: `train` or `val`.
+            limit: At most that many images, a random but fixed choice.
+            shared: Deal the images out to the ranks, instead of all of them to each.
+        """
+        return SceneLoader(
+            SceneSamples(self.raw(split), self.superpixel, self.size, self.fit),
+            self._fixed_order(split, limit, shared),
+            self._unreadable[split],
+            **self._options(),
+        )
+
+    def train_dataloader(self) -> TrainLoader:
+        """Random crops, this rank's share of every batch, in the order of the epoch."""
+        self.need("semantic", "train")
+        dataset = self.raw("train")
+        return self._train_loader(
+            CropSamples(
+                dataset,
+                self.cropping,
+                self.superpixel,
+                self.superpixel_scale,
+                self.seed,
+                ATTEMPTS,
+            )
+        )
+
+    def val_dataloader(self) -> SceneLoader:
+        """This rank's share of the validation scenes, each on one rank only."""
+        return self.scenes("val", shared=True)
+
+    # -- batches ---------------------------------------------------------------------------------
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Finish a batch that Lightning has moved to its device; scenes are finished already."""
+        return batch if isinstance(batch, Scene) else self.prepare(batch, batch["index"].device)
+
+    def prepare(self, batch: Mapping[str, Any], device: torch.device | str) -> dict[str, Any]:
+        """Finish a batch of training crops on `device`.
+
+        Returns:
+            `images`: float32 (B, 3, S, S), normalised by the ImageNet statistics; `superpixels`:
+            int64 (B, s, s), where s is `superpixel_scale` times S; `semantic`: int64 (B, S, S), 255
+            for void; `index`: int64 (B,).
+        """
+        (images,), (superpixels,) = batch["images"], batch["superpixels"]
+        images = images.to(device, non_blocking=True) / 255
+        return {
+            "images": F.normalize(images, IMAGENET_MEAN, IMAGENET_STD, inplace=True),
+            "superpixels": superpixels.to(device, non_blocking=True).long(),
+            "semantic": batch["semantic"].to(device, non_blocking=True).long(),
+            "index": batch["index"].to(device, non_blocking=True),
+        }

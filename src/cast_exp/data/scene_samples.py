@@ -1,0 +1,194 @@
+"""From a raw item to a finished scene, and the loader that does so in worker processes."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+from torchvision.transforms.v2 import functional as F
+
+from cast_exp.data.datasets.base import RawDataset
+from cast_exp.data.loader import UnreadableFiles, start_worker
+from cast_exp.data.samples import KeyedSamples
+from cast_exp.data.sampling import Key
+from cast_exp.data.scene import Scene
+from cast_exp.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from cast_exp.errors import UserError
+from cast_exp.superpixels import SuperpixelMethod
+
+Fit = Literal["long_side", "square", "center_crop"]
+Labels = NDArray[Any]
+
+
+class SceneSamples(KeyedSamples):
+    """The scenes of a raw dataset. Items have ``scene``, None if the image cannot be read.
+
+    Args:
+        dataset: The images and what is drawn on them.
+        superpixel: The superpixel method.
+        size: Side of the image that the network sees, in pixels.
+        fit: How images come to that size; see `SceneDataModule`.
+    """
+
+    nothing: ClassVar[dict[str, Any]] = {"scene": None}
+
+    def __init__(
+        self, dataset: RawDataset, superpixel: SuperpixelMethod, size: int, fit: Fit
+    ) -> None:
+        super().__init__(dataset, seed=0, attempts=1)
+        self.superpixel = superpixel
+        self.size = size
+        self.fit = fit
+
+    def make(self, raw: dict[str, Any], key: Key, chosen: int) -> dict[str, Any]:
+        """The scene of an image."""
+        path = self.dataset.path(chosen)
+        truth = {name: drawn for name, drawn in raw.items() if name not in ("image", "label")}
+        if self.fit == "long_side":
+            image, superpixels, full = self._whole(raw["image"], path)
+        else:
+            pixels, place = _SHAPED[self.fit](raw["image"], self.size)
+            truth = {name: _each(drawn, place) for name, drawn in truth.items()}
+            image = F.pil_to_tensor(pixels)[None] / 255
+            superpixels = full = compact(self.superpixel(image)[0].numpy())
+        scene = Scene(
+            F.normalize(image, IMAGENET_MEAN, IMAGENET_STD),
+            torch.from_numpy(superpixels)[None],
+            torch.from_numpy(full),
+            truth,
+            chosen,
+            path,
+        )
+        return {"scene": scene}
+
+    def _whole(self, image: Image.Image, path: str) -> tuple[Tensor, Labels, Labels]:
+        """All of an image with its longer side brought to the size."""
+        pixels = np.asarray(image, np.float32) / 255
+        full = compact(self.superpixel(_tensor(pixels))[0].numpy())
+        longer = max(full.shape)
+        height, width = (max(round(side * self.size / longer), 1) for side in full.shape)
+        if full.max() >= height * width:
+            raise UserError(
+                f"{path}: {full.max() + 1} superpixels do not fit into the {height} x {width} "
+                "pixels that the network sees; set data.size higher or superpixel.count lower"
+            )
+        # Without smoothing, as in the official release, also where the image shrinks.
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
+        return _tensor(pixels), shrunk_superpixels(full, height, width), full
+
+
+class SceneLoader(DataLoader[Scene]):
+    """Scenes one by one in a fixed order; those that cannot be read are reported and left out.
+
+    Args:
+        samples: The scenes.
+        sampler: Their order.
+        unreadable: Where unreadable files are counted.
+        workers: Processes; 0 makes scenes in this one.
+        options: Further arguments of torch's ``DataLoader``.
+    """
+
+    def __init__(
+        self,
+        samples: SceneSamples,
+        sampler: Sampler[Key],
+        unreadable: UnreadableFiles,
+        workers: int,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            samples,  # type: ignore[arg-type]
+            batch_size=None,
+            sampler=sampler,
+            num_workers=workers,
+            worker_init_fn=start_worker,
+            **options,
+        )
+        self.unreadable = unreadable
+
+    def __iter__(self) -> Iterator[Scene]:  # type: ignore[override]
+        found: Any
+        for found in super().__iter__():
+            self.unreadable.add(found["unreadable"])
+            if found["error"]:
+                raise UserError(found["error"])
+            if found["scene"] is not None:
+                yield found["scene"]
+
+
+def nearest(drawn: Labels, height: int, width: int) -> Labels:
+    """Bring labels (H, W) to another size: each pixel takes the label at its centre.
+
+    (The official release lets OpenCV round down instead, which moves labels by half a pixel.)
+    """
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(np.int64)
+        for new, old in zip((height, width), drawn.shape, strict=True)
+    )
+    picked: Labels = drawn[rows[:, None], columns]
+    return picked
+
+
+def compact(labels: Labels) -> NDArray[np.int64]:
+    """Number the labels that occur from 0, in their order; the same shape."""
+    occur = np.bincount(labels.ravel()) > 0
+    numbered: NDArray[np.int64] = (np.cumsum(occur) - 1)[labels]
+    return numbered
+
+
+def shrunk_superpixels(full: NDArray[np.int64], height: int, width: int) -> NDArray[np.int64]:
+    """Bring superpixels 0..N-1 to another size at which each still has a pixel.
+
+    One that vanishes takes the pixel nearest to its centroid of those that can spare one.
+
+    Args:
+        full: The superpixels (H, W), N at most height * width.
+        height: The new height.
+        width: The new width.
+    """
+    small = nearest(full, height, width)
+    sizes = np.bincount(small.ravel(), minlength=full.max() + 1)
+    scale = np.array([height, width]) / full.shape
+    for vanished in np.flatnonzero(sizes == 0):
+        y, x = (np.argwhere(full == vanished).mean(0) + 0.5) * scale - 0.5
+        distance = (np.arange(height) - y)[:, None] ** 2 + (np.arange(width) - x) ** 2
+        at = np.where(sizes[small] > 1, distance, np.inf).argmin()
+        sizes[small.flat[at]] -= 1
+        sizes[vanished] += 1
+        small.flat[at] = vanished
+    return small
+
+
+def _tensor(pixels: NDArray[Any]) -> Tensor:
+    """(H, W, 3) -> (1, 3, H, W)."""
+    return torch.from_numpy(pixels).movedim(-1, 0)[None].contiguous()
+
+
+Placing = Callable[[Labels], Labels]
+
+
+def _square(image: Image.Image, size: int) -> tuple[Image.Image, Placing]:
+    return F.resize(image, [size, size]), lambda drawn: nearest(drawn, size, size)
+
+
+def _center_crop(image: Image.Image, size: int) -> tuple[Image.Image, Placing]:
+    shorter = min(image.size)
+    width, height = (max(side * size // shorter, size) for side in image.size)
+    top, left = (height - size) // 2, (width - size) // 2
+
+    def place(drawn: Labels) -> Labels:
+        return nearest(drawn, height, width)[top : top + size, left : left + size]
+
+    return F.crop(F.resize(image, [height, width]), top, left, size, size), place
+
+
+_SHAPED = {"square": _square, "center_crop": _center_crop}
+
+
+def _each(drawn: Labels | list[Labels], place: Placing) -> Labels | list[Labels]:
+    return [place(one) for one in drawn] if isinstance(drawn, list) else place(drawn)
