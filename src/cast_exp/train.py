@@ -11,13 +11,16 @@ from pydantic import Field
 
 from cast_exp.config import Plan
 from cast_exp.data import ImageDataModule
-from cast_exp.errors import UserError
+from cast_exp.evaluation import Subject
 from cast_exp.run import (
     attach,
+    best_weights,
     build,
     build_trainer,
     checkpoint_to_resume,
+    chosen_evaluations,
     fit,
+    leave_others,
     run_app,
     run_evaluations,
     show_config,
@@ -44,6 +47,7 @@ def train(
     logger: dict[str, Node],
     optim: dict[str, Node],
     evaluate: list[str],
+    evaluate_untrained: bool,
     evaluation: dict[str, Node],
     **parts: Node,
 ) -> dict[str, float]:
@@ -61,6 +65,7 @@ def train(
         logger: Configs of its loggers likewise.
         optim: Config of the optimiser; `optimizer.lr` is what the run is told to use.
         evaluate: Names of the evaluations that follow the training, of the best backbone.
+        evaluate_untrained: Evaluate the same backbone without training as well.
         evaluation: Configs of all there are, by name.
         parts: Nodes that the ones above refer to.
 
@@ -74,9 +79,7 @@ def train(
     config = {key: value for key, value in locals().items() if key != "parts"} | parts
     folder = Path(paths["run"])
     show_config(folder, config)
-    if unknown := [each for each in evaluate if each not in evaluation]:
-        raise UserError(f"evaluate={evaluate}: {unknown[0]} is none of {', '.join(evaluation)}")
-    evaluations = {each: build(evaluation[each]) for each in evaluate}
+    evaluations = chosen_evaluations(evaluate, evaluation)
     seed_everything(seed, verbose=False)
     the_trainer = build_trainer(trainer, callbacks, logger)
     images: ImageDataModule = build(data)
@@ -91,8 +94,14 @@ def train(
     fit(the_trainer, the_task, the_data, checkpoint)
     logged = {key: float(value) for key, value in the_trainer.callback_metrics.items()}
     metrics = {key: value for key, value in logged.items() if isfinite(value)}
-    metrics |= run_evaluations(evaluations, images, the_trainer, folder)
     show_result(folder, metrics)
+    if leave_others() and evaluations:
+        trained = Subject.load(best_weights(folder))
+        subjects = {"": trained}
+        if evaluate_untrained:
+            subjects["untrained"] = trained.untrained(seed)
+        device = the_trainer.strategy.root_device
+        metrics |= run_evaluations(evaluations, subjects, device, folder)
     return metrics
 
 

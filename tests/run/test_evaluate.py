@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from support.cli import SMALL, cast_train, runs
 
 from cast_exp.errors import UserError
+from cast_exp.evaluation import Subject
+from cast_exp.models import create_model
+from cast_exp.models.heads import ContrastiveMLP
 from cast_exp.run import run_evaluations
 from cast_exp.run.folder import read_summary
 
@@ -36,22 +38,49 @@ def test_an_unknown_evaluation_is_reported_before_training(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert cast_train(*SMALL, "evaluate=[probe]") == 2
-    assert "probe is none of linear_probe" in capsys.readouterr().err
+    assert "probe is none of knn" in capsys.readouterr().err
+
+
+class Sizes:
+    """Counts parameters; some are not to be had."""
+
+    headline = ("size",)
+
+    def check(self) -> None:
+        """Nothing to look for."""
+
+    def __call__(self, subject: Subject, device: torch.device, folder: Path) -> dict[str, float]:
+        assert not subject.backbone.training
+        return {"size": 1.0 * sum(p.numel() for p in subject.backbone.parameters())}
+
+
+class Unlucky(Sizes):
+    """Never succeeds."""
+
+    def __call__(self, subject: Subject, device: torch.device, folder: Path) -> dict[str, float]:
+        raise RuntimeError("no luck")
 
 
 def test_a_failed_evaluation_takes_no_other_along(tmp_path: Path) -> None:
-    assert cast_train(*SMALL, "trainer.max_epochs=1") == 0
-    (run,) = runs()
-    seen = []
+    subject = Subject(create_model("cast_tiny"))
+    both = {"": subject, "untrained": subject.untrained(0)}
+    with pytest.raises(UserError, match=r"unlucky \(no luck\); untrained/unlucky \(no luck\)"):
+        run_evaluations(
+            {"unlucky": Unlucky(), "sizes": Sizes()}, both, torch.device("cpu"), tmp_path
+        )
+    (row,) = (tmp_path / "evaluations.md").read_text().splitlines()[2:]
+    size = 100 * sum(p.numel() for p in subject.backbone.parameters())
+    assert row == f"| sizes size | {size:.1f} | {size:.1f} |"
 
-    def fails(*_: object) -> dict[str, float]:
-        raise RuntimeError("no luck")
 
-    def counts(backbone: torch.nn.Module, *_: object) -> dict[str, float]:
-        seen.append(sum(p.numel() for p in backbone.parameters()))
-        return {"size": 1.0}
-
-    trainer = Trainer(accelerator="cpu", logger=False)
-    with pytest.raises(UserError, match="fails \\(no luck\\)"):
-        run_evaluations({"fails": fails, "counts": counts}, None, trainer, run)
-    assert len(seen) == 1
+def test_an_untrained_subject_has_the_build_and_other_weights() -> None:
+    subject = Subject(create_model("cast_tiny", fusion=True), ContrastiveMLP(96, 32, 32, 16))
+    other, again = subject.untrained(1), subject.untrained(1)
+    assert other.backbone.config == subject.backbone.config
+    for part in ("backbone", "projector"):
+        old, new, same = (getattr(each, part).state_dict() for each in (subject, other, again))
+        assert not torch.equal(
+            torch.cat([v.flatten() for v in old.values()]),
+            torch.cat([v.flatten() for v in new.values()]),
+        )
+        assert all(torch.equal(new[name], same[name]) for name in new)

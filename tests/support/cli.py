@@ -4,12 +4,14 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from cast_exp.eval import evaluate_model
 from cast_exp.run import run_app
 from cast_exp.run.folder import run_folder, sweep_folder
+from cast_exp.run.job import Task
 from cast_exp.train import train
 
 SMALL = (
@@ -35,12 +37,21 @@ SMALL = (
 
 def cast_train(*overrides: str) -> int:
     """`python -m cast_exp.train OVERRIDES` in this process; its exit code."""
+    return _run(train, "train", overrides)
+
+
+def cast_eval(*overrides: str) -> int:
+    """`python -m cast_exp.eval OVERRIDES` in this process; its exit code."""
+    return _run(evaluate_model, "eval", overrides)
+
+
+def _run(task: Task, name: str, overrides: Sequence[str]) -> int:
     run_folder.cache_clear()
     sweep_folder.cache_clear()
     with _restored():
-        sys.argv = ["train", *overrides]
+        sys.argv = [name, *overrides]
         try:
-            run_app(train, "train")
+            run_app(task, name)
         except SystemExit as end:
             return int(end.code or 0)
     raise AssertionError("run_app returned")

@@ -1,5 +1,8 @@
-"""What a backbone is worth once it is pretrained: evaluations that a run ends with."""
+"""What a backbone is worth: evaluations of weights, which a run may end with."""
 
+from cast_exp.evaluation.base import Evaluation
+from cast_exp.evaluation.knn import KNN
 from cast_exp.evaluation.linear_probe import LinearProbe
+from cast_exp.evaluation.subject import Subject
 
-__all__ = ["LinearProbe"]
+__all__ = ["KNN", "Evaluation", "LinearProbe", "Subject"]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from copy import copy
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from lightning.pytorch import Trainer
@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import CSVLogger
 from pydantic import Field
 
 from cast_exp.data import ImageDataModule
-from cast_exp.models import Backbone
+from cast_exp.evaluation.subject import Subject
 from cast_exp.optim import EpochCosine
 from cast_exp.tasks import LinearProbeTask
 from cast_exp.tasks.base import Readout
@@ -22,6 +22,7 @@ class LinearProbe:
     """Trains linear classifiers on cached features; see `LinearProbeTask`.
 
     Args:
+        images: Training and validation images.
         readout: What stands for an image.
         base_lr: Learning rate for 256 images per step.
         rates: Multiples of it that are tried in the same pass; 1 must be among them.
@@ -30,8 +31,11 @@ class LinearProbe:
         seed: Seed of the classifiers and of the order of the images.
     """
 
+    headline: ClassVar[tuple[str, ...]] = ("top1", "top1_best_rate")
+
     def __init__(
         self,
+        images: ImageDataModule,
         readout: Readout = "cls",
         base_lr: Annotated[float, Field(gt=0)] = 0.8,
         rates: Sequence[Annotated[float, Field(gt=0)]] = (0.1, 0.3, 1.0, 3.0),
@@ -39,6 +43,7 @@ class LinearProbe:
         batch_size: Annotated[int, Field(ge=1)] = 256,
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
+        self.images = images
         self.readout = readout
         self.base_lr = base_lr
         self.rates = rates
@@ -46,14 +51,20 @@ class LinearProbe:
         self.batch_size = batch_size
         self.seed = seed
 
-    def __call__(
-        self, backbone: Backbone, images: ImageDataModule, device: torch.device, folder: Path
-    ) -> dict[str, float]:
+    def check(self) -> None:
+        """Look for the images.
+
+        Raises:
+            UserError: Missing data.
+        """
+        self.images.raw("train")
+        self.images.raw("val")
+
+    def __call__(self, subject: Subject, device: torch.device, folder: Path) -> dict[str, float]:
         """Evaluate a backbone.
 
         Args:
-            backbone: What to probe; it is not changed.
-            images: Training and validation images.
+            subject: What to probe; it is not changed.
             device: Where to work.
             folder: For features, curves and classifiers.
 
@@ -63,7 +74,7 @@ class LinearProbe:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(self.seed)
             task = LinearProbeTask(
-                backbone,
+                subject.backbone,
                 partial(torch.optim.SGD, lr=self.base_lr * self.batch_size / 256, momentum=0.9),
                 EpochCosine(),
                 readout=self.readout,
@@ -71,8 +82,8 @@ class LinearProbe:
                 features="cached",
                 rates=self.rates,
             )
-            data = copy(images)
-            data.batch_size = min(self.batch_size, len(images.raw("train")))
+            data = copy(self.images)
+            data.batch_size = min(self.batch_size, len(data.raw("train")))
             data.drop_last = False
             trainer = Trainer(
                 accelerator=device.type,

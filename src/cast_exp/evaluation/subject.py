@@ -1,10 +1,17 @@
 """What is evaluated."""
 
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
 
+import torch
 from torch import nn
 
-from cast_exp.models import Backbone
+from cast_exp.errors import UserError
+from cast_exp.models import Backbone, load_pretrained
+from cast_exp.models.pretrained import load_projector
+from cast_exp.models.registry import untrained
 
 
 @dataclass(frozen=True)
@@ -19,3 +26,38 @@ class Subject:
 
     backbone: Backbone
     projector: nn.Module | None = None
+
+    @classmethod
+    def load(cls, checkpoint: str | Path, **changes: Any) -> Self:
+        """What a checkpoint holds.
+
+        Args:
+            checkpoint: See `load_pretrained`.
+            changes: Its other arguments.
+
+        Raises:
+            UserError: See `load_pretrained`.
+        """
+        return cls(load_pretrained(checkpoint, **changes), load_projector(checkpoint))
+
+    def to(self, device: torch.device) -> Self:
+        """The subject in evaluation mode on a device; modules are moved, not copied."""
+        projector = None if self.projector is None else self.projector.to(device).eval()
+        return replace(self, backbone=self.backbone.to(device).eval(), projector=projector)
+
+    def untrained(self, seed: int) -> Self:
+        """One of the same build that has not been trained.
+
+        Raises:
+            UserError: The backbone was not built by `create_model` or `load_pretrained`.
+        """
+        if self.backbone.config is None:
+            raise UserError("only a backbone of create_model or load_pretrained can be built anew")
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            backbone = untrained(self.backbone.config)
+            projector = deepcopy(self.projector)
+            for module in [] if projector is None else projector.modules():
+                if isinstance(module, nn.Linear | nn.BatchNorm1d):
+                    module.reset_parameters()
+        return replace(self, backbone=backbone, projector=projector)

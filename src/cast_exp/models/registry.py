@@ -179,6 +179,16 @@ def build_backbone(
     return model
 
 
+def untrained(config: ModelConfig) -> Backbone:
+    """A backbone of the same build with weights that no training has seen.
+
+    It is initialised as models with its kind of position codes are, from torch's generator.
+    """
+    pooling = Pooling.of(config.levels, config.grouping, config.grouping_options)
+    learned = config.positions == "learned"
+    return build_backbone(config, pooling, "truncated_normal" if learned else "xavier")
+
+
 def _size(name: str) -> Size:
     if name not in SIZES:
         near = get_close_matches(name, SIZES, n=1)

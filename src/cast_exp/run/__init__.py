@@ -2,17 +2,21 @@
 
 from cast_exp.run.app import run_app
 from cast_exp.run.build import build
-from cast_exp.run.evaluate import run_evaluations
+from cast_exp.run.evaluate import chosen_evaluations, run_evaluations
 from cast_exp.run.resume import checkpoint_to_resume
 from cast_exp.run.show import show_config, show_plan, show_result
-from cast_exp.run.trainer import attach, build_trainer, fit
+from cast_exp.run.trainer import attach, build_trainer, fit, leave_others
+from cast_exp.run.weights import best_weights
 
 __all__ = [
     "attach",
+    "best_weights",
     "build",
     "build_trainer",
     "checkpoint_to_resume",
+    "chosen_evaluations",
     "fit",
+    "leave_others",
     "run_app",
     "run_evaluations",
     "show_config",

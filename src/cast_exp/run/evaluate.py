@@ -1,66 +1,127 @@
-"""The evaluations that a run ends with."""
+"""Runs evaluations: of what a run has trained, or of given weights."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import torch.distributed
-from lightning.pytorch import Trainer
+import torch
+from rich.console import Console
+from rich.table import Table
 
-from cast_exp.data import ImageDataModule
 from cast_exp.errors import UserError
-from cast_exp.models import Backbone, load_pretrained
-from cast_exp.run.folder import rank
+from cast_exp.evaluation import Evaluation, Subject
+from cast_exp.run.build import build
 
 log = logging.getLogger(__name__)
 
-Evaluation = Callable[[Backbone, ImageDataModule, torch.device, Path], dict[str, float]]
-"""(backbone, images, device, folder to work in) -> figures by name."""
+
+def chosen_evaluations(names: Sequence[str], nodes: Mapping[str, Any]) -> dict[str, Evaluation]:
+    """Build evaluations, and look whether their data are there.
+
+    Args:
+        names: Which.
+        nodes: Configs of all there are, by name.
+
+    Raises:
+        UserError: An unknown name, or data that are missing or do not fit.
+    """
+    if unknown := [name for name in names if name not in nodes]:
+        raise UserError(f"evaluate={list(names)}: {unknown[0]} is none of {', '.join(nodes)}")
+    evaluations: dict[str, Evaluation] = {name: build(nodes[name]) for name in names}
+    for evaluation in evaluations.values():
+        evaluation.check()
+    return evaluations
 
 
 def run_evaluations(
-    evaluations: Mapping[str, Evaluation], images: ImageDataModule, trainer: Trainer, folder: Path
+    evaluations: Mapping[str, Evaluation],
+    subjects: Mapping[str, Subject],
+    device: torch.device,
+    folder: Path,
 ) -> dict[str, float]:
-    """Evaluate the best backbone of a run that has ended (the last one if none was the best).
+    """Evaluate one backbone or several, and set them side by side in a table.
 
-    The first process works alone, on one device. An evaluation that fails takes nothing along: it
-    is logged, and the others go on.
+    An evaluation that fails takes nothing along: it is logged, and the others go on. Each works in
+    a folder of its own, in which it may keep what it would not like to compute again.
 
     Args:
         evaluations: By name.
-        images: What the run was trained on.
-        trainer: What trained it.
-        folder: Folder of the run.
+        subjects: By what stands before the names of their figures: "" for the one of the run.
+        device: Where to work.
+        folder: Folder of the run; `evaluations.md` there is the table.
 
     Returns:
-        Figures as "<evaluation>/<name>"; empty in another process than the first.
+        Figures as "<evaluation>/<name>", and "<subject>/<evaluation>/<name>" of the others.
 
     Raises:
         UserError: An evaluation failed, after all have had their turn and with the figures of the
-            others logged.
+            others logged and in the table.
     """
-    device = trainer.strategy.root_device
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
-    if rank() != 0 or not evaluations:
-        return {}
-    checkpoints = folder / "checkpoints"
-    best = next(p for name in ("best", "last") if (p := checkpoints / f"{name}.ckpt").is_file())
     figures: dict[str, float] = {}
     failed = []
     for name, evaluation in evaluations.items():
-        log.info("evaluation: %s of %s", name, best.name)
-        try:
-            found = evaluation(load_pretrained(best), images, device, folder / name)
-        except Exception as error:
-            log.exception("%s failed", name)
-            failed.append(f"{name} ({error})")
-        else:
-            figures |= {f"{name}/{key}": value for key, value in found.items()}
-            log.info("%s: %s", name, "  ".join(f"{k} {v:.4f}" for k, v in found.items()))
+        for title, subject in subjects.items():
+            place = "/".join(filter(None, [title, name]))
+            log.info("evaluation: %s", place)
+            try:
+                found = evaluation(subject.to(device), device, folder / place)
+            except Exception as error:
+                known = isinstance(error, UserError)
+                log.error("%s failed: %s", place, error, exc_info=not known)
+                failed.append(f"{place} ({error})")
+            else:
+                figures |= {f"{place}/{key}": value for key, value in found.items()}
+                shown = [key for key in evaluation.headline if key in found]
+                log.info("%s: %s", place, "  ".join(f"{k} {found[k]:.4f}" for k in shown))
+            _show(evaluations, list(subjects), figures, folder / "evaluations.md")
+    if figures:
+        Console().print(_table(evaluations, list(subjects), figures))
     if failed:
         raise UserError(
-            f"trained, but these evaluations failed: {'; '.join(failed)}; the weights are in "
-            f"{checkpoints}"
+            f"these evaluations failed: {'; '.join(failed)}; the others are in {folder}"
         )
     return figures
+
+
+def _rows(
+    evaluations: Mapping[str, Evaluation], subjects: list[str], figures: Mapping[str, float]
+) -> list[list[str]]:
+    """The headline figures, in percent, with a column for each subject."""
+    rows = []
+    for name, evaluation in evaluations.items():
+        for key in evaluation.headline:
+            places = ["/".join(filter(None, [subject, name, key])) for subject in subjects]
+            if any(place in figures for place in places):
+                cells = [f"{100 * figures[p]:.1f}" if p in figures else "-" for p in places]
+                rows.append([f"{name} {key.replace('_', ' ')}", *cells])
+    return rows
+
+
+def _titles(subjects: list[str]) -> list[str]:
+    return ["%", *(subject or "trained" for subject in subjects)]
+
+
+def _table(
+    evaluations: Mapping[str, Evaluation], subjects: list[str], figures: Mapping[str, float]
+) -> Table:
+    table = Table(title="evaluations", title_justify="left")
+    for title in _titles(subjects):
+        table.add_column(title, justify="left" if title == "%" else "right")
+    for row in _rows(evaluations, subjects, figures):
+        table.add_row(*row)
+    return table
+
+
+def _show(
+    evaluations: Mapping[str, Evaluation],
+    subjects: list[str],
+    figures: Mapping[str, float],
+    path: Path,
+) -> None:
+    """Write the table as Markdown, anew after each evaluation."""
+    titles = _titles(subjects)
+    rows = [titles, ["---"] + ["---:"] * (len(titles) - 1)]
+    rows += _rows(evaluations, subjects, figures)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"| {' | '.join(row)} |\n" for row in rows))

@@ -24,8 +24,10 @@ from omegaconf.errors import OmegaConfBaseException
 from cast_exp.config import conf_dir, explain, gist, listed, mistakes
 from cast_exp.errors import UserError
 from cast_exp.run.folder import RUN, SWEEP
+from cast_exp.run.weights import told_by_checkpoint, with_weights
 
 _FOLDER_NAMES = "hydra.job.config.override_dirname.exclude_keys"
+EVAL = "eval"  # the root config of the evaluations
 _OWN = ("hydra.mode", _FOLDER_NAMES)  # overrides that are not the user's
 
 
@@ -51,9 +53,18 @@ def checked_command(
         return [*options, *arguments.overrides]
     with _hydra(arguments):
         overrides = list(arguments.overrides)
+        if config_name == EVAL:
+            overrides = with_weights(overrides)
         if named := _named(overrides):  # its overrides say which keys there are
             overrides = _continued(named, overrides)
         config = _compose(config_name, overrides)
+        if config_name == EVAL:
+            overrides += told_by_checkpoint(config)
+        elif "task" not in config:
+            raise UserError(
+                f"experiment={HydraConfig.get().runtime.choices.experiment} trains nothing; "
+                f"evaluate weights with: python -m cast_exp.{EVAL} experiment=... checkpoint=..."
+            )
         multirun = arguments.multirun or config.hydra.mode == RunMode.MULTIRUN
         if stopped := _stopped(config, multirun):
             if (stopped / SWEEP).is_file() and not multirun:
@@ -204,4 +215,7 @@ def _as_run(config: DictConfig, multirun: bool) -> DictConfig:
         config.hydra.runtime.output_dir = folder
         HydraConfig.instance().set_config(config)
         del config["hydra"]
+        # Those not asked for may be of other data than there are.
+        known = config.get("evaluation") or {}
+        config.evaluation = {key: node for key, node in known.items() if key in config.evaluate}
     return config

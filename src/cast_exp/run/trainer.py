@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed
 from hydra.errors import InstantiationException
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
@@ -15,6 +16,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from cast_exp.data.base import available_cores
 from cast_exp.errors import UserError
 from cast_exp.run.build import build
+from cast_exp.run.folder import rank
 
 _GRACE = 1.0  # seconds that processes have to end by themselves
 
@@ -75,6 +77,13 @@ def fit(
         if isinstance(error, MisconfigurationException):
             raise UserError(f"trainer: {error}") from error
         raise
+
+
+def leave_others() -> bool:
+    """End what joins the processes of a run; whether this is the one that goes on alone."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    return rank() == 0
 
 
 def _end_processes(trainer: Trainer) -> None:

@@ -22,6 +22,17 @@ Readout = Literal["cls", "fused_mean"]
 """What stands for an image: the class token, or the mean of the fused superpixel features."""
 
 
+def read_out(hierarchy: Hierarchy, readout: Readout) -> Tensor:
+    """Image vectors (B, C) of a hierarchy.
+
+    Raises:
+        UserError: The backbone has no fusion block to read.
+    """
+    if readout == "fused_mean" and hierarchy.fused is None:
+        raise UserError("readout=fused_mean needs a fusion block; set model.fusion=true")
+    return hierarchy.cls if readout == "cls" else hierarchy.fused_mean()
+
+
 class BaseTask(LightningModule):
     """A backbone in training.
 
@@ -90,7 +101,7 @@ class BaseTask(LightningModule):
 
     def read(self, hierarchy: Hierarchy) -> Tensor:
         """Image vectors (B, C) of a hierarchy."""
-        return hierarchy.cls if self.readout == "cls" else hierarchy.fused_mean()
+        return read_out(hierarchy, self.readout)
 
     @property
     def steps_per_epoch(self) -> float:

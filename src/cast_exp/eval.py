@@ -1,0 +1,76 @@
+"""Evaluate a backbone: `python -m cast_exp.eval experiment=... checkpoint=...`; see `--help`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from lightning.pytorch import seed_everything
+from pydantic import Field
+
+from cast_exp.errors import UserError
+from cast_exp.evaluation import Subject
+from cast_exp.models import Backbone
+from cast_exp.models.pretrained import load_projector
+from cast_exp.run import build, chosen_evaluations, run_app, run_evaluations, show_config
+
+Node = Any  # the config of something to be built
+
+
+def evaluate_model(
+    *,
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")],
+    seed: Annotated[int, Field(ge=0, lt=2**32)],
+    checkpoint: str | None,
+    run: str | None,
+    paths: dict[str, Path],
+    model: Node,
+    trainer: Node,
+    evaluate: list[str],
+    evaluate_untrained: bool,
+    evaluation: dict[str, Node],
+    **parts: Node,
+) -> dict[str, float]:
+    """Build the model that the config names and evaluate it.
+
+    Args:
+        name: Name of the folder below `paths.runs`.
+        seed: Seed of everything random.
+        checkpoint: Weights; None to evaluate a model that has not been trained.
+        run: Folder of the run they are of, if that was named.
+        paths: `run` is the folder to work in.
+        model: Config of a `Backbone`.
+        trainer: Its `accelerator` says where to work.
+        evaluate: Names of the evaluations.
+        evaluate_untrained: Evaluate the same backbone without training as well.
+        evaluation: Configs of all there are, by name.
+        parts: Nodes that the ones above refer to.
+
+    Returns:
+        Figures as "<evaluation>/<name>".
+
+    Raises:
+        UserError: Nothing to evaluate, missing data, or weights that do not fit.
+    """
+    folder = Path(paths["run"])
+    if not evaluate:
+        raise UserError(f"nothing to evaluate; set evaluate to some of [{', '.join(evaluation)}]")
+    evaluations = chosen_evaluations(evaluate, evaluation)
+    shown = {"model": model, "checkpoint": checkpoint, "seed": seed, "evaluate": evaluate}
+    show_config(folder, shown | {"evaluation": {key: evaluation[key] for key in evaluate}})
+    seed_everything(seed, verbose=False)
+    backbone: Backbone = build(model)
+    subject = Subject(backbone, load_projector(checkpoint) if checkpoint else None)
+    subjects = {"": subject}
+    if evaluate_untrained:
+        subjects["untrained"] = subject.untrained(seed)
+    return run_evaluations(evaluations, subjects, _device(trainer["accelerator"]), folder)
+
+
+def _device(accelerator: str) -> torch.device:
+    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise UserError(f"trainer.accelerator={accelerator}: this machine has no GPU")
+    return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+if __name__ == "__main__":
+    run_app(evaluate_model, "eval")

@@ -1,0 +1,60 @@
+"""`python -m cast_exp.eval`, and the evaluations that a training ends with."""
+
+from pathlib import Path
+
+import pytest
+from support.cli import SMALL, cast_eval, cast_train, runs
+
+from cast_exp.run.folder import read_summary
+
+MODEL = tuple(text for text in SMALL if text.startswith(("model.", "pooling.")))
+DATA = tuple(text for text in SMALL if text.startswith(("experiment", "data.", "superpixel")))
+BOTH = ("evaluate=[knn,linear_probe]", "evaluation.linear_probe.epochs=2")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_run_ends_with_its_evaluations_and_they_can_be_had_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cast_train(*SMALL, *BOTH, "evaluate_untrained=true", "trainer.max_epochs=1") == 0
+    (run,) = runs()
+    metrics = read_summary(run)["metrics"]
+    assert metrics["knn/top1"] == pytest.approx(metrics["val/knn"])  # of the only epoch
+    assert 0 <= metrics["untrained/linear_probe/top1"] <= 1
+    table = (run / "evaluations.md").read_text().splitlines()
+    assert table[0] == "| % | trained | untrained |"
+    assert f"| knn top1 | {100 * metrics['knn/top1']:.1f} |" in table[2]
+
+    assert cast_eval(f"run={run}", *BOTH, "paths.runs=again") == 0
+    (again,) = runs(Path("again"))
+    found = read_summary(again)["metrics"]
+    assert found == {name: pytest.approx(metrics[name]) for name in found}
+    assert {"knn/top1", "linear_probe/top1"} <= found.keys()
+
+
+def test_an_untrained_model_is_evaluated_without_weights() -> None:
+    assert cast_eval(*DATA, *MODEL, "model=cast_tiny", "evaluate=[knn]") == 0
+    (run,) = runs()
+    assert 0 <= read_summary(run)["metrics"]["knn/top1"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("command", "complaint"),
+    [
+        ((*DATA, *MODEL, "evaluate=[]"), "nothing to evaluate; set evaluate to some of [knn"),
+        ((*DATA, *MODEL, "evaluate=[nn]"), "nn is none of knn"),
+        ((*DATA, "checkpoint=none.ckpt", "evaluate=[knn]"), "no checkpoint at none.ckpt"),
+        (("evaluate=[knn]",), "should be set with checkpoint="),
+        (("run=nowhere", "evaluate=[knn]"), "run=nowhere is not the folder of a run"),
+        ((*DATA, "chekpoint=a"), "did you mean checkpoint?"),
+    ],
+)
+def test_mistakes(
+    command: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cast_eval(*command) == 2
+    assert complaint in capsys.readouterr().err
