@@ -5,9 +5,12 @@ from cast_exp.data.datasets.cifar10 import CIFAR10
 from cast_exp.data.datasets.image_folder import ImageFolder
 from cast_exp.data.datasets.imagenet100 import ImageNet100, imagenet100_classes
 from cast_exp.data.datasets.shapes import Shapes
+from cast_exp.data.datasets.voc import VOC, VOC_CLASSES, VOCAugmented, VOCFolder
 
 __all__ = [
     "CIFAR10",
+    "VOC",
+    "VOC_CLASSES",
     "ImageFolder",
     "ImageNet100",
     "NoSuchSplit",
@@ -15,6 +18,8 @@ __all__ = [
     "Shapes",
     "Split",
     "UnreadableImage",
+    "VOCAugmented",
+    "VOCFolder",
     "imagenet100_classes",
     "read_rgb",
 ]

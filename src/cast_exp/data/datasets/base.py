@@ -3,11 +3,16 @@
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from cast_exp.errors import UserError
 
 Split = Literal["train", "val"]
+
+VOID = 255
+"""Value of pixels that do not count, in "semantic" and in "instance"."""
 
 
 class UnreadableImage(Exception):
@@ -43,13 +48,15 @@ class RawDataset(Protocol):
     not there on purpose.
 
     ``dataset[i]`` is a dict with ``"image"`` (RGB PIL image of any size), ``"label"`` (int,
-    ``0..len(classes) - 1``) and whatever further ground truth the dataset has. It is a pure
+    ``0..len(classes) - 1``) and whatever further ground truth the dataset has, above all what is
+    drawn on its pixels (see `cast_exp.data.Scene`): arrays of the image's size. It is a pure
     function of ``i`` and raises :class:`UnreadableImage` when the file is bad. Class indices of
     the two splits agree.
     """
 
     classes: list[str]
-    """Class names in the order of the labels."""
+    """Class names in the order of the labels. (What has "semantic" has ``semantic_classes`` too:
+    names of its values, the first of which is ``background`` if there is such a class.)"""
 
     def __len__(self) -> int: ...
 
@@ -70,10 +77,31 @@ def read_rgb(path: str | Path) -> Image.Image:
     Raises:
         UnreadableImage: Missing, empty, truncated or undecodable file.
     """
-    path = Path(path)
+    return _decoded(Path(path), "RGB")
+
+
+def read_map(path: Path) -> NDArray[np.uint8]:
+    """Decode a label map, uint8 (H, W): the values of a grey image, the indices of a palette.
+
+    Raises:
+        UnreadableImage: Missing, empty, truncated or undecodable file.
+        UserError: The image is neither grey nor has a palette, or has more than 8 bits.
+    """
+    drawn = _decoded(path)
+    if drawn.mode not in ("L", "P"):
+        raise UserError(
+            f"{path} is an image of mode {drawn.mode}; a label map should be grey or have a "
+            "palette, with 8 bits"
+        )
+    return np.array(drawn)
+
+
+def _decoded(path: Path, mode: str | None = None) -> Image.Image:
     try:
         with path.open("rb") as file:
-            return Image.open(file).convert("RGB")
+            image = Image.open(file)
+            image.load()
+            return image if mode is None else image.convert(mode)
     except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error, ...
         raise UnreadableImage(str(path), _reason(path, error)) from error
 

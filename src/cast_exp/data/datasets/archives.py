@@ -1,0 +1,65 @@
+"""Published archives of data sets: fetched, checked and unpacked once."""
+
+import shutil
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+
+from torchvision.datasets.utils import check_integrity
+
+from cast_exp.download import download
+from cast_exp.errors import UserError
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A tar archive that holds one folder.
+
+    Attributes:
+        url: Where it is.
+        md5: Its published MD5.
+        holds: Name of the folder in it.
+    """
+
+    url: str
+    md5: str
+    holds: str
+
+    def folder(self, root: Path | None, fetch: bool) -> Path:
+        """The folder, below `root`.
+
+        Args:
+            root: Where it is, or goes.
+            fetch: Download and unpack the archive if the folder is not there.
+
+        Raises:
+            UserError: It is not there, or cannot be fetched or unpacked.
+        """
+        if root is None:
+            raise UserError(f"data.root is not set; give the folder that holds {self.holds}")
+        folder = root / self.holds
+        if folder.is_dir():
+            return folder
+        if not fetch:
+            raise UserError(
+                f"no {self.holds} in {root}; correct data.root, or set "
+                "data.dataset.download=true to fetch it"
+            )
+        file = download(self.url, root / self.url.rsplit("/", 1)[-1])
+        if not check_integrity(file, self.md5):
+            raise UserError(
+                f"{file} is not the published archive (its MD5 is not {self.md5}); delete it and "
+                f"{file.name}.json, and try again"
+            )
+        # Whoever finds the folder finds all of it.
+        part = Path(mkdtemp(prefix=f".{self.holds}.", dir=root))
+        try:
+            with tarfile.open(file) as archive:
+                archive.extractall(part, filter="data")
+            (part / self.holds).replace(folder)
+        except (OSError, tarfile.TarError) as error:
+            raise UserError(f"{file} cannot be unpacked ({error})") from error
+        finally:
+            shutil.rmtree(part)
+        return folder
