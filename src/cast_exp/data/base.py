@@ -102,6 +102,16 @@ class RawDataModule(LightningDataModule):
         """Path and reason of every file found unreadable so far, in this process."""
         return {k: v for found in self._unreadable.values() for k, v in found.files.items()}
 
+    def identity(self, split: Split) -> dict[str, Any]:
+        """What tells the images of a split and their superpixels from others, in plain values."""
+        return {
+            "split": split,
+            "images": len(self.raw(split)),
+            "dataset": str(self.dataset),
+            "root": str(self.root),
+            "superpixel": str(self.superpixel),
+        }
+
     @staticmethod
     def denormalise(images: Tensor) -> Tensor:
         """Undo the normalisation: (..., 3, H, W) -> the same shape with values in 0..1."""

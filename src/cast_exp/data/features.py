@@ -11,8 +11,6 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from rich.progress import track
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -21,6 +19,7 @@ from cast_exp.data.datamodule import ImageDataModule
 from cast_exp.data.datasets.base import Split
 from cast_exp.data.loader import ResumableLoader
 from cast_exp.data.sampling import EpochSampler
+from cast_exp.data.stored import load_tensors, save_tensors
 from cast_exp.distributed import gather_rows
 from cast_exp.errors import UserError
 
@@ -83,24 +82,13 @@ class Features:
             path: The file.
             key: What the vectors were made from.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_suffix(".new")
-        save_file(dict(vars(self)), new, {"key": key})
-        new.replace(path)
+        save_tensors(path, vars(self), key)
 
     @classmethod
     def load(cls, path: Path, key: str) -> "Features | None":
         """Read a file, if it is there and its vectors were made from the same."""
-        try:
-            with safe_open(path, "pt") as file:
-                if (file.metadata() or {}).get("key") == key:
-                    return cls(*(file.get_tensor(name) for name in cls.__annotations__))
-            log.warning("%s has features of another backbone or other data; not used", path)
-        except FileNotFoundError:
-            pass
-        except SafetensorError as error:
-            log.warning("%s cannot be read (%s); not used", path, error)
-        return None
+        found = load_tensors(path, key, list(cls.__annotations__))
+        return None if found is None else cls(**found)
 
 
 class FeatureLoader(ResumableLoader):
@@ -219,17 +207,8 @@ class CachedFeatures(LightningDataModule):
 
     def _key(self, split: Split) -> str:
         images = self.images
-        made_from = {
-            "encoder": self.encoder_key(),
-            "split": split,
-            "images": len(images.raw(split)),
-            "dataset": str(images.dataset),
-            "root": str(images.root),
-            "superpixel": str(images.superpixel),
-            "image_size": images.image_size,
-            "eval_crop": images.eval_crop,
-        }
-        return json.dumps(made_from)
+        size = {"image_size": images.image_size, "eval_crop": images.eval_crop}
+        return json.dumps({"encoder": self.encoder_key()} | images.identity(split) | size)
 
     @property
     def _trainer(self) -> Trainer:

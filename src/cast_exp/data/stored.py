@@ -31,7 +31,7 @@ def load_tensors(path: Path, key: str, names: Sequence[str]) -> dict[str, Tensor
         with safe_open(path, "pt") as file:
             if (file.metadata() or {}).get("key") == key:
                 return {name: file.get_tensor(name) for name in names}
-        log.warning("%s was made with another backbone or from other data; not used", path)
+        log.warning("%s is of another backbone or other data; not used", path)
     except FileNotFoundError:
         pass
     except SafetensorError as error:
