@@ -2,12 +2,15 @@
 
 from cast_exp.metrics.figure_ground import FigureGroundJaccard, head_jaccards
 from cast_exp.metrics.knn import KNNAccuracy
+from cast_exp.metrics.segmentation import SegmentationIoU, oracle_labels
 from cast_exp.metrics.superpixel import achievable_segmentation_accuracy, boundary_recall
 
 __all__ = [
     "FigureGroundJaccard",
     "KNNAccuracy",
+    "SegmentationIoU",
     "achievable_segmentation_accuracy",
     "boundary_recall",
     "head_jaccards",
+    "oracle_labels",
 ]

@@ -1,0 +1,105 @@
+"""Semantic segmentation: IoU over a data set, and the best that segments allow."""
+
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics import Metric
+
+from cast_exp.ops import contingency
+
+VOID = 255
+
+LabelMap = Tensor | NDArray[Any]
+"""Labels of pixels, of any integer type (H, W)."""
+
+
+class SegmentationIoU(Metric):
+    """Intersection over union of semantic classes, and pixel accuracy, over a whole data set.
+
+    Pixels of all images are counted in one table, then
+    IoU = right / (in truth + in prediction - right) for each class (Pascal VOC). Pixels that are
+    void in truth do not count, whatever is predicted there.
+
+    Args:
+        num_classes: Classes have the labels 0..num_classes-1.
+
+    Attributes:
+        table: Pixels by class in truth and in prediction, int64 (num_classes, num_classes).
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    table: Tensor
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.add_state(
+            "table", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum"
+        )
+
+    def update(self, prediction: LabelMap, truth: LabelMap) -> None:
+        """Add an image, or several.
+
+        Args:
+            prediction: Class of each pixel.
+            truth: Likewise, of the same shape; labels outside 0..num_classes-1 are void.
+
+        Raises:
+            ValueError: The shapes differ, or a pixel that is not void is given no class.
+        """
+        prediction, truth = torch.as_tensor(prediction), torch.as_tensor(truth)
+        if prediction.shape != truth.shape:
+            raise ValueError(f"prediction is {(*prediction.shape,)}, truth {(*truth.shape,)}")
+        counted = (truth >= 0) & (truth < self.num_classes)
+        predicted = prediction[counted].long()
+        if predicted.numel() and not 0 <= predicted.min() <= predicted.max() < self.num_classes:
+            raise ValueError(f"predicted classes must be in 0..{self.num_classes - 1}")
+        shape = (self.num_classes, self.num_classes)
+        self.update_table(contingency(truth[counted].long(), predicted, shape))
+
+    def update_table(self, table: Tensor) -> None:
+        """Add counted pixels.
+
+        Args:
+            table: Pixels by class in truth (row) and in prediction (column), int64
+                (num_classes, num_classes).
+        """
+        self.table += table.to(self.table)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Figures in 0..1, nan if nothing was counted.
+
+        Returns:
+            "miou": mean IoU over the classes that occur in truth or in prediction; "accuracy":
+            share of pixels with the right class; "iou": of each class, (num_classes,), nan for one
+            that does not occur.
+        """
+        right = self.table.diagonal().double()
+        occurring = self.table.sum(0) + self.table.sum(1)
+        iou = right / (occurring - right)  # 0 / 0 for a class that does not occur
+        return {"miou": iou.nanmean(), "accuracy": right.sum() / self.table.sum(), "iou": iou}
+
+
+def oracle_labels(segments: LabelMap, truth: LabelMap, count: int, num_classes: int) -> Tensor:
+    """The class that most pixels of each segment have.
+
+    Painted on the segments they are the most accurate segmentation that can be made of whole ones:
+    the ceiling of whatever predicts one class for each segment (`SegmentationIoU` of it).
+
+    Args:
+        segments: Segment of each pixel, 0..count-1.
+        truth: Class of each pixel, of the same shape; labels outside 0..num_classes-1 are void.
+        count: Number of segments.
+        num_classes: Number of classes.
+
+    Returns:
+        int64 (count,); of equally frequent classes the first; 255 for a segment of which all is
+        void.
+    """
+    segments, truth = torch.as_tensor(segments).long(), torch.as_tensor(truth).long()
+    most = contingency(segments, truth, (count, num_classes)).max(1)
+    return most.indices.where(most.values > 0, VOID)
