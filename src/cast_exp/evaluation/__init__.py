@@ -1,8 +1,9 @@
 """What a backbone is worth: evaluations of weights, which a run may end with."""
 
 from cast_exp.evaluation.base import Evaluation
+from cast_exp.evaluation.figure_ground import FigureGround
 from cast_exp.evaluation.knn import KNN
 from cast_exp.evaluation.linear_probe import LinearProbe
 from cast_exp.evaluation.subject import Subject
 
-__all__ = ["KNN", "Evaluation", "LinearProbe", "Subject"]
+__all__ = ["KNN", "Evaluation", "FigureGround", "LinearProbe", "Subject"]
