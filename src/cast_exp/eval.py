@@ -11,7 +11,14 @@ from cast_exp.errors import UserError
 from cast_exp.evaluation import Subject
 from cast_exp.models import Backbone
 from cast_exp.models.pretrained import load_projector
-from cast_exp.run import build, chosen_evaluations, run_app, run_evaluations, show_config
+from cast_exp.run import (
+    build,
+    chosen_evaluations,
+    log_evaluations,
+    run_app,
+    run_evaluations,
+    show_config,
+)
 
 Node = Any  # the config of something to be built
 
@@ -28,6 +35,7 @@ def evaluate_model(
     evaluate: list[str],
     evaluate_untrained: bool,
     evaluation: dict[str, Node],
+    logger: dict[str, Node],
     **parts: Node,
 ) -> dict[str, float]:
     """Build the model that the config names and evaluate it.
@@ -43,6 +51,7 @@ def evaluate_model(
         evaluate: Names of the evaluations.
         evaluate_untrained: Evaluate the same backbone without training as well.
         evaluation: Configs of all there are, by name.
+        logger: Configs of loggers likewise; null for none of that name.
         parts: Nodes that the ones above refer to.
 
     Returns:
@@ -63,7 +72,13 @@ def evaluate_model(
     subjects = {"": subject}
     if evaluate_untrained:
         subjects["untrained"] = subject.untrained(seed)
-    return run_evaluations(evaluations, subjects, _device(trainer["accelerator"]), folder)
+    device = _device(trainer["accelerator"])
+    loggers = [build(part) for part in logger.values() if part is not None]
+    for each in loggers:
+        each.log_hyperparams(shown)
+    figures = run_evaluations(evaluations, subjects, device, folder)
+    log_evaluations(loggers, figures, folder)
+    return figures
 
 
 def _device(accelerator: str) -> torch.device:

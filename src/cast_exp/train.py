@@ -21,6 +21,7 @@ from cast_exp.run import (
     chosen_evaluations,
     fit,
     leave_others,
+    log_evaluations,
     run_app,
     run_evaluations,
     show_config,
@@ -101,7 +102,9 @@ def train(
         if evaluate_untrained:
             subjects["untrained"] = trained.untrained(seed)
         device = the_trainer.strategy.root_device
-        metrics |= run_evaluations(evaluations, subjects, device, folder)
+        figures = run_evaluations(evaluations, subjects, device, folder)
+        log_evaluations(the_trainer.loggers, figures, folder, the_trainer.global_step)
+        metrics |= figures
     return metrics
 
 

@@ -2,7 +2,7 @@
 
 from cast_exp.run.app import run_app
 from cast_exp.run.build import build
-from cast_exp.run.evaluate import chosen_evaluations, run_evaluations
+from cast_exp.run.evaluate import chosen_evaluations, log_evaluations, run_evaluations
 from cast_exp.run.resume import checkpoint_to_resume
 from cast_exp.run.show import show_config, show_plan, show_result
 from cast_exp.run.trainer import attach, build_trainer, fit, leave_others
@@ -17,6 +17,7 @@ __all__ = [
     "chosen_evaluations",
     "fit",
     "leave_others",
+    "log_evaluations",
     "run_app",
     "run_evaluations",
     "show_config",

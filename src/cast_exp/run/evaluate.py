@@ -1,11 +1,12 @@
 """Runs evaluations: of what a run has trained, or of given weights."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.loggers import Logger, WandbLogger
 from rich.console import Console
 from rich.table import Table
 
@@ -82,6 +83,26 @@ def run_evaluations(
             f"these evaluations failed: {'; '.join(failed)}; the others are in {folder}"
         )
     return figures
+
+
+def log_evaluations(
+    loggers: Iterable[Logger], figures: Mapping[str, float], folder: Path, step: int = 0
+) -> None:
+    """Hand the figures to loggers, and W&B the pictures that the evaluations have left as well.
+
+    Args:
+        loggers: Where to.
+        figures: See `run_evaluations`.
+        folder: Folder of the run, with a folder for each evaluation.
+        step: Training steps that the weights have seen.
+    """
+    for logger in loggers:
+        logger.log_metrics(dict(figures), step=step)
+        if isinstance(logger, WandbLogger):
+            for place in sorted({name.rpartition("/")[0] for name in figures}):
+                if pictures := sorted(map(str, (folder / place).glob("*.png"))):
+                    logger.log_image(place, pictures, step=step)
+        logger.save()
 
 
 def _rows(
