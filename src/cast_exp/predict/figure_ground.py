@@ -1,0 +1,81 @@
+"""What the attention heads of a backbone see of a picture."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cast_exp.data import Scene
+from cast_exp.data.scene_samples import nearest
+from cast_exp.models import Hierarchy
+from cast_exp.predict.files import compact_json, png
+from cast_exp.predict.page import Head
+from cast_exp.predict.photo import Pixels, shrunk
+from cast_exp.predict.tree import Integers, SegmentTree
+from cast_exp.viz.figure_ground import (
+    HeadMaps,
+    binary_masks,
+    figure_ground_sheet,
+    superpixel_heads,
+)
+
+MASS = 0.6
+"""Share of a head's attention that its mask holds, as in the paper."""
+_CELL = 400
+"""Longer side of a picture on the sheet, in pixels."""
+
+
+def heads_of(hierarchy: Hierarchy, tree: SegmentTree) -> tuple[list[Head], int]:
+    """What each attention head looks at, for the page.
+
+    Returns:
+        The heads, and the level whose segments they look at.
+    """
+    assert hierarchy.attention is not None
+    level = hierarchy.attention.level
+    span, ids = tree.span(level), tree.ids[level]
+    superpixel = np.zeros(tree.count(level), np.int64)  # one of each segment
+    superpixel[ids - span.start] = np.arange(len(ids))
+    masks = binary_masks(hierarchy, MASS)[0].cpu().numpy()[:, superpixel]
+    looked = superpixel_heads(hierarchy)[0].double().cpu().numpy()[:, superpixel]
+    heads = [
+        Head(attention / max(attention.sum(), 1e-12), (span.start + np.flatnonzero(mask)).tolist())
+        for attention, mask in zip(looked, masks, strict=True)
+    ]
+    return heads, level
+
+
+def figure_ground_files(scene: Scene, hierarchy: Hierarchy, pixels: Pixels) -> dict[str, bytes]:
+    """Outputs of the task by name.
+
+    `head_H.png` is 255 where the head looks and 0 elsewhere, `heads.png` shows all heads on the
+    photo, and `figure_ground.json` says how much of the photo each mask covers. A mask is the
+    tokens with the most attention that together hold `MASS` of it.
+    """
+    masks = binary_masks(hierarchy, MASS)[0].cpu().numpy()
+    heat = superpixel_heads(hierarchy)[0].cpu().numpy()
+    owner = _owner_of_pixel(scene, hierarchy)
+    height, width = owner.shape
+    files, rows = {}, []
+    for head, mask in enumerate(masks, 1):
+        name = f"head_{head:0{len(str(len(masks)))}}.png"
+        painted: NDArray[np.bool_] = mask[owner]
+        area = int(painted.sum())
+        files[name] = png(painted.astype(np.uint8) * 255)
+        rows.append(
+            {"head": head, "mask": name, "area": area, "share": round(area / owner.size, 4)}
+        )
+    small = shrunk(pixels, _CELL)
+    small_owner = nearest(owner, *small.shape[:2])
+    sheet = figure_ground_sheet([HeadMaps(small, heat[:, small_owner], masks[:, small_owner])])
+    files["heads.png"] = png(sheet)
+    header = {"width": width, "height": height, "mass": MASS}
+    files["figure_ground.json"] = compact_json(header, "heads", rows)
+    return files
+
+
+def _owner_of_pixel(scene: Scene, hierarchy: Hierarchy) -> Integers:
+    """Superpixel of the hierarchy at each pixel of the photo, int (H, W)."""
+    if torch.equal(hierarchy.superpixels, scene.superpixels):
+        return scene.full_superpixels.numpy()
+    patches = hierarchy.superpixels[0].cpu().numpy()  # a ViT has its own
+    return np.asarray(nearest(patches, *scene.full_superpixels.shape))

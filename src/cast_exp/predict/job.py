@@ -1,0 +1,194 @@
+"""One command for many pictures: what is done is passed over, what fails is told at the end."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.progress import track
+
+import cast_exp
+from cast_exp.data.datasets.base import UnreadableImage
+from cast_exp.errors import UserError
+from cast_exp.models import Backbone, load_pretrained
+from cast_exp.models.files import fingerprint
+from cast_exp.models.pooling import check_levels
+from cast_exp.models.published import PUBLISHED
+from cast_exp.predict.figure_ground import figure_ground_files, heads_of
+from cast_exp.predict.files import Outputs
+from cast_exp.predict.hierarchy import hierarchy_files, segment, tree_of
+from cast_exp.predict.page import hierarchy_page
+from cast_exp.predict.photo import Photo, find_photos, photo_scene, read_photo
+from cast_exp.superpixels import SuperpixelMethod
+from cast_exp.superpixels.compare import load_methods
+
+Task = Literal["hierarchy", "semantic", "figure_ground"]
+TASKS: tuple[Task, ...] = ("hierarchy", "figure_ground")
+
+_PATCH = 16
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the command line of `cast_exp.segment` says.
+
+    Attributes:
+        photos: Pictures and folders of pictures.
+        checkpoint: See `load_pretrained`.
+        out: Where the outputs go, a folder for each picture.
+        task: What is made.
+        levels: Levels of the hierarchy; None for the model's.
+        html: Whether a hierarchy comes with a page.
+        size: Longer side of what the network sees, in pixels.
+        superpixels: How many to ask for; None for one for 16 x 16 pixels of a square of `size`.
+        method: Name of a file in `conf/superpixel`.
+        device: Of torch, or "auto".
+        overwrite: Whether pictures that are done are done again.
+    """
+
+    photos: Sequence[Path]
+    checkpoint: str | None
+    out: Path
+    task: Task
+    levels: tuple[int | float, ...] | None
+    html: bool
+    size: int
+    superpixels: int | None
+    method: str
+    device: str
+    overwrite: bool
+
+    def run(self) -> int:
+        """Do all pictures.
+
+        Returns:
+            0, or 1 if some failed.
+
+        Raises:
+            UserError: What is asked for cannot be done.
+        """
+        photos = find_photos(self.photos, without=self.out)
+        if self.html and self.task != "hierarchy":
+            raise UserError(f"--html shows a hierarchy; leave it out with --task {self.task}")
+        self._check_levels()
+        failed, before = [], 0
+        for photo in track(photos, self.task, disable=not sys.stdout.isatty()):
+            try:
+                before += not self._do(photo)
+            except UnreadableImage as error:
+                failed.append(error)
+        said = f"{len(photos) - before - len(failed)} done"
+        said += f", {before} done before" if before else ""
+        said += f", {len(failed)} failed" if failed else ""
+        print(f"{said}: {self.out / photos[0].name if len(photos) == 1 else self.out}")
+        for failure in failed:
+            print(f"failed: {failure}", file=sys.stderr)
+        return 1 if failed else 0
+
+    def _do(self, photo: Photo) -> bool:
+        """Make the outputs of a picture; returns whether there was anything to do."""
+        outputs = Outputs(self.out / photo.name, self.task)
+        status = photo.path.stat()
+        settings = {**self._settings, "photo": [status.st_size, status.st_mtime_ns]}
+        if not self.overwrite and outputs.made_with(settings):
+            return False
+        outputs.write(self._files(photo), settings)
+        return True
+
+    def _files(self, photo: Photo) -> dict[str, bytes]:
+        pixels = read_photo(photo.path)
+        scene = photo_scene(pixels, self._method, self.size, photo.path).to(self._device)
+        attention = self.html or self.task == "figure_ground"
+        hierarchy = segment(self._backbone, scene, self.levels, attention)
+        if self.task == "figure_ground":
+            return figure_ground_files(scene, hierarchy, pixels)
+        self._check_count(scene.count, photo)
+        tree = tree_of(scene, hierarchy, pixels)
+        files = hierarchy_files(scene, tree, pixels)
+        if self.html:
+            superpixels = scene.full_superpixels.numpy()
+            page = hierarchy_page(
+                photo.path.name, pixels, superpixels, tree, *heads_of(hierarchy, tree)
+            )
+            files["page.html"] = page.encode()
+        return files
+
+    @cached_property
+    def _backbone(self) -> Backbone:
+        if self.checkpoint is None:
+            raise UserError(
+                "no --checkpoint; give one of a run of yours, or the name of a published one: "
+                + ", ".join(PUBLISHED)
+            )
+        # Superpixels are smaller than the cells of the feature grid here and there.
+        backbone = load_pretrained(self.checkpoint, sampling="interpolated")
+        return backbone.to(self._device).eval()
+
+    @cached_property
+    def _device(self) -> torch.device:
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            device = torch.device(self.device)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"--device {self.device} cannot be used: {reason}") from error
+        return device
+
+    @cached_property
+    def _method(self) -> SuperpixelMethod:
+        count = self.superpixels or max((self.size // _PATCH) ** 2, 1)
+        return load_methods([self.method], count)[self.method]
+
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
+        """All that decides what the outputs are, but for the picture."""
+        return {
+            "version": cast_exp.__version__,
+            "task": self.task,
+            "weights": fingerprint(self._backbone),
+            "levels": self._levels and list(self._levels),
+            "size": self.size,
+            "superpixels": repr(self._method),
+            "html": self.html,
+        }
+
+    @property
+    def _levels(self) -> tuple[int | float, ...]:
+        config = self._backbone.config
+        assert config is not None
+        return config.levels if self.levels is None else self.levels
+
+    def _check_levels(self) -> None:
+        """Find mistakes in the levels before any work."""
+        config = self._backbone.config
+        assert config is not None
+        if config.family == "vit" and self.task == "hierarchy":
+            raise UserError(f"{self.checkpoint} is a ViT, which has no hierarchy; take a CAST")
+        if self.levels is not None:
+            given = f"--levels {','.join(map(str, self.levels))}"
+            try:
+                check_levels(self.levels)
+            except UserError as error:
+                raise UserError(f"{given}: {str(error).partition(']: ')[2]}") from None
+            if len(self.levels) > len(config.levels):
+                raise UserError(
+                    f"{given}: the model has {len(config.levels)} groupings; give at most that many"
+                )
+        if self.task == "hierarchy" and self._levels and self._levels[0] > self._method.count:
+            raise UserError(
+                f"{self._method.count} superpixels cannot make {self._levels[0]} segments; set "
+                "--superpixels higher or --levels lower"
+            )
+
+    def _check_count(self, count: int, photo: Photo) -> None:
+        if self._levels and self._levels[0] > count:
+            raise UnreadableImage(
+                str(photo.path),
+                f"it has only {count} superpixels, fewer than {self._levels[0]} segments; set "
+                "--superpixels higher or --levels lower",
+            )

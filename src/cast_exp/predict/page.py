@@ -1,0 +1,127 @@
+"""One self-contained HTML page to explore the segments of a picture."""
+
+import base64
+import html
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import chain
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cast_exp.data.scene_samples import nearest
+from cast_exp.predict.files import jpeg
+from cast_exp.predict.photo import DETAIL, Pixels, shrunk
+from cast_exp.predict.tree import Integers, SegmentTree
+from cast_exp.viz import contours
+from cast_exp.viz.outlines import border_arcs
+
+_ANCHORS = 400
+"""Longest side, in pixels, at which places for numbers are looked for."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """What one attention head looks at.
+
+    Attributes:
+        share: Share of its attention for each segment of the level, in the order of their ids,
+            float (n,).
+        mask: Ids of the segments that have most of it.
+    """
+
+    share: NDArray[np.float64]
+    mask: Sequence[int]
+
+
+def hierarchy_page(
+    title: str,
+    pixels: Pixels,
+    superpixels: Integers,
+    tree: SegmentTree,
+    heads: Sequence[Head] = (),
+    head_level: int = 0,
+) -> str:
+    """Make a page that needs nothing but itself: no network, no other file.
+
+    A photo larger than `DETAIL` is embedded smaller; the facts are those of the photo as it is.
+
+    Args:
+        title: Name of the picture.
+        pixels: The picture, uint8 (H, W, 3).
+        superpixels: Its superpixels, int (H, W).
+        tree: Its segments.
+        heads: Attention heads.
+        head_level: Level whose segments they look at.
+    """
+    height, width = superpixels.shape
+    pixels = shrunk(pixels, DETAIL)
+    view = pixels.shape[:2]
+    superpixels = nearest(superpixels, *view)
+    photo = base64.b64encode(jpeg(pixels)).decode()
+    records = tree.records()
+    data = {
+        "photo": f"data:image/jpeg;base64,{photo}",
+        "size": [width, height],
+        "view": view[::-1],
+        "counts": [tree.count(level) for level in range(tree.levels)],
+        "parent": tree.parent.tolist(),
+        **{key: [record[key] for record in records] for key in ("area", "box", "centroid")},
+        "mean": [record["hex"] for record in records],
+        "fill": ["#{:02x}{:02x}{:02x}".format(*colour) for colour in tree.colours().tolist()],
+        "anchor": _anchors(superpixels, tree),
+        "arcs": _arcs(tree.ids[0][superpixels]),
+        "headLevel": head_level,
+        "heads": [_head(head, tree) for head in heads],
+    }
+    text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    return template.replace("__TITLE__", html.escape(title)).replace("__DATA__", text)
+
+
+def _arcs(leaves: Integers) -> list[int]:
+    """For each arc: the ids on its left and right, the number of points, the steps between them."""
+    return list(
+        chain.from_iterable(
+            (
+                arc.left,
+                arc.right,
+                len(arc.points),
+                *np.diff(arc.points, axis=0, prepend=0).ravel().tolist(),
+            )
+            for arc in border_arcs(leaves)
+        )
+    )
+
+
+def _anchors(superpixels: Integers, tree: SegmentTree) -> list[list[int] | None]:
+    """Where the number of a segment has most room, (x, y, room); None for superpixels."""
+    height, width = superpixels.shape
+    scale = min(1, _ANCHORS / max(height, width))
+    small = nearest(superpixels, *(max(round(side * scale), 1) for side in (height, width)))
+    anchors: list[list[int] | None] = [None] * len(tree.level)
+    for level in range(1, tree.levels):
+        labels = tree.ids[level][small]
+        inner = np.pad(~contours(labels), 1).astype(np.uint8)
+        room = cv2.distanceTransform(inner, cv2.DIST_L2, 3)[1:-1, 1:-1]
+        by_room = np.lexsort((room.ravel(), labels.ravel()))
+        ids, first = np.unique(labels.ravel()[by_room][::-1], return_index=True)
+        best = by_room[::-1][first]
+        for segment, place in zip(ids.tolist(), best.tolist(), strict=True):
+            y, x = divmod(place, small.shape[1])
+            found = np.array([x + 0.5, y + 0.5, room.flat[place]]) / scale
+            anchors[segment] = found.round().astype(int).tolist()
+    return anchors
+
+
+def _head(head: Head, tree: SegmentTree) -> dict[str, Any]:
+    mask = list(head.mask)
+    return {
+        "share": np.round(head.share, 4).tolist(),
+        "mask": mask,
+        "area": int(tree.area[mask].sum()),
+    }

@@ -1,0 +1,97 @@
+"""Segment your own pictures: `python -m cast_exp.segment PHOTO_OR_FOLDER... --checkpoint CKPT`.
+
+For each picture a folder below --out:
+
+hierarchy       the segments of every level as label maps (16-bit PNG, the values are ids) and
+                painted, the photo with its superpixels, and a tree of all segments (tree.json);
+                with --html a page to explore them
+semantic        the classes of a fine-tuned checkpoint: label map, overlay with legend, areas
+figure_ground   what each attention head looks at: masks, a sheet, areas
+
+Pictures that are done are passed over. Exit code 1: some pictures could not be read.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cast_exp.errors import UserError
+from cast_exp.predict.job import TASKS, Job
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return Job(**vars(options)).run()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on where it was", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m cast_exp.segment",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("photos", nargs="+", type=Path, metavar="PHOTO_OR_FOLDER", help="folders are searched")
+    add("--checkpoint", metavar="CKPT", help="file of a run, converted folder, or published name")
+    add("--out", type=Path, default=Path("segments"), metavar="DIR", help="default: segments")
+    add("--task", choices=TASKS, default="hierarchy", help="default: hierarchy")
+    add(
+        "--levels",
+        type=_levels,
+        metavar="64,32,16,8",
+        help="segments of each level, fine to coarse, as counts or as fractions of the "
+        "superpixels; default: the model's",
+    )
+    add("--html", action="store_true", help="hierarchy: also write a page, page.html")
+    add(
+        "--size",
+        type=_positive,
+        default=512,
+        metavar="PIXELS",
+        help="longer side of what the network sees; default: 512",
+    )
+    add(
+        "--superpixels",
+        type=_positive,
+        metavar="N",
+        help="how many to ask for; default: one for 16 x 16 pixels of a square of --size",
+    )
+    add(
+        "--method",
+        default="seeds_dense",
+        metavar="NAME",
+        help="superpixel method, a file in conf/superpixel; default: seeds_dense",
+    )
+    add("--device", default="auto", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
+    add("--overwrite", action="store_true", help="do again what is done")
+    return parser
+
+
+def _levels(text: str) -> tuple[int | float, ...]:
+    try:
+        return tuple(
+            int(part) if part.strip().isdecimal() else float(part) for part in text.split(",")
+        )
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of numbers like 64,32,16,8"
+        ) from None
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
