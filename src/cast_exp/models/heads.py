@@ -1,4 +1,4 @@
-"""Heads on top of an image vector."""
+"""Heads on top of image vectors and superpixel features."""
 
 from itertools import pairwise
 
@@ -24,3 +24,26 @@ class ContrastiveMLP(nn.Sequential):
             layers += [nn.BatchNorm1d(outputs, affine=i < last)]
             layers += [nn.ReLU(inplace=True)] if i < last else []
         super().__init__(*layers)
+
+
+class SegmentationHead(nn.Sequential):
+    """Class scores of superpixels: linear, batch norm, ReLU, linear (paper, fine-tuning on VOC).
+
+    The official release applies the same layers to pixels, as convolutions of size 1, after copying
+    each superpixel's feature to its pixels. Here each superpixel counts once, whatever its size, in
+    the statistics of the batch norm. Layers keep PyTorch's initialisation.
+
+    Takes features (M, C) and gives logits (M, classes).
+
+    Args:
+        dim: Width of the features.
+        classes: Number of classes.
+    """
+
+    def __init__(self, dim: int, classes: int) -> None:
+        super().__init__(
+            nn.Linear(dim, dim, bias=False),
+            nn.BatchNorm1d(dim),
+            nn.ReLU(inplace=True),
+            nn.Linear(dim, classes),
+        )
