@@ -1,14 +1,23 @@
 """What changes the weights, and how fast."""
 
 from cast_exp.optim.epoch_cosine import EpochCosine
-from cast_exp.optim.param_groups import ParameterGroups, decay_all, no_decay_on_norm_and_bias
-from cast_exp.optim.schedules import WarmupCosine, cosine_momentum
+from cast_exp.optim.param_groups import (
+    ParameterGroups,
+    decay_all,
+    finetuning_groups,
+    no_decay_on_norm_and_bias,
+)
+from cast_exp.optim.poly import Poly
+from cast_exp.optim.schedules import Schedule, WarmupCosine, cosine_momentum
 
 __all__ = [
     "EpochCosine",
     "ParameterGroups",
+    "Poly",
+    "Schedule",
     "WarmupCosine",
     "cosine_momentum",
     "decay_all",
+    "finetuning_groups",
     "no_decay_on_norm_and_bias",
 ]

@@ -15,6 +15,6 @@ class EpochCosine(WarmupCosine):
     def __init__(self) -> None:
         super().__init__(warmup_epochs=0)
 
-    def factor(self, epoch: float, epochs: int) -> float:
-        """Share of the peak, 0..1; see `WarmupCosine.factor`."""
-        return super().factor(math.floor(epoch), epochs)
+    def factor(self, gone: float, total: float) -> float:
+        """Share of the peak, 0..1; see `Schedule.factor`."""
+        return super().factor(math.floor(gone), total)

@@ -1,14 +1,35 @@
 """Numbers that change in the course of training."""
 
 import math
-from typing import Annotated
+from abc import ABC, abstractmethod
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Unit = Literal["epoch", "step"]
 
 
-class WarmupCosine:
+class Schedule(ABC):
+    """Course of a learning rate.
+
+    Attributes:
+        unit: What it counts.
+    """
+
+    unit: ClassVar[Unit] = "epoch"
+
+    @abstractmethod
+    def factor(self, gone: float, total: float) -> float:
+        """Share of the peak, 0..1.
+
+        Args:
+            gone: Epochs, with a fraction, or steps gone by.
+            total: Epochs or steps in all.
+        """
+
+
+class WarmupCosine(Schedule):
     """Learning rate: up to its peak along a line, then down along half a cosine.
 
     Args:
@@ -24,16 +45,11 @@ class WarmupCosine:
         self.start = start
         self.end = end
 
-    def factor(self, epoch: float, epochs: int) -> float:
-        """Share of the peak, 0..1.
-
-        Args:
-            epoch: Epochs gone by, with a fraction.
-            epochs: Epochs in all.
-        """
-        if 0 < self.warmup_epochs >= epoch:
-            return self.start + (1 - self.start) * epoch / self.warmup_epochs
-        progress = (epoch - self.warmup_epochs) / (epochs - self.warmup_epochs)
+    def factor(self, gone: float, total: float) -> float:
+        """Share of the peak, 0..1; see `Schedule.factor`."""
+        if 0 < self.warmup_epochs >= gone:
+            return self.start + (1 - self.start) * gone / self.warmup_epochs
+        progress = (gone - self.warmup_epochs) / (total - self.warmup_epochs)
         return self.end + (1 - self.end) * (1 + math.cos(math.pi * progress)) / 2
 
 

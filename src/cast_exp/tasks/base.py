@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -12,11 +12,19 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from cast_exp.data import ImageDataModule
+from cast_exp.data import ImageDataModule, SceneDataModule
+from cast_exp.data.base import RawDataModule
 from cast_exp.errors import UserError
 from cast_exp.models import Backbone, Hierarchy
 from cast_exp.models.files import CONFIG
-from cast_exp.optim import ParameterGroups, WarmupCosine, decay_all
+from cast_exp.optim import ParameterGroups, Schedule, decay_all
+
+Data = TypeVar("Data", bound=RawDataModule)
+
+_KINDS: dict[type[RawDataModule], str] = {
+    ImageDataModule: "whole images and their classes",
+    SceneDataModule: "scenes with a class for each pixel",
+}
 
 Readout = Literal["cls", "fused_mean"]
 """What stands for an image: the class token, or the mean of the fused superpixel features."""
@@ -44,8 +52,9 @@ class BaseTask(LightningModule):
         backbone: Makes hierarchies of images.
         optimizer: Makes a torch optimizer from parameter groups.
         schedule: Course of the learning rate over `trainer.max_epochs`, followed at every step;
-            `trainer.max_steps` only cuts it short.
-        parameter_groups: Chooses the parameters to train and their decay, of this whole module.
+            `trainer.max_steps` only cuts it short, or is all of it where there are no epochs.
+        parameter_groups: Chooses the parameters to train, their decay and multiples of the rate
+            (`lr_scale`), of this whole module.
         readout: "cls" or "fused_mean"; the second needs a fusion block.
         seed: Seed of the run.
 
@@ -60,7 +69,7 @@ class BaseTask(LightningModule):
         self,
         backbone: Backbone,
         optimizer: Callable[..., Optimizer],
-        schedule: WarmupCosine,
+        schedule: Schedule,
         parameter_groups: Callable[..., ParameterGroups] = decay_all,
         readout: Readout = "cls",
         seed: int = 0,
@@ -75,12 +84,14 @@ class BaseTask(LightningModule):
         self.readout = readout
         self.seed = seed
 
-    def training_data(self, images: ImageDataModule) -> LightningDataModule:
-        """What to train on, given the images of the run: the images, unless a task knows better.
+    def training_data(self, data: RawDataModule) -> LightningDataModule:
+        """What to train on, given the data of the run: the same, unless a task knows better.
 
         Raises:
-            UserError: The augmentation makes another number of views than the task takes.
+            UserError: Data of another kind than the task takes, or an augmentation that makes
+                another number of views.
         """
+        images = self.of_kind(ImageDataModule, data)
         made = len(images.views.transforms)
         if made != self.views:
             raise UserError(
@@ -88,6 +99,19 @@ class BaseTask(LightningModule):
                 f"image, but the augmentation makes {made}; choose another augmentation"
             )
         return images
+
+    def of_kind(self, kind: type[Data], data: RawDataModule) -> Data:
+        """The data, once it is of the kind that this task trains on.
+
+        Raises:
+            UserError: It is not.
+        """
+        if not isinstance(data, kind):
+            raise UserError(
+                f"{type(self).__name__} trains on {_KINDS[kind]}, which this data does not have; "
+                "choose data and task that go together"
+            )
+        return data
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what it takes to build the backbone again."""
@@ -124,13 +148,24 @@ class BaseTask(LightningModule):
         return max(1, math.ceil(steps / self.steps_per_epoch))
 
     @property
+    def steps(self) -> float:
+        """Steps that schedules run over; infinite until Lightning has counted the batches."""
+        epochs, steps = self.trainer.max_epochs, self.trainer.max_steps
+        if (epochs is None or epochs < 1) and steps > 0:
+            return steps
+        return self.epochs * self.steps_per_epoch
+
+    @property
     def epoch(self) -> float:
         """Epochs gone by, with the fraction of the one that runs."""
         return self.global_step / self.steps_per_epoch
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimizer and a schedule that is followed at every step."""
-        return self.scheduled(self.optimizer(self.parameter_groups(self)))
+        optimizer = self.optimizer(self.parameter_groups(self))
+        for group in optimizer.param_groups:
+            group["lr"] *= group.get("lr_scale", 1)
+        return self.scheduled(optimizer)
 
     def scheduled(self, optimizer: Optimizer) -> OptimizerLRScheduler:
         """An optimizer, with a schedule that multiplies the rates of its groups at every step."""
@@ -143,6 +178,8 @@ class BaseTask(LightningModule):
     def _rate(self, step: int) -> float:
         # Asked for step 0 before Lightning has counted the batches. To have it count them then
         # (as trainer.estimated_stepping_batches does) would keep it from resuming in mid-epoch.
+        if self.schedule.unit == "step":
+            return self.schedule.factor(step, self.steps)
         return self.schedule.factor(step / self.steps_per_epoch, self.epochs)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
 from cast_exp.data import ImageDataModule
+from cast_exp.data.base import RawDataModule
 from cast_exp.data.features import CachedFeatures
 from cast_exp.errors import UserError
 from cast_exp.metrics import KNNAccuracy
@@ -86,11 +87,12 @@ class LinearProbeTask(BaseTask):
         backbone.requires_grad_(False)
         self.train()  # Lightning trains a new module in the mode it finds it in
 
-    def training_data(self, images: ImageDataModule) -> LightningDataModule:
+    def training_data(self, data: RawDataModule) -> LightningDataModule:
         """The images, or their features if these are to be cached."""
         if self.cached:
+            images = self.of_kind(ImageDataModule, data)
             return CachedFeatures(images, self._encode, self._identity)
-        return super().training_data(images)
+        return super().training_data(data)
 
     def configure_model(self) -> None:
         """Make the classifiers, once the number of classes is known."""
