@@ -1,13 +1,17 @@
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
+from support.voc import save_map, voc_tree
 
-from cast_exp.data import ImageDataModule, TwoViews
+from cast_exp.data import ImageDataModule, SceneDataModule, TwoViews
 from cast_exp.data.check import check_split, main
-from cast_exp.data.datasets import ImageFolder
+from cast_exp.data.datasets import ImageFolder, VOCFolder
 from cast_exp.errors import UserError
 from cast_exp.superpixels import Grid
 
@@ -70,6 +74,49 @@ def test_command(folder: Path) -> None:
     assert "no folder nowhere/train; expected <root>/train/<class>" in done.stdout
     assert done.stderr == ""
     assert sorted(path.name for path in folder.iterdir()) == ["train", "val"]
+
+
+def test_label_maps(tmp_path: Path) -> None:
+    """The share of each class in the pixels; all faults, and what is right without them."""
+    voc_tree(tmp_path)
+    bad = tmp_path / "SegmentationClass/2007_02.png"
+    files = [tmp_path / f"SegmentationClass/2007_0{i}.png" for i in (1, 3)]
+
+    def checked() -> tuple[bool, str]:
+        folder = partial(VOCFolder, classes=["background", "cat", "dog"])
+        console = Console(record=True, width=300)
+        good = check_split(SceneDataModule(folder, Grid(4), tmp_path), "train", console)
+        return good, console.export_text()
+
+    assert checked()[0]
+    pixels = np.concatenate([np.array(Image.open(file)).ravel() for file in [*files, bad]])
+    assert f"{(pixels == 255).mean():.2%} of the pixels void" in checked()[1]
+    with Image.open(bad) as drawn:
+        width, height = drawn.size
+    save_map(bad, np.array([[9]], np.uint8), (width, height))
+    good, text = checked()
+    assert not good
+    assert f"wrong {bad} has the value 9" in text
+    assert "2 readable images, 3 of 3 classes" in text
+    pixels = np.concatenate([np.array(Image.open(file)).ravel() for file in files])
+    share = f"{(pixels == 1).sum() / (pixels != 255).sum():.2%}"
+    assert [line.split() for line in text.splitlines() if "cat" in line] == [
+        ["│", "cat", "│", share, "│"]
+    ]
+    save_map(bad, np.array([[0]], np.uint8), (width, height + 1))
+    assert f"is {width} x {height + 1} pixels, but its image" in checked()[1]
+    bad.write_bytes(b"")
+    assert f"unreadable {bad}: empty file" in checked()[1]
+    bad.unlink()
+    assert "1 of 3 listed images have no label map" in checked()[1]
+
+
+def test_scenes_by_command(tmp_path: Path) -> None:
+    command = ["data=voc_folder", "superpixel=grid", f"data.root={voc_tree(tmp_path)}"]
+    assert main([*command, "data.dataset.classes=[background,cat,dog]"]) == 0
+    assert main([*command, "data.dataset.classes=[background,cat]"]) == 1
+    with pytest.raises(UserError, match=r"data\.dataset\.classes"):
+        main(command)
 
 
 def test_mistakes_of_the_command(folder: Path) -> None:

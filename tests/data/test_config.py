@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from cast_exp.config import conf_dir
-from cast_exp.data import ImageDataModule
+from cast_exp.data import RawDataModule, SceneDataModule
 from cast_exp.data.check import composed
 from cast_exp.data.transforms import TwoViews
 
@@ -18,10 +18,23 @@ def options(group: str) -> list[str]:
 
 @pytest.mark.parametrize("name", options("data"))
 def test_every_data_set_is_configured_as_its_code_wants(name: str) -> None:
-    data = instantiate(composed([f"data={name}", "superpixel=grid"]).data)
-    assert isinstance(data, ImageDataModule)
+    classes = ["data.dataset.classes=[a,b]"] * (name == "voc_folder")
+    data = instantiate(composed([f"data={name}", "superpixel=grid", *classes]).data)
+    assert isinstance(data, RawDataModule)
+    if isinstance(data, SceneDataModule):
+        return
     views = [transform(Image.new("RGB", (40, 30))) for transform in data.views.transforms]
     assert [view.shape[-1] for view in views] == [data.image_size] * 2
+
+
+def test_the_published_crops_are_those_of_the_code() -> None:
+    written = OmegaConf.to_container(composed(["data=voc_aug"]).data, resolve=False)
+    parameters = inspect.signature(SceneDataModule).parameters
+    for name in written.keys() - {"_target_", "dataset", "superpixel", "expected_images", "seed"}:
+        default = parameters[name].default
+        assert written[name] == (list(default) if isinstance(default, tuple) else default), name
+    camvid = composed(["data=camvid"]).data
+    assert len(camvid.dataset.classes) == 11
 
 
 @pytest.mark.parametrize("name", options("augmentation"))

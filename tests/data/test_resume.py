@@ -1,14 +1,16 @@
 """A run that is stopped anywhere sees the same batches after it is resumed."""
 
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import lightning.pytorch as pl
 import pytest
 import torch
 
-from cast_exp.data import ImageDataModule, TwoViews
-from cast_exp.data.datasets import ImageFolder
+from cast_exp.data import ImageDataModule, RawDataModule, SceneDataModule, TwoViews
+from cast_exp.data.datasets import ImageFolder, Shapes
 from cast_exp.superpixels import Grid
 
 EPOCHS = 3
@@ -40,15 +42,16 @@ class StopsAt(pl.Callback):
 class Recorder(pl.LightningModule):
     """Trains a linear layer and remembers each batch it was given."""
 
-    def __init__(self) -> None:
+    def __init__(self, views: int) -> None:
         super().__init__()
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            self.layer = torch.nn.Linear(2 * 3 * 16 * 16, 1)
+            self.layer = torch.nn.Linear(views * 3 * 16 * 16, 1)
         self.seen: list[tuple[int, list[int], float]] = []
 
     def training_step(self, batch: dict, batch_idx: int) -> torch.Tensor:
-        pixels = torch.cat(batch["images"], 1)
+        images = batch["images"]
+        pixels = torch.cat(images, 1) if isinstance(images, list) else images
         self.seen.append((self.global_step, batch["index"].tolist(), pixels.double().sum().item()))
         return self.layer(pixels.flatten(1)).square().mean()
 
@@ -56,15 +59,8 @@ class Recorder(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), 1e-5)
 
 
-def run(
-    folder: Path,
-    where: Path,
-    workers: int,
-    resume: Path | None = None,
-    stop: StopsAt | None = None,
-    **options: object,
-) -> Recorder:
-    data = ImageDataModule(
+def images(folder: Path, workers: int) -> RawDataModule:
+    return ImageDataModule(
         ImageFolder,
         TwoViews(16),
         Grid(4),
@@ -74,13 +70,29 @@ def run(
         workers=workers,
         seed=1,
     )
+
+
+def crops(_: Path, workers: int) -> RawDataModule:
+    shapes = partial(Shapes, train=24, val=2, size=16)
+    return SceneDataModule(shapes, Grid(4), batch_size=4, crop=16, workers=workers, seed=1)
+
+
+def run(
+    folder: Path,
+    where: Path,
+    workers: int,
+    resume: Path | None = None,
+    stop: StopsAt | None = None,
+    make: Callable[[Path, int], RawDataModule] = images,
+    **options: object,
+) -> Recorder:
     saver = pl.callbacks.ModelCheckpoint(
         where, "{step}", every_n_train_steps=1, save_top_k=-1, save_on_train_epoch_end=False
     )
     at_end = pl.callbacks.ModelCheckpoint(
         where, "end-{epoch}", every_n_epochs=1, save_top_k=-1, save_on_train_epoch_end=True
     )
-    model = Recorder()
+    model = Recorder(2 if make is images else 1)
     trainer = pl.Trainer(
         accelerator="cpu",
         logger=False,
@@ -90,21 +102,30 @@ def run(
         callbacks=[saver, at_end] if stop is None else [stop],
         **options,
     )
-    trainer.fit(model, data, ckpt_path=resume)
+    trainer.fit(model, make(folder, workers), ckpt_path=resume)
     return model
 
 
 @pytest.mark.filterwarnings("error:.*not resumable")
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(
-    ("workers", "limit"),
-    [(0, {"max_epochs": EPOCHS}), (2, {"max_epochs": EPOCHS}), (0, {"max_steps": EPOCHS * STEPS})],
-    ids=["epochs", "workers", "steps"],
+    ("workers", "limit", "make"),
+    [
+        (0, {"max_epochs": EPOCHS}, images),
+        (2, {"max_epochs": EPOCHS}, images),
+        (0, {"max_steps": EPOCHS * STEPS}, images),
+        (0, {"max_epochs": EPOCHS}, crops),
+    ],
+    ids=["epochs", "workers", "steps", "crops"],
 )
 def test_resumed_runs_equal_the_straight_one(
-    folder: Path, tmp_path: Path, workers: int, limit: dict[str, int]
+    folder: Path,
+    tmp_path: Path,
+    workers: int,
+    limit: dict[str, int],
+    make: Callable[[Path, int], RawDataModule],
 ) -> None:
-    straight = run(folder, tmp_path / "straight", workers, **limit)
+    straight = run(folder, tmp_path / "straight", workers, make=make, **limit)
     assert [step for step, *_ in straight.seen] == list(range(EPOCHS * STEPS))
     epochs = [sorted(j for s in straight.seen[i : i + STEPS] for j in s[1]) for i in (0, 6, 12)]
     assert epochs == [list(range(24))] * EPOCHS
@@ -115,7 +136,9 @@ def test_resumed_runs_equal_the_straight_one(
         points |= {"end-epoch=0": STEPS, "end-epoch=1": 2 * STEPS}
     for name, done in points.items():
         there = tmp_path / name
-        resumed = run(folder, there, workers, tmp_path / f"straight/{name}.ckpt", **limit)
+        resumed = run(
+            folder, there, workers, tmp_path / f"straight/{name}.ckpt", make=make, **limit
+        )
         assert resumed.seen == straight.seen[done:], name
         assert torch.equal(resumed.layer.weight, straight.layer.weight), name
         shutil.rmtree(there, ignore_errors=True)

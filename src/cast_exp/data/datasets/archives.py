@@ -2,6 +2,7 @@
 
 import shutil
 import tarfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
@@ -58,7 +59,7 @@ class Archive:
             with tarfile.open(file) as archive:
                 archive.extractall(part, filter="data")
             (part / self.holds).replace(folder)
-        except (OSError, tarfile.TarError) as error:
+        except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
             raise UserError(f"{file} cannot be unpacked ({error})") from error
         finally:
             shutil.rmtree(part)

@@ -1,0 +1,253 @@
+"""VOC, VOC with SBD and folders like it, on trees of a few tiny images."""
+
+import hashlib
+import io
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.file_server import file_server
+from support.voc import TRAIN, VAL, draw, save_map, voc_tree, write_list
+
+from cast_exp.data.datasets import VOC, VOC_CLASSES, NoSuchSplit, UnreadableImage, VOCAugmented
+from cast_exp.data.datasets import VOCFolder as Folder
+from cast_exp.data.datasets import voc as module
+from cast_exp.data.datasets.archives import Archive
+from cast_exp.errors import UserError
+
+CLASSES = ["background", "cat", "dog"]
+
+
+def by_hand(path: Path) -> np.ndarray:
+    with Image.open(path) as drawn:
+        return np.array(drawn)
+
+
+# -- any folder ----------------------------------------------------------------------------------
+
+
+def test_items_are_images_with_their_maps(tmp_path: Path) -> None:
+    voc_tree(tmp_path)
+    for split, names in (("train", TRAIN), ("val", VAL)):
+        data = Folder(split, tmp_path, classes=CLASSES)
+        assert (len(data), data.semantic_classes, data.classes) == (len(names), CLASSES, ["image"])
+        for index, name in enumerate(names):
+            item = data[index]
+            assert data.path(index) == str(tmp_path / f"JPEGImages/{name}.jpg")
+            drawn = by_hand(tmp_path / f"SegmentationClass/{name}.png")
+            assert item.keys() == {"image", "label", "semantic"}
+            assert item["semantic"].dtype == np.uint8
+            assert np.array_equal(item["semantic"], drawn)
+            assert {0, 255} <= set(np.unique(drawn)) <= {0, 1, 2, 255}
+            assert item["image"].mode == "RGB"
+            assert item["image"].size == drawn.shape[::-1]
+
+
+def test_objects_where_all_names_have_them(tmp_path: Path) -> None:
+    voc_tree(tmp_path, objects=True)
+    item = Folder("val", tmp_path, classes=CLASSES)[1]
+    objects = by_hand(tmp_path / f"SegmentationObject/{VAL[1]}.png")
+    assert np.array_equal(item["instance"], objects)
+    (tmp_path / f"SegmentationObject/{VAL[0]}.png").unlink()
+    assert "instance" not in Folder("val", tmp_path, classes=CLASSES)[1]
+    assert "instance" in Folder("train", tmp_path, classes=CLASSES)[0]
+
+
+def test_grey_maps_other_suffixes_and_lists_with_further_columns(tmp_path: Path) -> None:
+    voc_tree(tmp_path)
+    path = tmp_path / f"SegmentationClass/{VAL[0]}.png"
+    drawn = by_hand(path)
+    Image.fromarray(drawn).save(path)
+    image = tmp_path / f"JPEGImages/{VAL[0]}.jpg"
+    Image.open(image).save(image.with_suffix(".png"))
+    image.unlink()
+    write_list(tmp_path, "val", [f"{VAL[0]} 1 -1", ""])
+    data = Folder("val", tmp_path, classes=CLASSES)
+    assert len(data) == 1
+    assert np.array_equal(data[0]["semantic"], drawn)
+
+
+def complaint(tmp_path: Path, **options: object) -> str:
+    def read() -> None:
+        data = Folder("val", tmp_path, classes=CLASSES, **options)
+        for index in range(len(data)):
+            data[index]
+
+    with pytest.raises(UserError) as caught:
+        read()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_bad_values(tmp_path: Path) -> None:
+    voc_tree(tmp_path)
+    path = tmp_path / f"SegmentationClass/{VAL[1]}.png"
+    size = by_hand(path).shape[::-1]
+    for value in (3, 254):
+        save_map(path, np.array([[0, value], [1, 255]], np.uint8), size)
+        assert complaint(tmp_path).startswith(
+            f"{path} has the value {value}, but the 3 classes have 0 to 2 (255 is void)"
+        )
+
+
+def test_maps_that_are_none(tmp_path: Path) -> None:
+    voc_tree(tmp_path)
+    path = tmp_path / f"SegmentationClass/{VAL[0]}.png"
+    Image.fromarray(by_hand(path)[:-1]).save(path)
+    width, height = Image.open(tmp_path / f"JPEGImages/{VAL[0]}.jpg").size
+    assert complaint(tmp_path).startswith(
+        f"{path} is {width} x {height - 1} pixels, but its image is {width} x {height}"
+    )
+    Image.new("RGB", (width, height)).save(path)
+    assert "mode RGB; a label map should be grey or have a palette" in complaint(tmp_path)
+    path.write_bytes(b"")
+    with pytest.raises(UnreadableImage, match=f"{path}: empty file"):
+        Folder("val", tmp_path, classes=CLASSES)[0]
+
+
+def test_what_is_missing_is_known_at_once(tmp_path: Path) -> None:
+    voc_tree(tmp_path)
+    (tmp_path / f"SegmentationClass/{VAL[1]}.png").unlink()
+    folder = tmp_path / "SegmentationClass"
+    text = complaint(tmp_path)
+    assert f"1 of 2 listed images have no label map in {folder}: {VAL[1]};" in text
+    write_list(tmp_path, "val", [f"x{i}" for i in range(9)])
+    assert "9 of 9 listed images have no image in" in complaint(tmp_path)
+    assert "x0, x1, x2, x3, x4, ...;" in complaint(tmp_path)
+    write_list(tmp_path, "val", ["", " "])
+    assert "val.txt is empty" in complaint(tmp_path)
+    assert "no list" in complaint(tmp_path, val="test")
+    assert "(there is: train, val)" in complaint(tmp_path, val="test")
+    for wrong in (tmp_path / "nowhere", tmp_path / "JPEGImages"):
+        assert f"{wrong} is not laid out as <root>/{{JPEGImages" in complaint(wrong)
+    with pytest.raises(UserError, match=r"data\.root is not set"):
+        Folder("val", classes=CLASSES)
+    with pytest.raises(NoSuchSplit):
+        Folder("val", tmp_path, classes=CLASSES, val=None)
+
+
+# -- Pascal VOC ------------------------------------------------------------------------------------
+
+
+def test_voc(tmp_path: Path) -> None:
+    voc_tree(tmp_path / "VOCdevkit/VOC2012", objects=True)
+    data = VOC("train", tmp_path)
+    assert data.semantic_classes == list(VOC_CLASSES)
+    assert (len(VOC_CLASSES), VOC_CLASSES[0], VOC_CLASSES[15]) == (21, "background", "person")
+    assert data[0].keys() == {"image", "label", "semantic", "instance"}
+    assert [len(data), len(VOC("val", tmp_path))] == [3, 2]
+    with pytest.raises(UserError, match=r"no VOCdevkit in .*download=true"):
+        VOC("train", tmp_path / "VOCdevkit")
+    with pytest.raises(UserError, match=r"data\.root is not set"):
+        VOC("train")
+
+
+def packed(folder: Path) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        archive.add(folder, folder.name)
+    return buffer.getvalue()
+
+
+def test_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    voc_tree(tmp_path / "there/VOCdevkit/VOC2012")
+    content = packed(tmp_path / "there/VOCdevkit")
+    with file_server() as server:
+        server.files["/voc.tar"] = content
+        archive = Archive(f"{server.url}/voc.tar", hashlib.md5(content).hexdigest(), "VOCdevkit")
+        monkeypatch.setattr(module, "_VOC", archive)
+        here = tmp_path / "here"
+        for _ in range(2):
+            assert len(VOC("train", here, download=True)) == 3
+        assert server.ranges == [None], "fetched once"
+        assert {path.name for path in here.iterdir()} - {"voc.tar.lock", "voc.tar.json"} == {
+            "voc.tar",
+            "VOCdevkit",
+        }
+        monkeypatch.setattr(module, "_VOC", Archive(archive.url, "0" * 32, "VOCdevkit"))
+        with pytest.raises(UserError, match=r"voc\.tar is not the published archive"):
+            VOC("train", tmp_path / "elsewhere", download=True)
+        server.files["/bad.tar"] = content[:-100]
+        broken = hashlib.md5(content[:-100]).hexdigest()
+        archive = Archive(f"{server.url}/bad.tar", broken, "VOCdevkit")
+        monkeypatch.setattr(module, "_VOC", archive)
+        with pytest.raises(UserError, match=r"bad\.tar cannot be unpacked"):
+            VOC("train", tmp_path / "third", download=True)
+        assert not (tmp_path / "third/VOCdevkit").exists()
+
+
+# -- with SBD --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Path:
+    """VOC; in SBD one image of each of its splits, with other labels, and two of neither."""
+    savemat = pytest.importorskip("scipy.io").savemat
+    voc = voc_tree(tmp_path / "VOCdevkit/VOC2012", objects=True)
+    folder = tmp_path / "benchmark_RELEASE/dataset/cls"
+    folder.mkdir(parents=True)
+    for seed, name in enumerate(["2009_02", "2009_01"], 10):
+        draw(voc, name, seed)
+    for name in ("2009_01", "2009_02", TRAIN[0], VAL[0]):
+        path = voc / f"SegmentationClass/{name}.png"
+        labels = (by_hand(path) != 0) * np.uint8(20)
+        if name.startswith("2009"):
+            path.unlink()
+        truth = {"Segmentation": labels, "CategoriesPresent": np.unique(labels)}
+        savemat(folder / f"{name}.mat", {"GTcls": truth})
+    return tmp_path
+
+
+def test_train_plus(both: Path) -> None:
+    data = VOCAugmented("train", both)
+    names = [Path(data.path(i)).stem for i in range(len(data))]
+    assert names == [*TRAIN, "2009_01", "2009_02"], "VOC's, then SBD's of neither split"
+    voc = by_hand(both / f"VOCdevkit/VOC2012/SegmentationClass/{TRAIN[0]}.png")
+    assert np.array_equal(data[0]["semantic"], voc), "VOC's labels where there are both"
+    assert set(np.unique(data[3]["semantic"])) == {0, 20}
+    assert data[3]["semantic"].shape == data[3]["image"].size[::-1]
+    assert all("instance" not in data[i] for i in (0, 3)), "the same truth for all"
+    val = VOCAugmented("val", both)
+    assert [Path(val.path(i)).stem for i in range(2)] == VAL
+    assert "instance" in val[0]
+
+
+def test_label_maps_are_written_once_and_go_on(both: Path) -> None:
+    VOCAugmented("train", both)
+    folder = both / "benchmark_RELEASE/dataset/SegmentationClass"
+    assert len(list(folder.iterdir())) == 4, "nothing half written stays"
+    kept, gone = folder / "2009_01.png", folder / "2009_02.png"
+    before, content = kept.stat().st_mtime_ns, gone.read_bytes()
+    gone.unlink()
+    VOCAugmented("train", both)
+    assert kept.stat().st_mtime_ns == before
+    assert gone.read_bytes() == content
+
+
+def test_what_can_go_wrong_with_sbd(both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = both / "benchmark_RELEASE/dataset/cls/2009_01.mat"
+    good = bad.read_bytes()
+    bad.write_text("no MATLAB")
+    with pytest.raises(UserError, match=r"2009_01\.mat is not a file of SBD or is damaged"):
+        VOCAugmented("train", both)
+    bad.write_bytes(good)
+    image = both / "VOCdevkit/VOC2012/JPEGImages/2009_01.jpg"
+    image.rename(both / "2009_01.jpg")
+    with pytest.raises(UserError, match="1 of 2 listed images have no image"):
+        VOCAugmented("train", both)
+    with monkeypatch.context() as patch:
+        (both / "benchmark_RELEASE/dataset/SegmentationClass/2009_01.png").unlink()
+        patch.setitem(sys.modules, "scipy.io", None)
+        with pytest.raises(UserError, match=r"needs scipy; pip install 'cast_exp\[eval\]'"):
+            VOCAugmented("train", both)
+    for file in bad.parent.iterdir():
+        file.unlink()
+    with pytest.raises(UserError, match=r"no \*\.mat in"):
+        VOCAugmented("train", both)
+    bad.parent.rmdir()
+    (both / "benchmark_RELEASE").rename(both / "SBD")
+    with pytest.raises(UserError, match="no benchmark_RELEASE in"):
+        VOCAugmented("train", both)

@@ -1,0 +1,275 @@
+"""Scenes: their geometry, their order, and what is said of bad ones."""
+
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support.tiny_run import Blots
+from support.voc import VAL, save_map, voc_tree
+
+from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, Scene, SceneDataModule
+from cast_exp.data.datasets import Shapes, VOCFolder
+from cast_exp.data.scene_samples import compact, nearest, shrunk_superpixels
+from cast_exp.errors import UserError
+from cast_exp.superpixels import Grid, Seeds, SuperpixelMethod
+
+SHAPES = partial(Shapes, train=12, val=7, size=32)
+FOLDER = partial(VOCFolder, classes=["background", "cat", "dog"])
+
+
+def module(**options: Any) -> SceneDataModule:
+    defaults = {
+        "dataset": SHAPES,
+        "superpixel": Grid(16),
+        "batch_size": 4,
+        "size": 32,
+        "crop": 16,
+        "workers": 0,
+    }
+    return SceneDataModule(**{**defaults, **options})
+
+
+def on_rank(data: SceneDataModule, rank: int, ranks: int) -> SceneDataModule:
+    device = SimpleNamespace(root_device=torch.device("cpu"))
+    data.trainer = SimpleNamespace(
+        world_size=ranks, global_rank=rank, num_devices=ranks, strategy=device
+    )
+    return data
+
+
+class Wide:
+    """One picture of a given size with every kind of truth."""
+
+    classes = ("image",)
+    semantic_classes = ("background", "thing")
+
+    def __init__(self, split: str, width: int, height: int) -> None:
+        self.width, self.height = width, height
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        random = np.random.default_rng(0)
+        shape = self.height, self.width
+        smooth = Image.fromarray(random.integers(0, 256, (3, 4, 3), dtype=np.uint8))
+        regions = random.integers(-1, 90, (2, *shape))
+        return {
+            "image": smooth.resize(shape[::-1], Image.Resampling.BICUBIC),
+            "label": 0,
+            "semantic": random.integers(0, 2, shape, dtype=np.uint8),
+            "regions": list(regions),
+        }
+
+    def path(self, index: int) -> str:
+        return "wide"
+
+
+class Scattered(SuperpixelMethod):
+    """Labels with gaps, and superpixels of one pixel that a resize may lose."""
+
+    device = "cpu"
+
+    def segment(self, images: torch.Tensor) -> torch.Tensor:
+        labels = torch.full((images.shape[0], *images.shape[2:]), 3)
+        labels[:, ::7, ::7] = 10 + torch.arange(labels[0, ::7, ::7].numel()).view(
+            labels[0, ::7, ::7].shape
+        )
+        return labels
+
+
+def pixel_by_pixel(drawn: np.ndarray, height: int, width: int) -> np.ndarray:
+    """For each pixel, the one of those drawn whose square holds its centre."""
+    resized = np.empty((height, width), drawn.dtype)
+    for y in range(height):
+        for x in range(width):
+            row, column = (
+                (2 * y + 1) * drawn.shape[0] // (2 * height),
+                ((2 * x + 1) * drawn.shape[1] // (2 * width)),
+            )
+            resized[y, x] = drawn[row, column]
+    return resized
+
+
+# -- sizes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [20, 32, 75])
+@pytest.mark.parametrize("shape", [(50, 37), (21, 64), (30, 30)])
+def test_the_longer_side_becomes_the_size(shape: tuple[int, int], size: int) -> None:
+    dataset = partial(Wide, width=shape[1], height=shape[0])
+    data = module(dataset=dataset, superpixel=Seeds(40, 5, 4), size=size)
+    (scene,) = data.scenes("val")
+    raw = data.raw("val")[0]
+    height, width = scene.image.shape[-2:]
+    assert max(height, width) == size
+    assert (height, width) == tuple(max(round(side * size / max(shape)), 1) for side in shape)
+    # Superpixels are those of the untouched image, truth is untouched.
+    pixels = torch.from_numpy(np.array(raw["image"])).movedim(-1, 0)[None] / 255
+    assert torch.equal(scene.full_superpixels, data.superpixel(pixels)[0])
+    assert np.array_equal(scene.truth["semantic"], raw["semantic"])
+    assert all(map(np.array_equal, scene.truth["regions"], raw["regions"]))
+    assert torch.equal(
+        scene.superpixels[0],
+        torch.from_numpy(pixel_by_pixel(scene.full_superpixels.numpy(), height, width)),
+    )
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    normalised = (pixels - mean) / std
+    reference = torch.nn.functional.interpolate(normalised, (height, width), mode="bilinear")
+    torch.testing.assert_close(scene.image, reference, rtol=0, atol=1e-4)
+    assert scene.path == "wide"
+
+
+@pytest.mark.parametrize("size", [16, 40])
+@pytest.mark.parametrize("shape", [(50, 37), (21, 64), (30, 30)])
+def test_square_and_central_crop(shape: tuple[int, int], size: int) -> None:
+    dataset = partial(Wide, width=shape[1], height=shape[0])
+    for fit in ("square", "center_crop"):
+        data = module(dataset=dataset, superpixel=Seeds(30, 5, 4), size=size, fit=fit)
+        (scene,) = data.scenes("val")
+        raw = data.raw("val")[0]
+        if fit == "square":
+            height = width = size
+        else:
+            height, width = (side * size // min(shape) for side in shape)
+        top, left = (height - size) // 2, (width - size) // 2
+        window = slice(top, top + size), slice(left, left + size)
+        resized = raw["image"].resize((width, height), Image.Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.array(resized)[window]).movedim(-1, 0)[None] / 255
+        torch.testing.assert_close(data.denormalise(scene.image), pixels)
+        assert torch.equal(scene.superpixels, data.superpixel(pixels))
+        assert torch.equal(scene.full_superpixels, scene.superpixels[0])
+        drawn = [raw["semantic"], *raw["regions"]]
+        placed = [scene.truth["semantic"], *scene.truth["regions"]]
+        for before, after in zip(drawn, placed, strict=True):
+            assert np.array_equal(after, pixel_by_pixel(before, height, width)[window])
+
+
+@pytest.mark.parametrize("fit", ["long_side", "square", "center_crop"])
+@pytest.mark.parametrize("size", [16, 33, 64])
+def test_every_superpixel_has_a_pixel_at_both_sizes(fit: str, size: int) -> None:
+    data = module(superpixel=Scattered(9), size=size, fit=fit)
+    for scene in data.scenes("val"):
+        numbers = list(range(scene.count))
+        assert scene.superpixels.unique().tolist() == numbers
+        assert scene.full_superpixels.unique().tolist() == numbers
+        assert scene.count > 1
+        assert scene.paint(torch.arange(scene.count)).equal(scene.full_superpixels)
+
+
+def test_a_superpixel_that_vanishes_appears_at_its_centroid() -> None:
+    full = np.zeros((40, 60), np.int64)
+    full[9:11, 20:22] = 1  # smaller than a pixel of the result, off their centres
+    full[31, 3] = 2
+    small = shrunk_superpixels(full, 8, 12)
+    assert 1 not in nearest(full, 8, 12)
+    assert small[1, 4] == 1 or small[2, 4] == 1
+    assert small[6, 0] == 2
+    assert (np.bincount(small.ravel()) == [94, 1, 1]).all()
+
+
+def test_pixels_are_shared_when_they_just_suffice() -> None:
+    full = np.arange(48).reshape(6, 8)
+    assert sorted(shrunk_superpixels(full, 8, 6).ravel()) == list(range(48))
+    crowd = np.zeros((30, 30), np.int64)
+    crowd[4:7, 4:7] = np.arange(1, 10).reshape(3, 3)  # all at one pixel of the result
+    small = shrunk_superpixels(crowd, 5, 2)
+    assert sorted(small.ravel()) == list(range(10))
+    assert compact(np.array([[7, 2], [2, 9]])).tolist() == [[1, 0], [0, 2]]
+
+
+def test_more_superpixels_than_pixels() -> None:
+    data = module(superpixel=Grid(256), size=8)
+    with pytest.raises(UserError, match=r"^shapes/val/0: 256 superpixels .* 8 x 8 pixels .*size"):
+        list(data.scenes("val"))
+
+
+# -- order -------------------------------------------------------------------------------------
+
+
+def same(a: Scene, b: Scene) -> bool:
+    return (
+        (a.index, a.path) == (b.index, b.path)
+        and torch.equal(a.image, b.image)
+        and torch.equal(a.superpixels, b.superpixels)
+        and torch.equal(a.full_superpixels, b.full_superpixels)
+        and a.truth.keys() == b.truth.keys()
+        and all(np.array_equal(a.truth[k], b.truth[k]) for k in a.truth)
+    )
+
+
+def test_workers_change_nothing() -> None:
+    alone, parallel = (list(module(workers=n).scenes("val")) for n in (0, 2))
+    assert [scene.index for scene in alone] == list(range(7))
+    assert all(map(same, alone, parallel))
+    assert len(alone) == len(parallel) == len(module().scenes("val"))
+
+
+def test_limit_and_ranks() -> None:
+    few = [[s.index for s in module(seed=seed).scenes("train", limit=5)] for seed in (0, 1)]
+    assert few[0] == few[1] == sorted(set(few[0]))
+    assert len(module().scenes("train", limit=5)) == len(few[0]) == 5
+    shares = [[s.index for s in on_rank(module(), r, 2).val_dataloader()] for r in range(2)]
+    assert shares == [[0, 2, 4, 6], [1, 3, 5]]
+    every = [len(on_rank(module(), r, 2).scenes("val")) for r in range(2)]
+    assert every == [7, 7]
+
+
+def test_a_finished_scene_is_not_finished_again() -> None:
+    data = module()
+    (scene, *_) = data.scenes("val")
+    assert data.on_after_batch_transfer(scene, 0) is scene
+
+
+# -- what there is -----------------------------------------------------------------------------
+
+
+def test_classes_and_truth() -> None:
+    data = module()
+    assert data.semantic_classes[0] == "background"
+    assert data.num_classes == len(data.semantic_classes) == 11
+    for truth in ("semantic", "instance", "regions"):
+        data.need(truth)
+    blots = module(dataset=Blots)
+    assert (blots.semantic_classes, blots.num_classes) == ([], 0)
+    with pytest.raises(UserError, match=r"Blots has no instance masks \(it has: no ground truth"):
+        blots.need("instance")
+    with pytest.raises(
+        UserError, match=r"Wide has no instance masks \(it has: semantic, regions\)"
+    ):
+        module(dataset=partial(Wide, width=9, height=9)).need("instance")
+    with pytest.raises(UserError, match="Blots has no semantic masks"):
+        blots.train_dataloader()
+
+
+def test_unreadable_scenes_are_reported_and_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = voc_tree(tmp_path) / f"JPEGImages/{VAL[0]}.jpg"
+    bad.write_bytes(b"")
+    data = module(dataset=FOLDER, root=tmp_path)
+    data.need("semantic")
+    assert [scene.index for scene in data.scenes("val")] == [1]
+    assert data.unreadable == {str(bad): "empty file (0 bytes)"}
+    assert f"{bad} (empty file (0 bytes))" in caplog.text
+    with pytest.raises(UserError, match="1 images cannot be read; 0 are tolerated"):
+        list(module(dataset=FOLDER, root=tmp_path, max_unreadable=0.0).scenes("val"))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_wrong_label_maps_end_the_run_with_one_line(tmp_path: Path, workers: int) -> None:
+    voc_tree(tmp_path)
+    for path in (tmp_path / "SegmentationClass").iterdir():
+        with Image.open(path) as drawn:
+            size = drawn.size
+        save_map(path, np.array([[7]], np.uint8), size)
+    for split in ("train", "val"):
+        data = module(dataset=FOLDER, root=tmp_path, workers=workers, batch_size=1)
+        make = data.train_dataloader if split == "train" else data.val_dataloader
+        with pytest.raises(UserError, match=r"^/[^\n]* has the value 7, but [^\n]*$"):
+            list(make())
