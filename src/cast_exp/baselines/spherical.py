@@ -42,7 +42,8 @@ def spherical_levels(
     labels = _random(rng, size, counts[0], tokens.device)
     for _ in range(iterations):
         prototypes = _prototypes(tokens, labels, counts[0])
-        scores = torch.einsum("kc,chw->khw", prototypes, tokens.float())
+        # With the channels last in memory, which makes the arg max several times faster.
+        scores = (tokens.float().movedim(0, -1) @ prototypes.T).movedim(-1, 0)
         labels = F.interpolate(scores[None], size, mode="bilinear")[0].argmax(0)
     labels = _without_gaps(labels)
     levels = [labels]
