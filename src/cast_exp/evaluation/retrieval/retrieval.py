@@ -1,0 +1,218 @@
+"""Semantic segmentation by retrieval: segments take the class of the most similar ones."""
+
+import csv
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from rich.progress import track
+from torch import Tensor
+
+from cast_exp.data import Scene, SceneDataModule
+from cast_exp.errors import UserError
+from cast_exp.evaluation.retrieval.memory import Entries, SegmentMemory
+from cast_exp.evaluation.retrieval.score import Ceiling, LevelScore
+from cast_exp.evaluation.retrieval.segments import Embedding, Segmenter, Segments
+from cast_exp.evaluation.retrieval.votes import nearest_votes
+from cast_exp.evaluation.subject import Subject
+from cast_exp.metrics.boundary import Tolerance
+from cast_exp.models.files import fingerprint
+
+_IMAGES = 32  # whose segments are searched for in one pass over the memory
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What retrieval needs of a scene.
+
+    Attributes:
+        segments: Its segments.
+        truth: Classes of its pixels, 255 for void, int64 (H, W).
+        counts: Pixels of each class in each part, void last, int64 (N, classes + 1).
+    """
+
+    segments: Segments
+    truth: Tensor
+    counts: Tensor
+
+    def entries(self) -> Entries:
+        """Prototypes and most frequent classes, void being one; ties go to the lowest."""
+        return {
+            level: (
+                self.segments.prototypes(level),
+                self.segments.total(self.counts, level).argmax(1),
+            )
+            for level in self.segments.labels
+        }
+
+    def judge(self, predicted: Tensor, level: int, score: LevelScore) -> None:
+        """Add to the score what is predicted for the segments of a level, int64 (S,)."""
+        counts = self.segments.total(self.counts[:, :-1], level)
+        score.update(predicted, counts, self.segments.paint(predicted, level), self.truth)
+
+
+class Retrieval:
+    """Labels the segments of validation images by those of training images (paper, section 4.2).
+
+    Nothing is trained on the classes. A segment is the direction of the sum of the unit features of
+    its pixels. Training segments, each with the class most frequent among its pixels, are the
+    memory; those that are mostly void do not vote. A validation segment takes the class most
+    frequent among the nearest of them by cosine similarity.
+
+    The memory is kept and gone on with after an interruption; see `SegmentMemory`.
+
+    Args:
+        scenes: Training and validation images with "semantic" truth.
+        level: Level of the hierarchy whose segments are taken, 0 being the superpixels; None for
+            the coarsest, "all" for each, with one encoding of every image.
+        neighbours: How many training segments vote.
+        embedding: Features: "projector" of contrastive pretraining, "fused" without it, or "auto"
+            for the projector if there is one.
+        segments: Segments of a ViT, which has none of its own; a square number.
+        memory: Training images in the memory; None for all.
+        queries: Validation images; None for all.
+        boundary_tolerance: Distance, as a share of the image's diagonal, within which boundaries
+            match.
+
+    Raises:
+        UserError: A number of segments that is no square.
+    """
+
+    headline: ClassVar[tuple[str, ...]] = ("miou", "boundary_f", "ceiling", "ceiling/level0")
+
+    def __init__(
+        self,
+        scenes: SceneDataModule,
+        level: Annotated[int, Field(ge=0)] | Literal["all"] | None = None,
+        neighbours: Annotated[int, Field(ge=1)] = 20,
+        embedding: Embedding = "auto",
+        segments: Annotated[int, Field(ge=1)] = 36,
+        memory: Annotated[int, Field(ge=1)] | None = None,
+        queries: Annotated[int, Field(ge=1)] | None = None,
+        boundary_tolerance: Tolerance = 0.0075,
+    ) -> None:
+        if math.isqrt(segments) ** 2 != segments:
+            raise UserError(
+                f"evaluation.retrieval.segments={segments}: clustering starts from equal squares; "
+                "set a square number such as 36"
+            )
+        self.scenes = scenes
+        self.level = level
+        self.neighbours = neighbours
+        self.embedding: Embedding = embedding
+        self.segments = segments
+        self.memory = memory
+        self.queries = queries
+        self.boundary_tolerance = boundary_tolerance
+
+    def check(self) -> None:
+        """Look for images with semantic truth in both splits.
+
+        Raises:
+            UserError: They are missing, or have none.
+        """
+        self.scenes.need("semantic", "train")
+        self.scenes.need("semantic", "val")
+
+    def __call__(self, subject: Subject, device: torch.device, folder: Path) -> dict[str, float]:
+        """Evaluate a backbone.
+
+        Args:
+            subject: What to evaluate.
+            device: Where to encode and to search.
+            folder: For the memory, and `classes.csv`: IoU and boundary F of each class.
+
+        Returns:
+            In 0..1, of the level chosen, or the coarsest: "miou", "accuracy" (of pixels),
+            "boundary_f", "boundary_precision", "boundary_recall", and "ceiling", the mIoU if each
+            segment took the class most frequent in it; "ceiling/level0" for superpixels (or the
+            segments of a ViT). For all levels also each as "<name>/level<number>".
+
+        Raises:
+            UserError: No semantic truth, a backbone without fusion block, a level that is not
+                there, or no training segment with a class.
+        """
+        self.check()
+        classes = self.scenes.num_classes
+        segmenter = Segmenter(subject, self.level, self.embedding, self.segments)
+        memory = SegmentMemory(folder / "memory", self._key(subject), void=classes)
+
+        def encode(scene: Scene) -> Encoded:
+            segments = segmenter(scene.to(device))
+            truth = torch.from_numpy(np.asarray(scene.truth["semantic"], np.int64))
+            return Encoded(segments, truth, segments.counts(truth, classes))
+
+        memory.grow(self.scenes.scenes("train", self.memory), lambda scene: encode(scene).entries())
+        finest = Ceiling(classes)
+        scores: dict[int, LevelScore] = {}
+        shown = track(self.scenes.scenes("val", self.queries), "retrieval for validation images")
+        encoded = map(encode, shown)
+        while images := list(islice(encoded, _IMAGES)):
+            for image in images:
+                finest.update(image.counts[:, :-1])
+            for level in images[0].segments.labels:
+                score = scores.setdefault(level, LevelScore(classes, self.boundary_tolerance))
+                for image, predicted in zip(
+                    images, self._predict(images, level, memory, device), strict=True
+                ):
+                    image.judge(predicted, level, score)
+        return self._figures(scores, finest, folder)
+
+    def _predict(
+        self, images: list[Encoded], level: int, memory: SegmentMemory, device: torch.device
+    ) -> tuple[Tensor, ...]:
+        """Class of each segment of each image."""
+        prototypes = [image.segments.prototypes(level) for image in images]
+        predicted = nearest_votes(
+            torch.cat(prototypes).to(device),
+            memory.blocks(level, device),
+            self.neighbours,
+            self.scenes.num_classes,
+        )
+        return torch.split(predicted.cpu(), [len(one) for one in prototypes])
+
+    def _figures(
+        self, scores: Mapping[int, LevelScore], finest: Ceiling, folder: Path
+    ) -> dict[str, float]:
+        """Sum up, and write what is to be known of each class."""
+        if not scores:
+            raise UserError("there is no validation image, or none can be read")
+        by_level = {level: scores[level].compute() for level in sorted(scores)}
+        figures = dict(by_level[max(by_level)])
+        if self.level == "all":
+            for level, own in by_level.items():
+                figures |= {f"{name}/level{level}": value for name, value in own.items()}
+        figures["ceiling/level0"] = finest.compute()
+        columns = {
+            f"{name}/level{level}": values
+            for level in by_level
+            for name, values in scores[level].by_class().items()
+        }
+        with open(folder / "classes.csv", "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["class", *columns])
+            writer.writerows(zip(self.scenes.semantic_classes, *columns.values(), strict=True))
+        return figures
+
+    def _key(self, subject: Subject) -> str:
+        """What the memory depends on."""
+        data = self.scenes
+        made_from = {
+            "backbone": fingerprint(subject.backbone),
+            "config": str(subject.backbone.config),
+            "projector": subject.projector and fingerprint(subject.projector),
+            "embedding": self.embedding,
+            "level": self.level,
+            "segments": self.segments,
+            "limit": self.memory,
+            "size": data.size,
+            "fit": data.fit,
+        }
+        return json.dumps(made_from | data.identity("train"))

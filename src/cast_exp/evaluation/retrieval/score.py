@@ -1,0 +1,82 @@
+"""How right a prediction for each segment is."""
+
+from torch import Tensor
+
+from cast_exp.metrics.boundary import BoundaryF
+from cast_exp.metrics.segmentation import SegmentationIoU
+
+
+class Ceiling:
+    """The mIoU if each segment took the class that most of its pixels have.
+
+    Args:
+        classes: Number of classes.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self.best = SegmentationIoU(classes)
+
+    def update(self, counts: Tensor) -> None:
+        """Add an image.
+
+        Args:
+            counts: Pixels of each class in each segment, void left out, int64 (S, classes).
+        """
+        self.best.update_table(count_table(counts.argmax(1), counts))
+
+    def compute(self) -> float:
+        """In 0..1."""
+        return float(self.best.compute()["miou"])
+
+
+class LevelScore:
+    """Figures over the validation images for segments of one level.
+
+    Args:
+        classes: Number of classes.
+        tolerance: See `BoundaryF`.
+    """
+
+    def __init__(self, classes: int, tolerance: float) -> None:
+        self.regions = SegmentationIoU(classes)
+        self.boundaries = BoundaryF(classes, tolerance)
+        self.ceiling = Ceiling(classes)
+
+    def update(self, predicted: Tensor, counts: Tensor, painted: Tensor, truth: Tensor) -> None:
+        """Add an image.
+
+        Args:
+            predicted: Class of each segment, int64 (S,).
+            counts: Pixels of each class in each segment, void left out, int64 (S, classes).
+            painted: `predicted` on pixels, int64 (H, W).
+            truth: Classes of pixels, 255 for void, int64 (H, W).
+        """
+        self.regions.update_table(count_table(predicted, counts))
+        self.boundaries.update(painted, truth)
+        self.ceiling.update(counts)
+
+    def compute(self) -> dict[str, float]:
+        """Figures in 0..1 by name; see `Retrieval`."""
+        regions, boundaries = self.regions.compute(), self.boundaries.compute()
+        figures = {name: float(regions[name]) for name in ("miou", "accuracy")}
+        names = ("boundary_f", "boundary_precision", "boundary_recall")
+        figures |= {name: float(boundaries[name]) for name in names}
+        return figures | {"ceiling": self.ceiling.compute()}
+
+    def by_class(self) -> dict[str, list[float]]:
+        """ "iou" and "boundary_f" of each class; nan where there is none."""
+        return {
+            "iou": self.regions.compute()["iou"].tolist(),
+            "boundary_f": self.boundaries.compute()["boundary_f_class"].tolist(),
+        }
+
+
+def count_table(predicted: Tensor, counts: Tensor) -> Tensor:
+    """Pixels by class in truth and in prediction, int64 (classes, classes).
+
+    Args:
+        predicted: Class of each segment, int64 (S,).
+        counts: Pixels of each class in each segment, int64 (S, classes).
+    """
+    classes = counts.size(1)
+    return counts.new_zeros(classes, classes).index_add_(1, predicted, counts.T)

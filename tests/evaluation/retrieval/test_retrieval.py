@@ -1,0 +1,186 @@
+"""The whole of segment retrieval against the way by pixels, and what it does in odd cases."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from support.retrieval import scenes, subject
+from torch.nn import functional as F
+from torchmetrics.classification import MulticlassJaccardIndex
+
+from cast_exp.data.datasets import Shapes
+from cast_exp.errors import UserError
+from cast_exp.evaluation.retrieval import Retrieval, memory, retrieval
+from cast_exp.evaluation.subject import Subject
+from cast_exp.models import create_model
+from cast_exp.superpixels import Grid
+
+CPU = torch.device("cpu")
+
+
+@torch.no_grad()
+def by_pixels(judged, data, level, neighbours, fused=False):
+    """mIoU by way of a feature for each pixel, one segment after the other, and a full sort."""
+
+    def segments(scene):
+        hierarchy = judged.backbone(scene.image, scene.superpixels)
+        features = hierarchy.fused[0] if fused else judged.projector(hierarchy.fused[0])
+        pixels = F.normalize(features, dim=1)[scene.full_superpixels]  # (H, W, D)
+        ids = scene.paint(hierarchy.labels(level)[0])
+        truth = np.asarray(scene.truth["semantic"])
+        for segment in ids.unique():
+            mask = ids == segment
+            yield mask, F.normalize(pixels[mask].double().sum(0), dim=0).numpy(), truth[mask]
+
+    stored = [
+        (prototype, np.bincount(truth, minlength=256).argmax())
+        for scene in data.scenes("train")
+        for _, prototype, truth in segments(scene)
+    ]
+    stored = [(prototype, label) for prototype, label in stored if label != 255]
+    prototypes = np.stack([prototype for prototype, _ in stored])
+    labels = np.array([label for _, label in stored])
+    metric = MulticlassJaccardIndex(data.num_classes, average="macro", ignore_index=255)
+    for scene in data.scenes("val"):
+        truth = torch.from_numpy(np.asarray(scene.truth["semantic"], np.int64))
+        painted = torch.full_like(truth, -1)
+        for mask, prototype, _ in segments(scene):
+            nearest = np.argsort(-(prototypes @ prototype), kind="stable")[:neighbours]
+            painted[mask] = int(np.bincount(labels[nearest]).argmax())
+        metric.update(painted, truth)
+    return float(metric.compute())
+
+
+@pytest.mark.parametrize(("level", "neighbours"), [(0, 20), (1, 1), (1, 5), (2, 3)])
+def test_figures_are_those_of_the_way_by_pixels(level, neighbours, tmp_path, monkeypatch):
+    monkeypatch.setattr(retrieval, "_IMAGES", 3)
+    data, judged = scenes(), subject()
+    found = Retrieval(data, level, neighbours)(judged, CPU, tmp_path)
+    assert found["miou"] == pytest.approx(by_pixels(judged, data, level, neighbours), abs=1e-6)
+    assert 0 < found["miou"] <= found["ceiling"] <= found["ceiling/level0"] <= 1
+
+
+def test_all_levels_in_one_pass_are_those_of_each(tmp_path):
+    data, judged = scenes(), subject()
+    together = Retrieval(data, "all", 3)(judged, CPU, tmp_path / "all")
+    for level in range(3):
+        alone = Retrieval(data, level, 3)(judged, CPU, tmp_path / str(level))
+        for name in set(alone) - {"ceiling/level0"}:
+            assert together[f"{name}/level{level}"] == alone[name]
+    coarsest = Retrieval(data, None, 3)(judged, CPU, tmp_path / "coarsest")
+    assert {name: together[name] for name in coarsest} == coarsest
+    with open(tmp_path / "all" / "classes.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["class"] for row in rows] == data.semantic_classes
+    ious = np.array([float(row["iou/level1"]) for row in rows])
+    assert np.nanmean(ious) == pytest.approx(together["miou/level1"])
+
+
+def test_features_without_the_projector(tmp_path):
+    data, judged = scenes(), subject()
+    fused = Retrieval(data, 1, 3, embedding="fused")(judged, CPU, tmp_path / "fused")
+    assert fused["miou"] == pytest.approx(by_pixels(judged, data, 1, 3, fused=True), abs=1e-6)
+    bare = Subject(judged.backbone)
+    assert Retrieval(data, 1, 3)(bare, CPU, tmp_path / "auto") == fused
+    with pytest.raises(UserError, match="no projector"):
+        Retrieval(data, embedding="projector")(bare, CPU, tmp_path)
+
+
+def test_an_interrupted_memory_is_gone_on_with(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "IMAGES_PER_FILE", 2)
+    data, judged = scenes(), subject()
+    straight = Retrieval(data, "all", 3)(judged, CPU, tmp_path / "straight")
+    encoded = []
+
+    class Cut(retrieval.Segmenter):
+        left = 5
+
+        def __call__(self, scene):
+            if not Cut.left:
+                raise KeyboardInterrupt
+            Cut.left -= 1
+            encoded.append(scene.index)
+            return super().__call__(scene)
+
+    monkeypatch.setattr(retrieval, "Segmenter", Cut)
+    evaluation, folder = Retrieval(data, "all", 3), tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        evaluation(judged, CPU, folder)
+    Cut.left = 100
+    assert evaluation(judged, CPU, folder) == straight
+    assert encoded == [0, 1, 2, 3, 4, 4, 5, 6, 0, 1, 2, 3]  # the fifth had not been written
+    encoded.clear()
+    assert evaluation(judged, CPU, folder) == straight
+    assert encoded == [0, 1, 2, 3]  # validation images only
+    files = sorted(path.name for path in (folder / "memory").iterdir())
+    assert files == [f"{number:05d}.safetensors" for number in range(4)]
+
+
+def test_a_memory_of_something_else_is_not_used(tmp_path, caplog):
+    data, judged = scenes(), subject()
+    Retrieval(data)(judged, CPU, tmp_path)
+    other = subject()
+    with torch.no_grad():
+        other.projector[0].weight.add_(torch.randn_like(other.projector[0].weight))
+    found = Retrieval(data)(other, CPU, tmp_path)
+    assert "another backbone or other data" in caplog.text
+    assert found == Retrieval(data)(other, CPU, tmp_path / "fresh")
+    fewer = Retrieval(data, memory=2)(other, CPU, tmp_path)
+    assert fewer == Retrieval(data, memory=2)(other, CPU, tmp_path / "fewer")
+
+
+def test_images_of_a_single_segment(tmp_path):
+    class Plain(Shapes):
+        def __getitem__(self, index):
+            item = super().__getitem__(index)
+            item["image"].paste((90, 90, 90), (0, 0, self.size, self.size))
+            item["semantic"] = np.full_like(item["semantic"], 2)
+            return item
+
+    class One(Grid):
+        def __call__(self, images):
+            return torch.zeros(len(images), *images.shape[-2:], dtype=torch.long)
+
+    data = scenes(Plain)
+    data.superpixel = One(1)
+    found = Retrieval(data, "all")(subject(), CPU, tmp_path)
+    assert found["miou"] == found["accuracy"] == found["ceiling"] == found["miou/level0"] == 1
+
+
+def test_no_training_segment_with_a_class(tmp_path):
+    class Void(Shapes):
+        def __getitem__(self, index):
+            item = super().__getitem__(index)
+            return item | {"semantic": np.full_like(item["semantic"], 255)}
+
+    with pytest.raises(UserError, match="the memory has no segment with a class"):
+        Retrieval(scenes(Void))(subject(), CPU, tmp_path)
+
+
+def test_no_fusion_block(tmp_path):
+    plain = Subject(create_model("cast_tiny").eval())
+    with pytest.raises(UserError, match=r"has no fusion block.*model\.fusion"):
+        Retrieval(scenes())(plain, CPU, tmp_path)
+
+
+def test_a_level_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match=r"level=3: the backbone has levels 0 to 2"):
+        Retrieval(scenes(), level=3)(subject(), CPU, tmp_path)
+    with pytest.raises(UserError, match=r"level=1: the backbone has levels 0 to 0"):
+        Retrieval(scenes(), level=1)(subject("vit_tiny"), CPU, tmp_path)
+
+
+def test_no_semantic_truth():
+    class Bare(Shapes):
+        def __getitem__(self, index):
+            item = super().__getitem__(index)
+            return {"image": item["image"], "label": item["label"]}
+
+    with pytest.raises(UserError, match="no semantic masks"):
+        Retrieval(scenes(Bare)).check()
+
+
+def test_segments_of_a_vit_are_a_square():
+    with pytest.raises(UserError, match="segments=30"):
+        Retrieval(scenes(), segments=30)
