@@ -43,8 +43,8 @@ def spherical_levels(
     for _ in range(iterations):
         prototypes = _prototypes(tokens, labels, counts[0])
         # With the channels last in memory, which makes the arg max several times faster.
-        scores = (tokens.float().movedim(0, -1) @ prototypes.T).movedim(-1, 0)
-        labels = F.interpolate(scores[None], size, mode="bilinear")[0].argmax(0)
+        scores = (tokens[None].float().movedim(1, -1) @ prototypes.T).movedim(-1, 1)
+        labels = F.interpolate(scores, size, mode="bilinear")[0].argmax(0)
     labels = _without_gaps(labels)
     levels = [labels]
     points = _prototypes(tokens, labels, int(labels.max()) + 1)
