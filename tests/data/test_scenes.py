@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from support.tiny_run import Blots
-from support.voc import VAL, save_map, voc_tree
+from support.voc import TRAIN, VAL, save_map, voc_tree
 
 from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, Scene, SceneDataModule
 from cast_exp.data.datasets import Shapes, VOCFolder
@@ -264,7 +264,8 @@ def test_unreadable_scenes_are_reported_and_left_out(
 @pytest.mark.parametrize("workers", [0, 1])
 def test_wrong_label_maps_end_the_run_with_one_line(tmp_path: Path, workers: int) -> None:
     voc_tree(tmp_path)
-    for path in (tmp_path / "SegmentationClass").iterdir():
+    for name in (TRAIN[2], *VAL):
+        path = tmp_path / f"SegmentationClass/{name}.png"
         with Image.open(path) as drawn:
             size = drawn.size
         save_map(path, np.array([[7]], np.uint8), size)

@@ -38,7 +38,7 @@ def write_labels(dataset: Path) -> set[str]:
         disable = not (missing and console.is_terminal)
         for name in track(missing, "label maps of SBD", console=console, disable=disable):
             _write(_labels(dataset / "cls" / f"{name}.mat"), folder / f"{name}.png")
-    except PermissionError as error:
+    except OSError as error:
         raise UserError(
             f"cannot write label maps to {folder} ({error.strerror}); they are made of SBD's *.mat "
             "once: let the first run do so where it may, or copy the data"
