@@ -1,12 +1,16 @@
 """Metrics: objects with `update` and `compute`, the same online and offline."""
 
+from cast_exp.metrics.boundary import BoundaryF
 from cast_exp.metrics.figure_ground import FigureGroundJaccard, head_jaccards
+from cast_exp.metrics.hierarchy import HierarchyMetrics
 from cast_exp.metrics.knn import KNNAccuracy
 from cast_exp.metrics.segmentation import SegmentationIoU, oracle_labels
 from cast_exp.metrics.superpixel import achievable_segmentation_accuracy, boundary_recall
 
 __all__ = [
+    "BoundaryF",
     "FigureGroundJaccard",
+    "HierarchyMetrics",
     "KNNAccuracy",
     "SegmentationIoU",
     "achievable_segmentation_accuracy",

@@ -51,7 +51,8 @@ class SegmentationIoU(Metric):
         Raises:
             ValueError: The shapes differ, or a pixel that is not void is given no class.
         """
-        prediction, truth = torch.as_tensor(prediction), torch.as_tensor(truth)
+        prediction = torch.as_tensor(prediction)
+        truth = torch.as_tensor(truth, device=prediction.device)
         if prediction.shape != truth.shape:
             raise ValueError(f"prediction is {(*prediction.shape,)}, truth {(*truth.shape,)}")
         counted = (truth >= 0) & (truth < self.num_classes)
@@ -100,6 +101,13 @@ def oracle_labels(segments: LabelMap, truth: LabelMap, count: int, num_classes: 
         int64 (count,); of equally frequent classes the first; 255 for a segment of which all is
         void.
     """
-    segments, truth = torch.as_tensor(segments).long(), torch.as_tensor(truth).long()
+    segments = torch.as_tensor(segments).long()
+    truth = torch.as_tensor(truth, device=segments.device).long()
     most = contingency(segments, truth, (count, num_classes)).max(1)
     return most.indices.where(most.values > 0, VOID)
+
+
+def as_array(labels: LabelMap) -> NDArray[Any]:
+    """Labels as a NumPy array, wherever they are."""
+    array: NDArray[Any] = torch.as_tensor(labels).cpu().numpy()
+    return array
