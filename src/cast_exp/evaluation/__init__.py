@@ -2,9 +2,18 @@
 
 from cast_exp.evaluation.base import Evaluation
 from cast_exp.evaluation.figure_ground import FigureGround
+from cast_exp.evaluation.hierarchy import HierarchyEvaluation
 from cast_exp.evaluation.knn import KNN
 from cast_exp.evaluation.linear_probe import LinearProbe
 from cast_exp.evaluation.retrieval import Retrieval
 from cast_exp.evaluation.subject import Subject
 
-__all__ = ["KNN", "Evaluation", "FigureGround", "LinearProbe", "Retrieval", "Subject"]
+__all__ = [
+    "KNN",
+    "Evaluation",
+    "FigureGround",
+    "HierarchyEvaluation",
+    "LinearProbe",
+    "Retrieval",
+    "Subject",
+]

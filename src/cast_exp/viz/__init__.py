@@ -1,5 +1,6 @@
 """Pictures of what a model sees."""
 
+from cast_exp.viz.comparison import comparison_sheet
 from cast_exp.viz.draw import (
     contours,
     hierarchy_sheet,
@@ -8,12 +9,20 @@ from cast_exp.viz.draw import (
     palette,
     titled_grid,
 )
+from cast_exp.viz.level_curves import level_curves
+from cast_exp.viz.semantic import SemanticPicture, class_colours, paint_classes, semantic_sheet
 
 __all__ = [
+    "SemanticPicture",
+    "class_colours",
+    "comparison_sheet",
     "contours",
     "hierarchy_sheet",
+    "level_curves",
     "nested_colours",
+    "paint_classes",
     "paint_levels",
     "palette",
+    "semantic_sheet",
     "titled_grid",
 ]

@@ -1,0 +1,68 @@
+"""The figures of hierarchies as tables and curves."""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from cast_exp.viz import level_curves
+
+TITLES = {
+    "model": "model",
+    "kmeans": "K-Means",
+    "kmedoids": "K-Medoids",
+    "color": "merged by colour",
+    "vit": "ViT, K-Means",
+}
+"""What methods are called in pictures."""
+
+_CURVES = {"covering": "region covering (IoU)", "boundary_f": "boundary F"}
+
+Figures = Mapping[str, Mapping[str, float]]
+
+
+def write_report(figures: Figures, levels: Sequence[int], folder: Path) -> None:
+    """Write `levels.csv`, `levels.md` and `curves.png`.
+
+    Args:
+        figures: Figures of each method by name, those of a level as "<name>/<level>"; among them
+            "segments/<level>".
+        levels: Segments asked for at each level, fine to coarse.
+        folder: Where they go.
+    """
+    rows = list(_rows(figures, levels))
+    with (folder / "levels.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    tables = [_markdown(rows), _markdown(list(_whole_rows(figures)))]
+    (folder / "levels.md").write_text("\n".join(tables), encoding="utf-8")
+    panels = {
+        title: {
+            TITLES[method]: [(found[f"segments/{k}"], found[f"{name}/{k}"]) for k in levels]
+            for method, found in figures.items()
+        }
+        for name, title in _CURVES.items()
+    }
+    level_curves(panels).savefig(folder / "curves.png", dpi=120)
+
+
+def _rows(figures: Figures, levels: Sequence[int]) -> Iterable[list[str]]:
+    """A row for each method and level."""
+    names = [
+        key.split("/")[0] for key in next(iter(figures.values())) if key.endswith(f"/{levels[0]}")
+    ]
+    yield ["method", "level", *names]
+    for method, found in figures.items():
+        for level in levels:
+            yield [method, str(level), *(f"{found[f'{name}/{level}']:.4f}" for name in names)]
+
+
+def _whole_rows(figures: Figures) -> Iterable[list[str]]:
+    """A row for each method, with what is not of one level."""
+    names = [key for key in next(iter(figures.values())) if "/" not in key]
+    yield ["method", *names]
+    for method, found in figures.items():
+        yield [method, *(f"{found[name]:.4f}" for name in names)]
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    ruled = [rows[0], ["---"] + ["---:"] * (len(rows[0]) - 1), *rows[1:]]
+    return "".join(f"| {' | '.join(row)} |\n" for row in ruled)

@@ -1,0 +1,179 @@
+"""The evaluation of hierarchies on drawn creatures: figures, baselines, files, interruptions."""
+
+import csv
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cast_exp.data import SceneDataModule
+from cast_exp.data.datasets import Shapes
+from cast_exp.errors import UserError
+from cast_exp.evaluation import HierarchyEvaluation, Subject
+from cast_exp.metrics import HierarchyMetrics
+from cast_exp.models import create_model
+from cast_exp.superpixels import Grid, Seeds
+
+CPU = torch.device("cpu")
+LEVELS = (12, 6, 3)
+
+
+def scenes(**options: Any) -> SceneDataModule:
+    dataset = partial(Shapes, train=3, val=5, size=48, creatures=2)
+    method = Seeds(36, histogram_bins=5, iterations=4)
+    settings: dict[str, Any] = {"size": 48, "workers": 0} | options
+    return SceneDataModule(
+        settings.pop("dataset", dataset), settings.pop("method", method), **settings
+    )
+
+
+def evaluation(data: SceneDataModule | None = None, **options: Any) -> HierarchyEvaluation:
+    settings: dict[str, Any] = {"levels": LEVELS, "pictures": 1} | options
+    return HierarchyEvaluation(data or scenes(), **settings)
+
+
+@pytest.fixture
+def subject() -> Subject:
+    torch.manual_seed(0)
+    return Subject(create_model("cast_tiny", sampling="interpolated", image_size=48).eval())
+
+
+@pytest.fixture
+def vit(tmp_path: Path) -> str:
+    torch.manual_seed(1)
+    create_model("vit_tiny", image_size=48).save_pretrained(tmp_path / "vit")
+    return str(tmp_path / "vit")
+
+
+@torch.no_grad()
+def test_figures_are_those_of_the_segmentations_of_each_pixel(subject, tmp_path):
+    data = scenes()
+    metric = HierarchyMetrics([str(level) for level in LEVELS])
+    numbers = []
+    for scene in data.scenes("val"):
+        hierarchy = subject.backbone(scene.image, scene.superpixels, levels=LEVELS)
+        maps = [hierarchy.segmentation(level)[0] for level in (1, 2, 3)]
+        metric.update(maps, scene.truth["regions"], scene.truth["semantic"])
+        numbers.append([len(np.unique(labels)) for labels in maps])
+    figures = evaluation(data, baselines=[])(subject, CPU, tmp_path)
+    expected = {name: float(value) for name, value in metric.compute().items()}
+    means = dict(zip(LEVELS, np.mean(numbers, 0), strict=True))
+    expected |= {f"segments/{level}": mean for level, mean in means.items()}
+    assert figures == pytest.approx(expected, nan_ok=True)
+
+
+def test_every_method_is_measured_on_nested_levels(subject, vit, tmp_path):
+    seen = {}
+
+    class Looked(HierarchyEvaluation):
+        def _draw(self, scene, found, path):
+            seen[scene.index] = found
+            super()._draw(scene, found, path)
+
+    look = Looked(scenes(), levels=LEVELS, vit=vit, pictures=2, splits=["train"])
+    figures = look(subject, CPU, tmp_path)
+    assert len(seen) == 2
+    for found in seen.values():
+        assert list(found) == ["model", "kmeans", "kmedoids", "color", "vit"]
+        for name, levels in found.items():
+            for count, labels in zip(LEVELS, levels, strict=True):
+                assert labels.shape == (48, 48)
+                assert len(labels.unique()) <= count
+                assert len(labels.unique()) == count or name in ("model", "vit")
+            for fine, coarse in pairwise(levels):
+                pairs = torch.stack([fine.flatten(), coarse.flatten()]).unique(dim=1)
+                assert pairs.size(1) == len(fine.unique())
+    for name in ("covering/12", "kmeans/covering/6", "color/covering/3", "vit/covering/12"):
+        assert 0 < figures[name] < 1
+
+
+def test_merging_by_colour_finds_what_only_differs_in_colour(subject, tmp_path):
+    figures = evaluation()(subject, CPU, tmp_path)
+    assert figures["color/covering/6"] > figures["covering/6"] + 0.1
+
+
+def test_tables_curves_and_pictures_are_written(subject, tmp_path):
+    figures = evaluation()(subject, CPU, tmp_path)
+    with (tmp_path / "levels.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["method"], int(row["level"])) for row in rows] == [
+        (method, level) for method in ("model", "kmeans", "kmedoids", "color") for level in LEVELS
+    ]
+    for row in rows:
+        prefix = "" if row["method"] == "model" else f"{row['method']}/"
+        for name in row.keys() - {"method", "level"}:
+            assert float(row[name]) == pytest.approx(
+                figures[f"{prefix}{name}/{row['level']}"], abs=1e-4
+            )
+    assert "| kmedoids | 6 |" in (tmp_path / "levels.md").read_text()
+    (picture,) = (tmp_path / "pictures").iterdir()
+    assert Image.open(picture).width > 5 * 200
+    assert Image.open(tmp_path / "curves.png").mode == "RGBA"  # on light and on dark
+
+
+def test_an_interrupted_evaluation_goes_on_with_equal_figures(subject, tmp_path):
+    whole = evaluation()(subject, CPU, tmp_path / "whole")
+    calls = []
+
+    class Stopping(torch.nn.Module):
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            if len(calls) == 2:
+                calls.append("stop")
+                raise KeyboardInterrupt
+            calls.append("image")
+            return subject.backbone(*args, **kwargs)
+
+        def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+            return subject.backbone.state_dict(*args, **kwargs)
+
+    stopping = Subject(Stopping())
+    with pytest.raises(KeyboardInterrupt):
+        evaluation()(stopping, CPU, tmp_path / "parts")
+    parts = evaluation()(stopping, CPU, tmp_path / "parts")
+    assert calls.count("image") == 5
+    assert parts == pytest.approx(whole, nan_ok=True)
+
+
+def test_figures_of_other_weights_are_not_gone_on_with(subject, tmp_path, caplog):
+    evaluation(baselines=[])(subject, CPU, tmp_path)
+    torch.manual_seed(5)
+    other = Subject(create_model("cast_tiny", sampling="interpolated", image_size=48).eval())
+    again = evaluation(baselines=[])(other, CPU, tmp_path)
+    assert "not used" in caplog.text
+    assert again == pytest.approx(evaluation(baselines=[])(other, CPU, tmp_path / "x"), nan_ok=True)
+
+
+def test_levels_finer_than_the_superpixels_are_the_superpixels(subject, tmp_path):
+    data = scenes(method=Grid(9))
+    figures = evaluation(data, levels=(64, 8, 1))(subject, CPU, tmp_path)
+    for prefix in ("", "kmeans/", "kmedoids/", "color/"):
+        assert figures[f"{prefix}segments/64"] <= 9
+        assert figures[f"{prefix}segments/1"] == 1
+
+
+def test_an_image_of_one_superpixel_is_one_segment(subject, tmp_path):
+    figures = evaluation(scenes(method=Grid(1)), levels=(4, 2))(subject, CPU, tmp_path)
+    assert figures["segments/4"] == figures["color/segments/2"] == 1
+    assert figures["covering/4"] == pytest.approx(figures["kmeans/covering/2"])
+
+
+def test_mistakes_are_said(subject, tmp_path):
+    with pytest.raises(UserError, match="5 levels were asked for"):
+        evaluation(levels=(9, 8, 7, 6, 5))(subject, CPU, tmp_path)
+    with pytest.raises(UserError, match="fewer segments"):
+        evaluation(levels=(8, 8))
+    create_model("cast_tiny").save_pretrained(tmp_path / "cast")
+    with pytest.raises(UserError, match="is a CAST; name a ViT"):
+        evaluation(vit=str(tmp_path / "cast")).check()
+
+    class Bare(Shapes):
+        def __getitem__(self, index: int) -> dict[str, Any]:
+            return {name: super(Bare, self).__getitem__(index)[name] for name in ("image", "label")}
+
+    with pytest.raises(UserError, match="has no regions drawn by annotators"):
+        evaluation(scenes(dataset=partial(Bare, val=2, size=48))).check()
