@@ -70,6 +70,8 @@ class SegmentationIoU(Metric):
                 (num_classes, num_classes).
         """
         self.table += table.to(self.table)
+        self._computed = None  # what torchmetrics sees to in `update` only
+        self._update_count += 1
 
     def compute(self) -> dict[str, Tensor]:
         """Figures in 0..1, nan if nothing was counted.
@@ -83,6 +85,20 @@ class SegmentationIoU(Metric):
         occurring = self.table.sum(0) + self.table.sum(1)
         iou = right / (occurring - right)  # 0 / 0 for a class that does not occur
         return {"miou": iou.nanmean(), "accuracy": right.sum() / self.table.sum(), "iou": iou}
+
+
+def count_table(predicted: Tensor, counts: Tensor) -> Tensor:
+    """Count pixels by class in truth and in prediction where whole segments get a class.
+
+    Args:
+        predicted: Class of each segment, int64 (S,).
+        counts: Pixels of each segment by class in truth, int64 (S, classes).
+
+    Returns:
+        As `SegmentationIoU.update_table` takes it, int64 (classes, classes).
+    """
+    classes = counts.size(1)
+    return counts.new_zeros(classes, classes).index_add_(1, predicted, counts.T)
 
 
 def oracle_labels(segments: LabelMap, truth: LabelMap, count: int, num_classes: int) -> Tensor:
