@@ -10,7 +10,7 @@ from lightning.pytorch import seed_everything
 from pydantic import Field
 
 from cast_exp.config import Plan
-from cast_exp.data import ImageDataModule
+from cast_exp.data.base import RawDataModule
 from cast_exp.evaluation import Subject
 from cast_exp.run import (
     attach,
@@ -59,7 +59,7 @@ def train(
         seed: Seed of everything random.
         resume: See `cast_exp.run.folder.run_folder`.
         paths: `run` is the folder of the run.
-        data: Config of an `ImageDataModule`.
+        data: Config of an `ImageDataModule` or a `SceneDataModule`.
         task: Config of a `BaseTask`.
         trainer: Config of a `Trainer`.
         callbacks: Configs of its callbacks by name; null for none of that name.
@@ -83,11 +83,11 @@ def train(
     evaluations = chosen_evaluations(evaluate, evaluation)
     seed_everything(seed, verbose=False)
     the_trainer = build_trainer(trainer, callbacks, logger)
-    images: ImageDataModule = build(data)
-    plan = Plan.of(the_trainer, images, optim["optimizer"]["lr"])
+    served: RawDataModule = build(data)
+    plan = Plan.of(the_trainer, served, optim["optimizer"]["lr"])
     show_plan(plan)
     the_task: BaseTask = build(task)
-    the_data = the_task.training_data(images)
+    the_data = the_task.training_data(served)
     attach(the_trainer, the_task, the_data)
     checkpoint = checkpoint_to_resume(folder, resume, the_task)
     for the_logger in the_trainer.loggers:

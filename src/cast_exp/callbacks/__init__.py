@@ -8,6 +8,7 @@ from cast_exp.callbacks.model_summary import ModelTable
 from cast_exp.callbacks.nan_guard import NanGuard, NonFiniteLoss
 from cast_exp.callbacks.phase_times import PhaseTimes
 from cast_exp.callbacks.run_record import RunRecord
+from cast_exp.callbacks.semantic_images import SemanticImages
 from cast_exp.callbacks.throughput import Throughput
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "NonFiniteLoss",
     "PhaseTimes",
     "RunRecord",
+    "SemanticImages",
     "Throughput",
 ]

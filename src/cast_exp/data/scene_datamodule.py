@@ -116,6 +116,11 @@ class SceneDataModule(RawDataModule):
         """Number of semantic classes."""
         return len(self.semantic_classes)
 
+    @property
+    def image_size(self) -> int:
+        """Side of the training crops in pixels."""
+        return self.cropping.size
+
     def need(self, truth: str, split: Split = "val") -> None:
         """Make sure that the data set has a kind of ground truth, before any work.
 

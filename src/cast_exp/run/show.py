@@ -17,6 +17,12 @@ from cast_exp.run.folder import rank
 
 _RATE = "val/top1_rate"  # what LinearProbeTask and PhaseTimes name their figures
 _TIME = "time/"
+_SEGMENTATION = {
+    "val/miou": "mIoU",
+    "val/pixel_accuracy": "pixel accuracy",
+    "val/boundary_f": "boundary F",
+    "val/ceiling": "mIoU that superpixels allow",
+}
 
 
 def show_config(folder: Path, config: Mapping[str, Any]) -> None:
@@ -67,6 +73,9 @@ def show_result(folder: Path, metrics: Mapping[str, float]) -> None:
         if name.startswith(_RATE):
             multiple = name.removeprefix(_RATE)
             table.add_row(f"top-1 at {multiple} x the learning rate", _percent(value))
+    for name, shown in _SEGMENTATION.items():
+        if name in metrics:
+            table.add_row(shown, _percent(metrics[name]))
     if "val/knn" in metrics:
         before = metrics.get("val/knn_untrained")
         untrained = "" if before is None else f"{_percent(before)}   "

@@ -1,0 +1,150 @@
+"""Fine-tuning for semantic segmentation (paper, section 4 and its appendix)."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from pydantic import Field
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from cast_exp.data import Scene, SceneDataModule
+from cast_exp.data.base import RawDataModule
+from cast_exp.errors import UserError
+from cast_exp.losses import pixel_cross_entropy
+from cast_exp.metrics import BoundaryF, SegmentationIoU, count_table
+from cast_exp.metrics.boundary import Tolerance
+from cast_exp.models import Backbone, Segmenter
+from cast_exp.models.heads import SegmentationHead
+from cast_exp.models.registry import untrained
+from cast_exp.models.segmenter import CLASSES, enlarged, require_fusion
+from cast_exp.ops import contingency
+from cast_exp.optim import ParameterGroups, Schedule, finetuning_groups
+from cast_exp.tasks.base import BaseTask
+
+
+class SegmentationTask(BaseTask):
+    """Trains a backbone and a head on its superpixels to name the class of each pixel.
+
+    Trains on random crops, validates on whole images of any size, one at a time. Position codes and
+    class token stay as they are. The official optimiser keeps the learning rate inside its momentum
+    buffer; torch's SGD, which is used here, multiplies the buffer by it, which differs as far as
+    the rate changes within the memory of the buffer, some ten steps.
+
+    Logs "train/loss", the cross-entropy over pixels, at each step; after each validation, over all
+    images and in 0..1, "val/miou" and "val/pixel_accuracy", "val/boundary_f" (see `BoundaryF`), and
+    what an oracle would reach that gives all of a superpixel the class most of it has,
+    "val/ceiling", or all of a segment at a level, "val/ceiling_level1" and so on.
+
+    Args:
+        backbone: Makes hierarchies of images; with a fusion block.
+        optimizer: Makes a torch optimizer from parameter groups.
+        schedule: Course of the learning rate.
+        parameter_groups: Chooses the parameters to train, their decay and rates.
+        seed: Seed of the run.
+        from_scratch: Train a backbone of the same build from random weights: the control that shows
+            what its pretraining is worth.
+        tolerance: Distance up to which a boundary counts as found, as a share of the diagonal.
+
+    Raises:
+        UserError: The backbone has no fusion block.
+    """
+
+    head: SegmentationHead
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        optimizer: Callable[..., Optimizer],
+        schedule: Schedule,
+        parameter_groups: Callable[..., ParameterGroups] = finetuning_groups,
+        seed: Annotated[int, Field(ge=0)] = 0,
+        from_scratch: bool = False,
+        tolerance: Tolerance = 0.0075,
+    ) -> None:
+        require_fusion(backbone)
+        if from_scratch:
+            if backbone.config is None:
+                raise UserError("finetune.from_scratch needs a backbone whose build is known")
+            backbone = untrained(backbone.config)
+        super().__init__(backbone, optimizer, schedule, parameter_groups, seed=seed)
+        self.tolerance = tolerance
+        self.classes: list[str] = []
+        for name, parameter in backbone.named_parameters():
+            if name.rpartition(".")[2] not in ("weight", "bias"):
+                parameter.requires_grad_(False)
+        self.train()  # Lightning trains a new module in the mode it finds it in
+
+    @property
+    def segmenter(self) -> Segmenter:
+        """Backbone and head as one."""
+        return Segmenter(self.backbone, self.head, self.classes)
+
+    def training_data(self, data: RawDataModule) -> LightningDataModule:
+        """The scenes.
+
+        Raises:
+            UserError: The data has no semantic classes on pixels.
+        """
+        scenes = self.of_kind(SceneDataModule, data)
+        scenes.need("semantic", "train")
+        scenes.need("semantic", "val")
+        return scenes
+
+    def configure_model(self) -> None:
+        """Create the head and the metrics, which need the classes of the data."""
+        if self.classes:
+            return
+        self.classes = list(self.trainer.datamodule.semantic_classes)  # type: ignore[attr-defined]
+        count = len(self.classes)
+        self.head = SegmentationHead(self.backbone.dim, count)
+        self.iou = SegmentationIoU(count)
+        self.boundary = BoundaryF(count, self.tolerance)
+        levels = self.backbone.config.levels if self.backbone.config else ()
+        self.ceilings = nn.ModuleList(SegmentationIoU(count) for _ in range(1 + len(levels)))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what it takes to build backbone and head again."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[CLASSES] = self.classes
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Name the classes of the pixels of a batch of crops."""
+        segmented = self.segmenter(batch["images"], batch["superpixels"])
+        truth = batch["semantic"]
+        superpixels = enlarged(segmented.hierarchy.superpixels, truth.shape[-2:])
+        loss = pixel_cross_entropy(segmented.logits, superpixels, truth)
+        size = len(truth)
+        self.log("train/loss", loss, prog_bar=True, sync_dist=True, batch_size=size)
+        return loss
+
+    def validation_step(self, scene: Scene, batch_idx: int) -> None:
+        """Count what is right in a scene, on its superpixels."""
+        predicted = self.segmenter.predict(scene, last_grouping=True)
+        truth = torch.as_tensor(scene.truth["semantic"]).long()
+        shape = len(predicted.classes), len(self.classes)
+        pixels = contingency(predicted.superpixels, truth, shape)
+        self.iou.update_table(count_table(predicted.classes, pixels))
+        self.boundary.update(predicted.pixels, truth)
+        for level, ceiling in enumerate(self.ceilings):
+            labels = predicted.hierarchy.labels(level)[0].cpu()
+            segments = pixels.new_zeros(int(labels.max()) + 1, shape[1])
+            best = segments.index_add(0, labels, pixels).argmax(1)
+            ceiling.update_table(count_table(best[labels], pixels))  # type: ignore[operator]
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the figures over all scenes."""
+        found = self.iou.compute()
+        figures = {
+            "miou": found["miou"],
+            "pixel_accuracy": found["accuracy"],
+            "boundary_f": self.boundary.compute()["boundary_f"],
+        }
+        for level, ceiling in enumerate(self.ceilings):
+            name = f"ceiling_level{level}" if level else "ceiling"
+            figures[name] = ceiling.compute()["miou"]  # type: ignore[operator]
+        for metric in (self.iou, self.boundary, *self.ceilings):
+            metric.reset()
+        values = {f"val/{name}": value.float() for name, value in figures.items()}
+        self.log_dict(values, sync_dist=True)

@@ -1,0 +1,178 @@
+"""Sheets of semantic segmentations: what was predicted, what is true, where they differ."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from cast_exp.viz.draw import Labels, Pixels, contours, paint_levels, palette, titled_grid
+
+_BACKGROUND = (40, 40, 40)
+_VOID = ((190, 190, 190), (140, 140, 140))  # stripes
+_STRIPE = 3
+_WRONG = (220, 30, 40)
+
+
+@dataclass(frozen=True)
+class SemanticPicture:
+    """What there is to draw of an image, all of one size.
+
+    Attributes:
+        image: RGB, uint8 (H, W, 3).
+        levels: Segments from fine (superpixels) to coarse, int64 (H, W) each.
+        prediction: Class of each pixel, int64 (H, W).
+        truth: Likewise; 255 for void.
+    """
+
+    image: Pixels
+    levels: Sequence[Labels]
+    prediction: Labels
+    truth: Labels
+
+
+def class_colours(classes: Sequence[str], seed: int = 0) -> Pixels:
+    """Colours of classes: those of `palette` in their order, nearly black for a background.
+
+    Args:
+        classes: Names of the classes; only a first "background" is told from the others.
+        seed: See `palette`.
+
+    Returns:
+        RGB, uint8 (classes, 3).
+    """
+    if classes and classes[0] == "background":
+        background = np.array([_BACKGROUND], np.uint8)
+        return np.concatenate([background, palette(len(classes) - 1, seed)])
+    return palette(len(classes), seed)
+
+
+def paint_classes(labels: Labels, colours: Pixels) -> Pixels:
+    """Paint a label map; what is no class (void) is hatched in grey.
+
+    Args:
+        labels: Class of each pixel, int (H, W).
+        colours: Of the classes, uint8 (K, 3).
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    void = (labels < 0) | (labels >= len(colours))
+    painted = colours[np.where(void, 0, labels)]
+    painted[void] = _hatching(*labels.shape)[void]
+    return painted
+
+
+def error_map(image: Pixels, prediction: Labels, truth: Labels, classes: int) -> Pixels:
+    """Paint wrong pixels red on a pale grey copy of the image, and hatch where truth is void.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    grey = image.mean(-1, keepdims=True)
+    painted = np.repeat(155 + 0.35 * grey, 3, -1).astype(np.uint8)
+    void = (truth < 0) | (truth >= classes)
+    painted[prediction != truth] = _WRONG
+    painted[void] = _hatching(*truth.shape)[void]
+    return painted
+
+
+def semantic_sheet(
+    pictures: Sequence[SemanticPicture], classes: Sequence[str], seed: int = 0, side: int = 256
+) -> Pixels:
+    """One row for each image: image, superpixels, coarser segments, prediction, truth and errors.
+
+    Images of different sizes are fitted into squares. Below them stand the colours of the classes.
+
+    Args:
+        pictures: What to draw; all have as many levels.
+        classes: Names of the classes.
+        seed: See `palette`.
+        side: Of the squares, in pixels.
+
+    Returns:
+        The sheet, uint8 (height, width, 3).
+    """
+    colours = class_colours(classes, seed)
+    rows = []
+    for picture in pictures:
+        fitted = SemanticPicture(
+            _fit(picture.image, side),
+            [_fit(labels, side) for labels in picture.levels],
+            _fit(picture.prediction, side),
+            _fit(picture.truth, side),
+        )
+        outlined = fitted.image.copy()
+        outlined[contours(fitted.levels[0])] = 255
+        painted = paint_levels(fitted.levels[1:], seed) if len(fitted.levels) > 1 else []
+        for labels, segments in zip(fitted.levels[1:], painted, strict=True):
+            segments[contours(labels)] = 255
+        cells = [
+            *(fitted.image, outlined, *painted),
+            paint_classes(fitted.prediction, colours),
+            paint_classes(fitted.truth, colours),
+            error_map(fitted.image, fitted.prediction, fitted.truth, len(classes)),
+        ]
+        rows.append([_on_square(cell, side) for cell in cells])
+    levels = [f"level {level}" for level in range(1, len(pictures[0].levels))]
+    grid = titled_grid(
+        rows, ["image", "superpixels", *levels, "prediction", "ground truth", "wrong"]
+    )
+    return np.concatenate([grid, class_legend(classes, colours, grid.shape[1], side // 16)])
+
+
+def class_legend(classes: Sequence[str], colours: Pixels, width: int, size: int) -> Pixels:
+    """Names of classes beside their colours, and of void, in as many lines as they take.
+
+    Args:
+        classes: The names.
+        colours: Of the classes, uint8 (K, 3).
+        width: Of the legend, in pixels.
+        size: Of the letters, in pixels.
+
+    Returns:
+        uint8 (height, width, 3).
+    """
+    font = ImageFont.load_default(size)
+    swatches = [np.tile(colour, (size, 2 * size, 1)) for colour in colours]
+    entries = [*zip(classes, swatches, strict=True), ("void", _hatching(size, 2 * size))]
+    places, x, y = [], size, size // 2
+    for name, _ in entries:
+        taken = int(3 * size + font.getlength(name) + size)
+        if x + taken > width and x > size:
+            x, y = size, y + 2 * size
+        places.append((x, y))
+        x += taken
+    legend = Image.new("RGB", (width, y + 2 * size), (255, 255, 255))
+    draw = ImageDraw.Draw(legend)
+    for (name, swatch), (left, top) in zip(entries, places, strict=True):
+        legend.paste(Image.fromarray(swatch), (left, top))
+        middle = (left + 2 * size + size // 2, top + size / 2)
+        draw.text(middle, name, fill=_BACKGROUND, font=font, anchor="lm")
+    return np.asarray(legend)
+
+
+def _hatching(height: int, width: int) -> Pixels:
+    y, x = np.mgrid[:height, :width]
+    stripes: Pixels = np.array(_VOID, np.uint8)[(x + y) // _STRIPE % 2]
+    return stripes
+
+
+def _fit(pixels: NDArray[Any], side: int) -> NDArray[Any]:
+    """Bring the longer side of a picture or a label map to `side`, without smoothing."""
+    longer = max(pixels.shape[:2])
+    rows, columns = (
+        ((np.arange(new := max(1, round(old * side / longer))) + 0.5) * old / new).astype(int)
+        for old in pixels.shape[:2]
+    )
+    fitted: NDArray[Any] = pixels[rows[:, None], columns]
+    return fitted
+
+
+def _on_square(cell: Pixels, side: int) -> Pixels:
+    square = np.full((side, side, 3), 255, np.uint8)
+    top, left = (side - cell.shape[0]) // 2, (side - cell.shape[1]) // 2
+    square[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
+    return square
