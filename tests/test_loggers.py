@@ -68,7 +68,12 @@ def test_wandb_offline_keeps_config_curves_and_pictures(
         assert run.summary["train/loss"] > 0
         assert run.summary["hierarchy"]["count"] == 1
         (offline,) = (folder / "wandb").glob("offline-run-*")
-        assert len(list((offline / "files/media/images").iterdir())) == 2
+        images = offline / "files/media/images"
+        for key in ("hierarchy", "figure_ground", "masks"):
+            assert len(list(images.glob(f"{key}_*.png"))) == 2  # at the start and at the end
+        (masks,) = run.summary["masks"]["all_masks"]
+        assert sorted(masks) == ["head 1", "head 2", "head 3", "level 1", "level 2"]
+        assert all((offline / "files" / mask["path"]).is_file() for mask in masks.values())
         wandb.finish()
     assert ids[0] != ids[1]
 

@@ -1,15 +1,27 @@
 import logging
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import LightningDataModule
 from PIL import Image
 from support.tiny_run import TinyTask, tiny_data, tiny_trainer
 
 from cast_exp.callbacks import HierarchyImages
+from cast_exp.callbacks.probes import load_probes
+from cast_exp.data import ImageDataModule, SceneDataModule
+from cast_exp.data.datasets import Shapes
+from cast_exp.data.transforms import TwoViews
 from cast_exp.loggers import tensorboard_logger
+from cast_exp.models import Pooling, create_model
+from cast_exp.superpixels import Seeds
 from cast_exp.viz import hierarchy_sheet
+from cast_exp.viz.figure_ground import HeadMaps, binary_masks, figure_ground_sheet
+from cast_exp.viz.overlays import mask_overlays
 
 
 def expected_sheet(task: TinyTask, count: int, split: str = "val") -> np.ndarray:
@@ -32,6 +44,76 @@ def test_draws_the_same_images_before_during_and_after_training(tmp_path: Path) 
     assert sorted(pictures) == [f"step{step:07d}" for step in steps]
     assert (pictures["step0000000"] == before).all()
     assert (pictures["step0000018"] == expected_sheet(task, 3)).all()
+    drawn = sorted(path.stem for path in (tmp_path / "figure_ground").iterdir())
+    assert drawn == sorted(pictures)
+
+
+def test_figure_and_ground_are_left_out_on_request(tmp_path: Path) -> None:
+    drawer = HierarchyImages(count=2, figure_ground=False)
+    tiny_trainer(tmp_path, drawer).fit(TinyTask(), datamodule=tiny_data())
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
+SHAPES = partial(Shapes, train=16, val=6, size=64, creatures=2)
+SEEDS = Seeds(49, histogram_bins=5, iterations=4)
+
+
+def shapes_images() -> ImageDataModule:
+    return ImageDataModule(
+        SHAPES, TwoViews(48), SEEDS, batch_size=8, image_size=48, eval_crop=0.8, workers=0
+    )
+
+
+def shapes_scenes(**options: Any) -> SceneDataModule:
+    return SceneDataModule(SHAPES, SEEDS, batch_size=8, size=48, crop=48, workers=0, **options)
+
+
+@pytest.mark.parametrize("make", [shapes_images, shapes_scenes])
+def test_masks_of_a_real_model_beside_the_instances(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[], LightningDataModule]
+) -> None:
+    seen: list[HeadMaps] = []
+
+    def draw(maps: Sequence[HeadMaps], seed: int) -> np.ndarray:
+        seen.extend(maps)
+        return figure_ground_sheet(maps, seed=seed)
+
+    monkeypatch.setattr("cast_exp.callbacks.hierarchy_images.figure_ground_sheet", draw)
+    task, data = TinyTask(), make()
+    task.backbone = create_model("cast_tiny", image_size=48, pooling=Pooling((16, 8, 4, 2)))
+    trainer = tiny_trainer(tmp_path, logger=False)
+    trainer.strategy.connect(task)
+    trainer.datamodule = data
+    HierarchyImages(count=3).on_train_start(trainer, task)
+    assert (tmp_path / "images/step0000000.png").is_file()
+    assert len(seen) == 3
+    for image in seen:
+        best = [
+            (mask & (image.objects > 0)).sum() / (mask | (image.objects > 0)).sum()
+            for mask in image.masks
+        ]
+        np.testing.assert_allclose(image.jaccards, best)
+        figure, ground = (image.picture[image.objects == k].std() for k in (1, 0))
+        assert figure > ground  # truth lies on what it is of: the ground has one colour
+
+
+def test_overlays_name_what_they_show() -> None:
+    data = shapes_scenes()
+    (probe,) = load_probes(data, "val", 1)
+    model = create_model("cast_tiny", image_size=48, pooling=Pooling((16, 8, 4, 2))).eval()
+    with torch.no_grad():
+        hierarchy = model(probe.images, probe.superpixels, attention=model.figure_block)
+    masks = binary_masks(hierarchy)
+    (overlay,) = mask_overlays(hierarchy, masks, [np.array([[0, 7, 255]])])
+    assert list(overlay) == [f"level {k}" for k in (1, 2, 3, 4)] + [
+        f"head {k}" for k in (1, 2, 3)
+    ] + ["objects"]
+    level = overlay["level 2"]
+    assert (level["mask_data"] == hierarchy.segmentation(2)[0].numpy()).all()
+    assert level["class_labels"] == {k: f"segment {k}" for k in range(8)}
+    assert (overlay["head 2"]["mask_data"] == masks[0, 1][probe.superpixels[0]].numpy()).all()
+    assert overlay["objects"]["mask_data"].tolist() == [[0, 1, 255]]
+    assert overlay["objects"]["class_labels"] == {0: "ground", 1: "figure", 255: "void"}
 
 
 def test_tensorboard_gets_the_picture(tmp_path: Path) -> None:

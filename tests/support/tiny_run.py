@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cast_exp.data.datamodule import ImageDataModule
 from cast_exp.data.transforms import TwoViews
 from cast_exp.metrics import KNNAccuracy
-from cast_exp.models import Hierarchy
+from cast_exp.models import Attention, Hierarchy
 from cast_exp.models.hierarchy import Level
 from cast_exp.superpixels import Grid
 
@@ -44,6 +44,8 @@ class Blots:
 class TinyBackbone(nn.Module):
     """Two groupings over 16 superpixels; batch norm and dropout, which a look must not disturb."""
 
+    figure_block = 1
+
     def __init__(self, dim: int = 8) -> None:
         super().__init__()
         self.stem = nn.Sequential(
@@ -52,9 +54,12 @@ class TinyBackbone(nn.Module):
         self.stages = nn.ModuleList(nn.ModuleList([nn.Linear(dim, dim)]) for _ in range(2))
         self.groupings = nn.ModuleList(nn.Linear(dim, count) for count in (6, 2))
 
-    def forward(self, images: Tensor, superpixels: Tensor) -> Hierarchy:
+    def forward(
+        self, images: Tensor, superpixels: Tensor, attention: int | None = None
+    ) -> Hierarchy:
         tokens = self.stem(images).flatten(2).mT
         tokens = tokens[:, :16]
+        heads = Attention(tokens[..., :3].mT.softmax(-1), level=0)
         levels = []
         for (block,), grouping in zip(self.stages, self.groupings, strict=True):
             tokens = torch.tanh(block(tokens))
@@ -62,7 +67,8 @@ class TinyBackbone(nn.Module):
             levels.append(Level(tokens, torch.zeros(tokens.shape[:2], dtype=torch.bool), scores))
             tokens = scores.softmax(1).mT @ tokens
         levels.append(Level(tokens, torch.zeros(tokens.shape[:2], dtype=torch.bool), None))
-        return Hierarchy(tokens.mean(1), superpixels, tuple(levels))
+        looked = None if attention is None else heads
+        return Hierarchy(tokens.mean(1), superpixels, tuple(levels), attention=looked)
 
 
 class TinyTask(LightningModule):

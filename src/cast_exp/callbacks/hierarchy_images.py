@@ -1,35 +1,48 @@
-"""Pictures of how the model segments a few fixed images, over the course of training."""
+"""Pictures of what the model sees in a few fixed images, over the course of training."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from cast_exp.callbacks.side_work import (
-    apart_from_training,
-    backbone_of,
-    data_of,
-    spare_the_run,
-)
-from cast_exp.errors import UserError
+from cast_exp.callbacks.probes import Probe, load_probes
+from cast_exp.callbacks.side_work import apart_from_training, backbone_of, spare_the_run
+from cast_exp.data.base import RawDataModule
+from cast_exp.data.scene_samples import nearest
+from cast_exp.metrics import head_jaccards
+from cast_exp.models import Hierarchy
 from cast_exp.viz import hierarchy_sheet
+from cast_exp.viz.figure_ground import (
+    HeadMaps,
+    binary_masks,
+    figure_ground_sheet,
+    superpixel_heads,
+)
+from cast_exp.viz.overlays import mask_overlays
 
 
 class HierarchyImages(Callback):
-    """Draws the hierarchy of the same images before, during and after training.
+    """Draws hierarchy and figure-ground masks of the same images before, during, after training.
 
-    Pictures go to `<run>/images/step<n>.png`, and to W&B and TensorBoard where these log.
+    `<run>/images/step<n>.png` has superpixels and segments, `<run>/figure_ground/step<n>.png` the
+    attention of the class token, with the mask of each head and, where the data have instances, how
+    well it fits them all. TensorBoard gets both. So does W&B, and under "masks" the images
+    with segments, heads and instances to lay over them; each key has a slider for the steps.
 
     Args:
         count: How many images, the first ones of the split.
         every_n_epochs: Draw at the end of every so many epochs; None for never.
         every_n_steps: Draw also after every so many steps; None for never.
         split: Where the images come from.
+        figure_ground: Draw what the attention heads see, too.
+        mass: Share of its attention that a head's mask holds.
         seed: Palette.
     """
 
@@ -39,14 +52,18 @@ class HierarchyImages(Callback):
         every_n_epochs: Annotated[int, Field(ge=1)] | None = 1,
         every_n_steps: Annotated[int, Field(ge=1)] | None = None,
         split: Literal["train", "val"] = "val",
+        figure_ground: bool = True,
+        mass: Annotated[float, Field(gt=0, lt=1)] = 0.6,
         seed: int = 0,
     ) -> None:
         self.count = count
         self.every_n_epochs = every_n_epochs
         self.every_n_steps = every_n_steps
-        self.split = split
+        self.split: Literal["train", "val"] = split
+        self.figure_ground = figure_ground
+        self.mass = mass
         self.seed = seed
-        self._batch: Any = None
+        self._probes: list[Probe] = []
         self._drawn_at = -1
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -74,27 +91,92 @@ class HierarchyImages(Callback):
             return
         self._drawn_at = trainer.global_step
         with spare_the_run(trainer, "drawing the hierarchy"):
-            sheet = self._sheet(trainer, pl_module)
-            path = Path(trainer.default_root_dir) / "images" / f"step{trainer.global_step:07d}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(sheet).save(path)
-            for logger in trainer.loggers:
-                if isinstance(logger, WandbLogger):
-                    logger.log_image("hierarchy", [sheet], step=trainer.global_step)
-                elif isinstance(logger, TensorBoardLogger):
-                    logger.experiment.add_image(
-                        "hierarchy", sheet, trainer.global_step, dataformats="HWC"
-                    )
+            hierarchies = self._look(trainer, pl_module)
+            seen = list(zip(self._probes, hierarchies, strict=True))
+            _show(trainer, "hierarchy", "images", _stacked([self._levels(*each) for each in seen]))
+            if self.figure_ground:
+                maps = [image for each in seen for image in self._head_maps(*each)]
+                sheet = figure_ground_sheet(maps, seed=self.seed)
+                _show(trainer, "figure_ground", "figure_ground", sheet)
+                _overlay(trainer, seen, self.mass)
 
-    def _sheet(self, trainer: Trainer, pl_module: LightningModule) -> NDArray[np.uint8]:
-        data = data_of(trainer)
-        with apart_from_training(trainer, pl_module):
-            if self._batch is None:
-                loader = data.plain_dataloader(self.split, self.count, self.count)
-                self._batch = next(iter(loader), None)
-                if self._batch is None:
-                    raise UserError(f"none of the {self.split} images to draw can be read")
-            batch = data.prepare(self._batch, pl_module.device)
-            hierarchy = backbone_of(pl_module)(batch["images"], batch["superpixels"])
-            levels = [hierarchy.segmentation(level) for level in range(hierarchy.depth + 1)]
-        return hierarchy_sheet(data.denormalise(batch["images"]), levels, self.seed)
+    def _look(self, trainer: Trainer, module: LightningModule) -> list[Hierarchy]:
+        """What the network makes of each probe now."""
+        backbone = backbone_of(module)
+        options = {"attention": backbone.figure_block} if self.figure_ground else {}
+        with apart_from_training(trainer, module):
+            if not self._probes:
+                data = trainer.datamodule  # type: ignore[attr-defined]
+                self._probes = load_probes(data, self.split, self.count)
+            return [
+                backbone(
+                    probe.images.to(module.device), probe.superpixels.to(module.device), **options
+                )
+                for probe in self._probes
+            ]
+
+    def _levels(self, probe: Probe, hierarchy: Hierarchy) -> NDArray[np.uint8]:
+        levels = [hierarchy.segmentation(level) for level in range(hierarchy.depth + 1)]
+        return hierarchy_sheet(RawDataModule.denormalise(probe.images), levels, self.seed)
+
+    def _head_maps(self, probe: Probe, hierarchy: Hierarchy) -> list[HeadMaps]:
+        assert hierarchy.attention is not None
+        superpixels = hierarchy.superpixels.cpu().numpy()
+        heat = superpixel_heads(hierarchy).float().cpu().numpy()
+        masks = binary_masks(hierarchy, self.mass).cpu().numpy()
+        segments = hierarchy.segmentation(hierarchy.attention.level).cpu()
+        maps = []
+        for image, picture in enumerate(_pictures(probe)):
+            objects = jaccards = None
+            if probe.objects:
+                objects = nearest(probe.objects[image], *picture.shape[:2])
+                heads = hierarchy.attention.heads[image].cpu()
+                found = head_jaccards(heads, segments[image], torch.from_numpy(objects), self.mass)
+                jaccards = found[0, :, 0].numpy()
+            spread = superpixels[image]
+            maps.append(
+                HeadMaps(
+                    picture, heat[image][:, spread], masks[image][:, spread], objects, jaccards
+                )
+            )
+        return maps
+
+
+def _pictures(probe: Probe) -> NDArray[np.uint8]:
+    """Its images as they were, uint8 (B, H, W, 3)."""
+    pictures = RawDataModule.denormalise(probe.images).clamp(0, 1) * 255
+    return np.asarray(pictures.round().byte().permute(0, 2, 3, 1).cpu().numpy())
+
+
+def _stacked(sheets: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Sheets below each other, on white."""
+    width = max(sheet.shape[1] for sheet in sheets)
+    sides = [((0, 0), (0, width - sheet.shape[1]), (0, 0)) for sheet in sheets]
+    padded = [np.pad(s, side, constant_values=255) for s, side in zip(sheets, sides, strict=True)]
+    return np.concatenate(padded)
+
+
+def _show(trainer: Trainer, name: str, folder: str, sheet: NDArray[np.uint8]) -> None:
+    """Save a sheet and log it."""
+    path = Path(trainer.default_root_dir) / folder / f"step{trainer.global_step:07d}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(sheet).save(path)
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_image(name, [sheet], step=trainer.global_step)
+        elif isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_image(name, sheet, trainer.global_step, dataformats="HWC")
+
+
+def _overlay(trainer: Trainer, seen: Sequence[tuple[Probe, Hierarchy]], mass: float) -> None:
+    """Log the images to W&B with masks to lay over them."""
+    loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
+    if not loggers:
+        return
+    pictures = [picture for probe, _ in seen for picture in _pictures(probe)]
+    masks = []
+    for probe, hierarchy in seen:
+        objects = [nearest(drawn, *probe.images.shape[-2:]) for drawn in probe.objects]
+        masks += mask_overlays(hierarchy, binary_masks(hierarchy, mass), objects)
+    for logger in loggers:
+        logger.log_image("masks", pictures, step=trainer.global_step, masks=masks)

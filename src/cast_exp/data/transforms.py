@@ -134,11 +134,13 @@ class CropFlip(Augmentation):
 Resize = Literal["bilinear", "bicubic"]
 
 
-def evaluation_transform(size: int, crop: float, resize: Resize = "bilinear") -> Transform:
+def evaluation_transform(
+    size: int, crop: float, resize: Resize | Literal["nearest"] = "bilinear"
+) -> Transform:
     """Resize the shorter side to ``size / crop``, cut out the central square.
 
     ``crop=0.875`` with ``size=224`` is the usual resize to 256; ``crop=1`` only resizes, which
-    suits images that are small already.
+    suits images that are small already. ``resize="nearest"`` is for label maps.
     """
     shrink = v2.Resize(round(size / crop), interpolation=v2.InterpolationMode(resize))
     steps = [shrink, v2.CenterCrop(size), v2.PILToTensor()]

@@ -145,7 +145,7 @@ class FigureGround:
             last_grouping=False,
             attention=backbone.figure_block if self.block is None else self.block,
         )
-        return hierarchy.attention.heads[0].cpu(), _segments(hierarchy, on_device)
+        return hierarchy.attention.heads[0].float().cpu(), _segments(hierarchy, on_device)
 
     def _sheet(
         self, scene: Scene, heads: Tensor, segments: Tensor, objects: Tensor, jaccards: Tensor
