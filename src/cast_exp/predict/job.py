@@ -17,16 +17,18 @@ from cast_exp.models import Backbone, load_pretrained
 from cast_exp.models.files import fingerprint
 from cast_exp.models.pooling import check_levels
 from cast_exp.models.published import PUBLISHED
+from cast_exp.models.segmenter import Segmenter, load_segmenter
 from cast_exp.predict.figure_ground import figure_ground_files, heads_of
 from cast_exp.predict.files import Outputs
 from cast_exp.predict.hierarchy import hierarchy_files, segment, tree_of
 from cast_exp.predict.page import hierarchy_page
 from cast_exp.predict.photo import Photo, find_photos, photo_scene, read_photo
+from cast_exp.predict.semantic import semantic_files
 from cast_exp.superpixels import SuperpixelMethod
 from cast_exp.superpixels.compare import load_methods
 
 Task = Literal["hierarchy", "semantic", "figure_ground"]
-TASKS: tuple[Task, ...] = ("hierarchy", "figure_ground")
+TASKS: tuple[Task, ...] = ("hierarchy", "semantic", "figure_ground")
 
 _PATCH = 16
 
@@ -101,6 +103,9 @@ class Job:
     def _files(self, photo: Photo) -> dict[str, bytes]:
         pixels = read_photo(photo.path)
         scene = photo_scene(pixels, self._method, self.size, photo.path).to(self._device)
+        if self.task == "semantic":
+            prediction = self._segmenter.predict(scene)
+            return semantic_files(prediction.pixels.numpy(), self._segmenter.classes, pixels)
         attention = self.html or self.task == "figure_ground"
         hierarchy = segment(self._backbone, scene, self.levels, attention)
         if self.task == "figure_ground":
@@ -117,15 +122,25 @@ class Job:
         return files
 
     @cached_property
+    def _segmenter(self) -> Segmenter:
+        return load_segmenter(self._given_checkpoint).to(self._device).eval()
+
+    @cached_property
     def _backbone(self) -> Backbone:
+        if self.task == "semantic":
+            return self._segmenter.backbone
+        # Superpixels are smaller than the cells of the feature grid here and there.
+        backbone = load_pretrained(self._given_checkpoint, sampling="interpolated")
+        return backbone.to(self._device).eval()
+
+    @property
+    def _given_checkpoint(self) -> str:
         if self.checkpoint is None:
             raise UserError(
                 "no --checkpoint; give one of a run of yours, or the name of a published one: "
                 + ", ".join(PUBLISHED)
             )
-        # Superpixels are smaller than the cells of the feature grid here and there.
-        backbone = load_pretrained(self.checkpoint, sampling="interpolated")
-        return backbone.to(self._device).eval()
+        return self.checkpoint
 
     @cached_property
     def _device(self) -> torch.device:
@@ -150,7 +165,7 @@ class Job:
         return {
             "version": cast_exp.__version__,
             "task": self.task,
-            "weights": fingerprint(self._backbone),
+            "weights": fingerprint(self._segmenter if self.task == "semantic" else self._backbone),
             "levels": self._levels and list(self._levels),
             "size": self.size,
             "superpixels": repr(self._method),

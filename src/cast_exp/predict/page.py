@@ -9,7 +9,6 @@ from importlib.resources import files
 from itertools import chain
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,8 +16,7 @@ from cast_exp.data.scene_samples import nearest
 from cast_exp.predict.files import jpeg
 from cast_exp.predict.photo import DETAIL, Pixels, shrunk
 from cast_exp.predict.tree import Integers, SegmentTree
-from cast_exp.viz import contours
-from cast_exp.viz.outlines import border_arcs
+from cast_exp.viz.outlines import border_arcs, roomiest
 
 _ANCHORS = 400
 """Longest side, in pixels, at which places for numbers are looked for."""
@@ -99,22 +97,13 @@ def _arcs(leaves: Integers) -> list[int]:
 
 
 def _anchors(superpixels: Integers, tree: SegmentTree) -> list[list[int] | None]:
-    """Where the number of a segment has most room, (x, y, room); None for superpixels."""
-    height, width = superpixels.shape
-    scale = min(1, _ANCHORS / max(height, width))
-    small = nearest(superpixels, *(max(round(side * scale), 1) for side in (height, width)))
+    """Where the number of a segment has most room, [x, y, room]; None for superpixels."""
+    scale = min(1, _ANCHORS / max(superpixels.shape))
+    small = nearest(superpixels, *(max(round(side * scale), 1) for side in superpixels.shape))
     anchors: list[list[int] | None] = [None] * len(tree.level)
-    for level in range(1, tree.levels):
-        labels = tree.ids[level][small]
-        inner = np.pad(~contours(labels), 1).astype(np.uint8)
-        room = cv2.distanceTransform(inner, cv2.DIST_L2, 3)[1:-1, 1:-1]
-        by_room = np.lexsort((room.ravel(), labels.ravel()))
-        ids, first = np.unique(labels.ravel()[by_room][::-1], return_index=True)
-        best = by_room[::-1][first]
-        for segment, place in zip(ids.tolist(), best.tolist(), strict=True):
-            y, x = divmod(place, small.shape[1])
-            found = np.array([x + 0.5, y + 0.5, room.flat[place]]) / scale
-            anchors[segment] = found.round().astype(int).tolist()
+    for ids in tree.ids[1:]:
+        for segment, place in roomiest(ids[small]).items():
+            anchors[segment] = [round(value / scale) for value in place]
     return anchors
 
 

@@ -1,4 +1,4 @@
-"""Borders of a segmentation as lines, each shared by the two segments that it parts."""
+"""Borders of a segmentation as lines, shared by the segments that they part, and room for text."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from cast_exp.viz.draw import contours
 
 OUTSIDE = -1
 """What lies beyond the border of the image, in the place of a segment."""
@@ -105,3 +107,23 @@ def _simplify(points: NDArray[np.int32], tolerance: float) -> NDArray[np.int32]:
 
 def _open(points: NDArray[np.int32], tolerance: float) -> NDArray[np.int32]:
     return np.asarray(cv2.approxPolyDP(points[:, None], tolerance, False)[:, 0], dtype=np.int32)
+
+
+def roomiest(labels: NDArray[np.int64]) -> dict[int, tuple[float, float, float]]:
+    """The place in each segment that is farthest from its borders, to write on.
+
+    Args:
+        labels: Segmentation, int (H, W).
+
+    Returns:
+        For each label that occurs: x and y in pixels, and how far the next border is.
+    """
+    inner = np.pad(~contours(labels), 1).astype(np.uint8)
+    room = cv2.distanceTransform(inner, cv2.DIST_L2, 3)[1:-1, 1:-1].ravel()
+    flat = labels.ravel()
+    most_last = np.lexsort((room, flat))
+    ends = np.flatnonzero(np.diff(flat[most_last], append=flat.max() + 1))
+    places = most_last[ends]
+    rows, columns = np.divmod(places, labels.shape[1])
+    found = np.stack([columns + 0.5, rows + 0.5, room[places]], 1).tolist()
+    return {label: (x, y, r) for label, (x, y, r) in zip(flat[places].tolist(), found, strict=True)}

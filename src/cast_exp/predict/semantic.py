@@ -1,0 +1,104 @@
+"""The classes of a fine-tuned checkpoint on a picture."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from cast_exp.data.scene_samples import nearest
+from cast_exp.predict.files import compact_json, png
+from cast_exp.predict.photo import Pixels, shrunk
+from cast_exp.predict.tree import Integers
+from cast_exp.viz import contours, palette
+from cast_exp.viz.outlines import roomiest
+
+_OVERLAY = 1600
+"""Longer side of the overlay at most, in pixels."""
+_TINT = 0.5
+_GROUND, _INK = (29, 31, 35), (236, 236, 238)  # of the legend, to be seen on light and on dark
+
+
+def semantic_files(labels: Integers, classes: Sequence[str], pixels: Pixels) -> dict[str, bytes]:
+    """Outputs of the task by name.
+
+    `semantic.png` has the class of each pixel (with a palette, to be looked at), `semantic.json`
+    the area of each class, and `semantic_overlay.png` shows the classes on the photo: in colours,
+    with contours, and by name.
+
+    Args:
+        labels: Class of each pixel, int (H, W).
+        classes: Their names.
+        pixels: The photo, uint8 (H, W, 3).
+    """
+    colours = palette(len(classes))
+    areas = np.bincount(labels.ravel(), minlength=len(classes))
+    header = {"width": labels.shape[1], "height": labels.shape[0]}
+    rows = [
+        {"class": number, "name": name, "area": int(area), "share": round(area / labels.size, 4)}
+        for number, (name, area) in enumerate(zip(classes, areas, strict=True))
+        if area
+    ]
+    small = shrunk(pixels, _OVERLAY)
+    overlay = _overlay(small, nearest(labels, *small.shape[:2]), classes, colours)
+    return {
+        "semantic.png": _with_palette(labels, colours),
+        "semantic_overlay.png": png(overlay),
+        "semantic.json": compact_json(header, "classes", rows),
+    }
+
+
+def _with_palette(labels: Integers, colours: Pixels) -> bytes:
+    image = Image.fromarray(labels.astype(np.uint8), "P")
+    image.putpalette(colours.tobytes())
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def _overlay(pixels: Pixels, labels: Integers, classes: Sequence[str], colours: Pixels) -> Pixels:
+    """The classes on the photo, named where there is room, with a legend below."""
+    tinted = ((1 - _TINT) * pixels + _TINT * colours[labels]).astype(np.uint8)
+    tinted[contours(labels)] = 255
+    height, width = labels.shape
+    size = max(11, max(height, width) // 40)
+    font = ImageFont.load_default(size)
+    share = np.bincount(labels.ravel(), minlength=len(classes)) / labels.size
+    entries = [
+        (int(number), f"{classes[number]}  {share[number]:.1%}")
+        for number in np.argsort(-share, kind="stable")
+        if share[number]
+    ]
+    places, rows = _laid_out([font.getlength(text) for _, text in entries], size, width)
+    sheet = Image.new("RGB", (width, height + 2 * rows * size + size), _GROUND)
+    sheet.paste(Image.fromarray(tinted))
+    draw = ImageDraw.Draw(sheet)
+    for (number, text), (x, row) in zip(entries, places, strict=True):
+        y = height + size + 2 * size * row
+        swatch = (x, y - size // 4, x + size, y + size - size // 4)
+        draw.rectangle(swatch, fill=tuple(colours[number].tolist()), outline=_INK)
+        draw.text((x + 1.5 * size, y + size / 4), text, fill=_INK, font=font, anchor="lm")
+    for number, (column, line, room) in roomiest(labels).items():
+        if room > size:
+            draw.text(
+                (column, line),
+                classes[number],
+                fill="white",
+                font=font,
+                anchor="mm",
+                stroke_width=max(2, size // 8),
+                stroke_fill="black",
+            )
+    return np.asarray(sheet)
+
+
+def _laid_out(lengths: Sequence[float], size: int, width: int) -> tuple[list[tuple[int, int]], int]:
+    """Left end and row of each entry of a legend, and the number of rows."""
+    places, x, row = [], size, 0
+    for length in lengths:
+        needed = int(length + 3 * size)
+        if x > size and x + needed > width:
+            x, row = size, row + 1
+        places.append((x, row))
+        x += needed
+    return places, row + 1
