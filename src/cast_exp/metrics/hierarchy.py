@@ -133,12 +133,13 @@ class HierarchyMetrics(Metric):
     def compute(self) -> dict[str, float]:
         """The figures by name, in 0..1 but for "vi"; nan without an image."""
         means = dict(zip(_REGION_FIGURES, self.regions / self.images, strict=True))
-        precision, recall, f = rates(self.boundaries)
-        nothing = self.boundaries[[0, 2]].sum(0) == 0
+        counts = torch.cat([self.boundaries, self.boundaries_ois[:, None]], 1)
+        nothing = counts[0] + counts[2] == 0
+        precision, recall, f = rates(counts).masked_fill(nothing, torch.nan)
         by_level = means | {
-            "boundary_f": f.masked_fill(nothing, torch.nan),
-            "boundary_precision": precision.masked_fill(nothing, torch.nan),
-            "boundary_recall": recall.masked_fill(nothing, torch.nan),
+            "boundary_f": f[:-1],
+            "boundary_precision": precision[:-1],
+            "boundary_recall": recall[:-1],
         }
         if self.classified:
             by_level["purity"] = self.purities / self.classified
@@ -150,8 +151,8 @@ class HierarchyMetrics(Metric):
         return figures | {
             "covering_ods": float(means["covering"].max()),
             "covering_ois": float(self.covering_ois / self.images),
-            "boundary_f_ods": float(by_level["boundary_f"].max()),
-            "boundary_f_ois": float(rates(self.boundaries_ois[:, None])[2]),
+            "boundary_f_ods": float(f[:-1].max()),
+            "boundary_f_ois": float(f[-1]),
             "nesting": float(self.leaving / self.images),
         }
 
