@@ -32,14 +32,14 @@ def main() -> None:
 
     memory, labels = drawn(options.memory), torch.randint(CLASSES, (options.memory,))
     queries = drawn(options.images * options.queries)
-    blocks = list(zip(memory.split(BLOCK), labels.split(BLOCK), strict=True))
+    blocks = list(zip(torch.split(memory, BLOCK), torch.split(labels, BLOCK), strict=True))
 
     def ours() -> torch.Tensor:
         return nearest_votes(queries, blocks, NEIGHBOURS, CLASSES)
 
     def plain() -> torch.Tensor:
         found = []
-        for image in queries.split(options.queries):
+        for image in torch.split(queries, options.queries):
             nearest = (image @ memory.T).topk(NEIGHBOURS).indices
             votes = F.one_hot(labels[nearest], CLASSES).sum(1)
             found.append(votes.argmax(1))

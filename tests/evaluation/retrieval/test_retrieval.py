@@ -13,6 +13,7 @@ from cast_exp.data.datasets import Shapes
 from cast_exp.errors import UserError
 from cast_exp.evaluation.retrieval import Retrieval, memory, retrieval
 from cast_exp.evaluation.subject import Subject
+from cast_exp.metrics.boundary import BoundaryF
 from cast_exp.models import create_model
 from cast_exp.superpixels import Grid
 
@@ -21,7 +22,7 @@ CPU = torch.device("cpu")
 
 @torch.no_grad()
 def by_pixels(judged, data, level, neighbours, fused=False):
-    """mIoU by way of a feature for each pixel, one segment after the other, and a full sort."""
+    """mIoU and boundary F by features of pixels, segment after segment, and a full sort."""
 
     def segments(scene):
         hierarchy = judged.backbone(scene.image, scene.superpixels)
@@ -42,6 +43,7 @@ def by_pixels(judged, data, level, neighbours, fused=False):
     prototypes = np.stack([prototype for prototype, _ in stored])
     labels = np.array([label for _, label in stored])
     metric = MulticlassJaccardIndex(data.num_classes, average="macro", ignore_index=255)
+    boundaries = BoundaryF(data.num_classes)
     for scene in data.scenes("val"):
         truth = torch.from_numpy(np.asarray(scene.truth["semantic"], np.int64))
         painted = torch.full_like(truth, -1)
@@ -49,7 +51,8 @@ def by_pixels(judged, data, level, neighbours, fused=False):
             nearest = np.argsort(-(prototypes @ prototype), kind="stable")[:neighbours]
             painted[mask] = int(np.bincount(labels[nearest]).argmax())
         metric.update(painted, truth)
-    return float(metric.compute())
+        boundaries.update(painted, truth)
+    return [float(metric.compute()), float(boundaries.compute()["boundary_f"])]
 
 
 @pytest.mark.parametrize(("level", "neighbours"), [(0, 20), (1, 1), (1, 5), (2, 3)])
@@ -57,7 +60,8 @@ def test_figures_are_those_of_the_way_by_pixels(level, neighbours, tmp_path, mon
     monkeypatch.setattr(retrieval, "_IMAGES", 3)
     data, judged = scenes(), subject()
     found = Retrieval(data, level, neighbours)(judged, CPU, tmp_path)
-    assert found["miou"] == pytest.approx(by_pixels(judged, data, level, neighbours), abs=1e-6)
+    expected = by_pixels(judged, data, level, neighbours)
+    assert [found["miou"], found["boundary_f"]] == pytest.approx(expected, abs=1e-6)
     assert 0 < found["miou"] <= found["ceiling"] <= found["ceiling/level0"] <= 1
 
 
@@ -80,7 +84,8 @@ def test_all_levels_in_one_pass_are_those_of_each(tmp_path):
 def test_features_without_the_projector(tmp_path):
     data, judged = scenes(), subject()
     fused = Retrieval(data, 1, 3, embedding="fused")(judged, CPU, tmp_path / "fused")
-    assert fused["miou"] == pytest.approx(by_pixels(judged, data, 1, 3, fused=True), abs=1e-6)
+    expected = by_pixels(judged, data, 1, 3, fused=True)
+    assert [fused["miou"], fused["boundary_f"]] == pytest.approx(expected, abs=1e-6)
     bare = Subject(judged.backbone)
     assert Retrieval(data, 1, 3)(bare, CPU, tmp_path / "auto") == fused
     with pytest.raises(UserError, match="no projector"):

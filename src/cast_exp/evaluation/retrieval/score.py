@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from cast_exp.metrics.boundary import BoundaryF
-from cast_exp.metrics.segmentation import SegmentationIoU
+from cast_exp.metrics.segmentation import SegmentationIoU, count_table
 
 
 class Ceiling:
@@ -69,14 +69,3 @@ class LevelScore:
             "iou": self.regions.compute()["iou"].tolist(),
             "boundary_f": self.boundaries.compute()["boundary_f_class"].tolist(),
         }
-
-
-def count_table(predicted: Tensor, counts: Tensor) -> Tensor:
-    """Pixels by class in truth and in prediction, int64 (classes, classes).
-
-    Args:
-        predicted: Class of each segment, int64 (S,).
-        counts: Pixels of each class in each segment, int64 (S, classes).
-    """
-    classes = counts.size(1)
-    return counts.new_zeros(classes, classes).index_add_(1, predicted, counts.T)
