@@ -1,19 +1,18 @@
 """Pictures of what the model sees in a few fixed images, over the course of training."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import Field
 
+from cast_exp.callbacks.pictures import Pictures, show
 from cast_exp.callbacks.probes import Probe, load_probes
-from cast_exp.callbacks.side_work import apart_from_training, backbone_of, spare_the_run
+from cast_exp.callbacks.side_work import apart_from_training, backbone_of
 from cast_exp.data.base import RawDataModule
 from cast_exp.data.scene_samples import nearest
 from cast_exp.metrics import head_jaccards
@@ -28,7 +27,7 @@ from cast_exp.viz.figure_ground import (
 from cast_exp.viz.overlays import mask_overlays
 
 
-class HierarchyImages(Callback):
+class HierarchyImages(Pictures):
     """Draws hierarchy and figure-ground masks of the same images before, during, after training.
 
     `<run>/images/step<n>.png` has superpixels and segments, `<run>/figure_ground/step<n>.png` the
@@ -56,59 +55,32 @@ class HierarchyImages(Callback):
         mass: Annotated[float, Field(gt=0, lt=1)] = 0.6,
         seed: int = 0,
     ) -> None:
-        self.count = count
-        self.every_n_epochs = every_n_epochs
-        self.every_n_steps = every_n_steps
-        self.split: Literal["train", "val"] = split
+        super().__init__(count, every_n_epochs, every_n_steps, split, seed)
         self.figure_ground = figure_ground
         self.mass = mass
-        self.seed = seed
         self._probes: list[Probe] = []
-        self._drawn_at = -1
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the untrained network, or the one a resumed run begins with."""
-        self._draw(trainer, pl_module)
+    def draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw what the network now sees in the probes."""
+        seen = list(zip(*self._look(trainer, pl_module), strict=True))
+        show(trainer, "hierarchy", _stacked([self._levels(*each) for each in seen]))
+        if self.figure_ground:
+            maps = [image for each in seen for image in self._head_maps(*each)]
+            sheet = figure_ground_sheet(maps, seed=self.seed)
+            show(trainer, "figure_ground", sheet, folder="figure_ground")
+            _overlay(trainer, seen, self.mass)
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Draw every so many steps."""
-        if self.every_n_steps and trainer.global_step % self.every_n_steps == 0:
-            self._draw(trainer, pl_module)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw every so many epochs."""
-        if self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
-            self._draw(trainer, pl_module)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the trained network."""
-        self._draw(trainer, pl_module)
-
-    def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.is_global_zero or trainer.global_step == self._drawn_at:
-            return
-        self._drawn_at = trainer.global_step
-        with spare_the_run(trainer, "drawing the hierarchy"):
-            hierarchies = self._look(trainer, pl_module)
-            seen = list(zip(self._probes, hierarchies, strict=True))
-            _show(trainer, "hierarchy", "images", _stacked([self._levels(*each) for each in seen]))
-            if self.figure_ground:
-                maps = [image for each in seen for image in self._head_maps(*each)]
-                sheet = figure_ground_sheet(maps, seed=self.seed)
-                _show(trainer, "figure_ground", "figure_ground", sheet)
-                _overlay(trainer, seen, self.mass)
-
-    def _look(self, trainer: Trainer, module: LightningModule) -> list[Hierarchy]:
-        """What the network makes of each probe now."""
+    def _look(
+        self, trainer: Trainer, module: LightningModule
+    ) -> tuple[list[Probe], list[Hierarchy]]:
+        """The probes, and what the network makes of each now."""
         backbone = backbone_of(module)
         options = {"attention": backbone.figure_block} if self.figure_ground else {}
         with apart_from_training(trainer, module):
             if not self._probes:
                 data = trainer.datamodule  # type: ignore[attr-defined]
                 self._probes = load_probes(data, self.split, self.count)
-            return [
+            return self._probes, [
                 backbone(
                     probe.images.to(module.device), probe.superpixels.to(module.device), **options
                 )
@@ -154,18 +126,6 @@ def _stacked(sheets: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     sides = [((0, 0), (0, width - sheet.shape[1]), (0, 0)) for sheet in sheets]
     padded = [np.pad(s, side, constant_values=255) for s, side in zip(sheets, sides, strict=True)]
     return np.concatenate(padded)
-
-
-def _show(trainer: Trainer, name: str, folder: str, sheet: NDArray[np.uint8]) -> None:
-    """Save a sheet and log it."""
-    path = Path(trainer.default_root_dir) / folder / f"step{trainer.global_step:07d}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(sheet).save(path)
-    for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger):
-            logger.log_image(name, [sheet], step=trainer.global_step)
-        elif isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_image(name, sheet, trainer.global_step, dataformats="HWC")
 
 
 def _overlay(trainer: Trainer, seen: Sequence[tuple[Probe, Hierarchy]], mass: float) -> None:

@@ -71,16 +71,17 @@ class Pictures(Callback):
                 self.draw(trainer, pl_module)
 
 
-def show(trainer: Trainer, subject: str, sheet: NDArray[np.uint8]) -> None:
-    """Save a picture as `<run>/images/step<n>.png` and hand it to W&B and TensorBoard.
+def show(trainer: Trainer, subject: str, sheet: NDArray[np.uint8], folder: str = "images") -> None:
+    """Save a picture as `<run>/<folder>/step<n>.png` and hand it to W&B and TensorBoard.
 
     Args:
         trainer: Of the run.
         subject: What the picture shows, as loggers are to call it.
-        sheet: The picture, uint8 (height, width, 3).
+        sheet: The picture, uint8 (height, width, 3 or 4).
+        folder: Where it is saved.
     """
     step = trainer.global_step
-    path = Path(trainer.default_root_dir) / "images" / f"step{step:07d}.png"
+    path = Path(trainer.default_root_dir) / folder / f"step{step:07d}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(sheet).save(path)
     for logger in trainer.loggers:
