@@ -29,6 +29,7 @@ def example(seed, void=True):
     semantic = patches(rng, 3)
     if void:
         regions[1][:4, :5] = -1
+        regions[0][1:5, 2:9] = -1  # some pixels are in no region of anybody
         semantic[8:] = 255
     return levels, regions, semantic
 
