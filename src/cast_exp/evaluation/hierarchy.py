@@ -2,6 +2,7 @@
 
 import json
 import logging
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -269,7 +270,9 @@ class _Progress:
         result = {}
         for row, (method, metric) in enumerate(self.metrics.items()):
             means = self.segments[row] / len(self.done)
-            result[method] = {name: float(value) for name, value in metric.compute().items()}
+            with warnings.catch_warnings():  # all images may have come from the file
+                warnings.filterwarnings("ignore", ".*was called before the ``update`` method")
+                result[method] = metric.compute()
             result[method] |= {
                 f"segments/{level}": mean
                 for level, mean in zip(self.levels, means.tolist(), strict=True)
