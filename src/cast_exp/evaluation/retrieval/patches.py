@@ -1,4 +1,4 @@
-"""Segments of a ViT: spherical K-Means of its upsampled features (paper, appendix on retrieval)."""
+"""Segments of a ViT: spherical K-Means of its upsampled features (paper, appendix A.9)."""
 
 import math
 

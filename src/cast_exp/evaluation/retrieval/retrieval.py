@@ -59,7 +59,7 @@ class Encoded:
 
 
 class Retrieval:
-    """Labels the segments of validation images by those of training images (paper, section 4.2).
+    """Labels the segments of validation images by those of training images (paper, section 4).
 
     Nothing is trained on the classes. A segment is the direction of the sum of the unit features of
     its pixels. Training segments, each with the class most frequent among its pixels, are the
