@@ -80,23 +80,24 @@ def error_map(image: Pixels, prediction: Labels, truth: Labels, classes: int) ->
 
 
 def semantic_sheet(
-    pictures: Sequence[SemanticPicture], classes: Sequence[str], seed: int = 0, side: int = 256
+    pictures: Sequence[SemanticPicture], classes: Sequence[str], seed: int = 0, side: int = 384
 ) -> Pixels:
     """One row for each image: image, superpixels, coarser segments, prediction, truth and errors.
 
-    Images of different sizes are fitted into squares. Below them stand the colours of the classes.
+    Images are shown at one length of their longer sides. Below them stand the colours of the
+    classes.
 
     Args:
         pictures: What to draw; all have as many levels.
         classes: Names of the classes.
         seed: See `palette`.
-        side: Of the squares, in pixels.
+        side: Longer side of each picture, in pixels.
 
     Returns:
         The sheet, uint8 (height, width, 3).
     """
     colours = class_colours(classes, seed)
-    rows = []
+    rows: list[list[Pixels]] = []
     for picture in pictures:
         fitted = SemanticPicture(
             _fit(picture.image, side),
@@ -115,12 +116,14 @@ def semantic_sheet(
             paint_classes(fitted.truth, colours),
             error_map(fitted.image, fitted.prediction, fitted.truth, len(classes)),
         ]
-        rows.append([_on_square(cell, side) for cell in cells])
+        rows.append(cells)
+    height, width = (max(row[0].shape[axis] for row in rows) for axis in (0, 1))
+    rows = [[_centred(cell, height, width) for cell in row] for row in rows]
     levels = [f"level {level}" for level in range(1, len(pictures[0].levels))]
     grid = titled_grid(
         rows, ["image", "superpixels", *levels, "prediction", "ground truth", "wrong"]
     )
-    return np.concatenate([grid, class_legend(classes, colours, grid.shape[1], side // 16)])
+    return np.concatenate([grid, class_legend(classes, colours, grid.shape[1], side // 18)])
 
 
 def class_legend(classes: Sequence[str], colours: Pixels, width: int, size: int) -> Pixels:
@@ -171,8 +174,9 @@ def _fit(pixels: NDArray[Any], side: int) -> NDArray[Any]:
     return fitted
 
 
-def _on_square(cell: Pixels, side: int) -> Pixels:
-    square = np.full((side, side, 3), 255, np.uint8)
-    top, left = (side - cell.shape[0]) // 2, (side - cell.shape[1]) // 2
-    square[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
-    return square
+def _centred(cell: Pixels, height: int, width: int) -> Pixels:
+    """Put a picture in the middle of a white one."""
+    white = np.full((height, width, 3), 255, np.uint8)
+    top, left = (height - cell.shape[0]) // 2, (width - cell.shape[1]) // 2
+    white[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
+    return white
