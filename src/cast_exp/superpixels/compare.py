@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -28,6 +27,7 @@ from rich.table import Table
 
 from cast_exp.config import conf_dir, nearest
 from cast_exp.data.datasets.base import UnreadableImage, read_rgb
+from cast_exp.data.datasets.bsds500 import read_segmentations
 from cast_exp.errors import UserError
 from cast_exp.metrics.superpixel import Labels, achievable_segmentation_accuracy, boundary_recall
 from cast_exp.run.build import build
@@ -97,7 +97,11 @@ def _read_example(path: Path, truth: Path, size: int) -> Example:
         image = read_rgb(path)
     except UnreadableImage as error:
         raise UserError(f"cannot read {error}") from error
-    annotations = _read_mat(truth) if truth.suffix == ".mat" else [_read_label_map(truth)]
+    annotations: list[Labels] = (
+        [drawn.astype(np.int32) for drawn in read_segmentations(truth)]
+        if truth.suffix == ".mat"
+        else [_read_label_map(truth)]
+    )
     for annotation in annotations:
         if annotation.shape != (image.height, image.width):
             height, width = annotation.shape
@@ -111,24 +115,6 @@ def _read_example(path: Path, truth: Path, size: int) -> Example:
             for annotation in annotations
         ]
     return Example(image, annotations)
-
-
-def _read_mat(path: Path) -> list[Labels]:
-    if find_spec("scipy") is None:
-        raise UserError(
-            f"reading {path.name} needs scipy; install it: pip install 'cast-exp[eval]'"
-        )
-    from scipy.io import loadmat
-
-    try:
-        people = loadmat(path)["groundTruth"].ravel()
-        annotations = [person["Segmentation"][0, 0].astype(np.int32) for person in people]
-        valid = bool(annotations) and all(a.ndim == 2 and a.min() >= 0 for a in annotations)
-    except Exception as error:  # scipy raises anything on files that are not what they seem
-        raise UserError(f"cannot read {path} as a ground truth of BSDS500: {error!r}") from error
-    if not valid:
-        raise UserError(f"cannot read {path} as a ground truth of BSDS500: no label maps in it")
-    return annotations
 
 
 def _read_label_map(path: Path) -> Labels:
