@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow bench format lint typecheck clean
+.PHONY: help setup demo test test-slow bench notebooks format lint typecheck clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test-slow: $(READY) ## Run the long tests as well
 
 bench: $(READY) ## Time our operators, superpixels and models against the obvious alternatives
 	@for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
+
+notebooks: $(READY) ## Make the notebooks from their scripts
+	@$(BIN)/python notebooks/generate.py
 
 format: $(READY) ## Format the code and mend what the linter can mend
 	@$(BIN)/ruff format .
