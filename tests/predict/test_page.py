@@ -212,6 +212,11 @@ def test_attention_heads(page):
     page.tab.locator("#attention label", has_text="2").click()
     assert page.state("head") == "1"
     assert page.tab.locator("#heat path").count() == 16
+    shades = page.tab.locator("#heat path").evaluate_all(
+        "all => all.map(path => Number(path.getAttribute('fill-opacity')))"
+    )
+    assert sorted(shades)[0] == 0  # what is looked at most
+    assert sorted(shades)[1] > 0.4  # and what is not in the mask
     mask = page.tab.eval_on_selector("#mask .line", "path => path.getTotalLength()")
     assert mask == pytest.approx(4 * 40)
     page.tab.get_by_text("none", exact=True).click()
