@@ -37,8 +37,8 @@ def test_it_is_the_cross_entropy_over_pixels(
         by_pixels(theirs, superpixels, labels),
     )
     assert loss.item() == pytest.approx(wanted.item(), rel=1e-6)
-    loss.backward()  # type: ignore[no-untyped-call]
-    wanted.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
+    wanted.backward()
     torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-4, atol=1e-7)
 
 
@@ -46,7 +46,7 @@ def test_void_has_no_loss_and_no_gradient() -> None:
     logits = torch.randn(2, 4, 3, requires_grad=True)
     superpixels = torch.randint(4, (2, 6, 6))
     loss = pixel_cross_entropy(logits, superpixels, torch.full((2, 6, 6), 255))
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     assert loss.item() == 0
     assert logits.grad is not None
     assert not logits.grad.any()
