@@ -31,7 +31,7 @@ def backbone(family: str = "cast", fusion: bool = True) -> Backbone:
 def scenes(train: int = 8, val: int = 3, classes: int = 3, **options: Any) -> SceneDataModule:
     """Small creatures of a few kinds; crops are smaller than the scenes."""
     dataset = partial(Shapes, train=train, val=val, size=48, classes=classes)
-    settings: dict[str, Any] = {"batch_size": 4, "size": 40, "crop": SIDE, "workers": 0}
+    settings: dict[str, Any] = {"batch_size": 4, "image_size": 40, "crop": SIDE, "workers": 0}
     return SceneDataModule(dataset, Seeds(36, 5, 4), **(settings | options))
 
 
