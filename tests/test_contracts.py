@@ -10,8 +10,11 @@ from lightning.pytorch import LightningModule
 from omegaconf import DictConfig, OmegaConf
 
 from cast_exp.config import conf_dir, mistakes
-from cast_exp.data import ImageDataModule
+from cast_exp.data import ImageDataModule, SceneDataModule
+from cast_exp.errors import UserError
+from cast_exp.eval import evaluate_model
 from cast_exp.run import build
+from cast_exp.run.preflight import only_asked
 from cast_exp.run.resolvers import register_resolvers
 from cast_exp.train import train
 
@@ -20,10 +23,10 @@ def options(group: str) -> list[str]:
     return sorted(p.stem for p in Path(conf_dir(), group).glob("*.yaml") if p.stem[0] != "_")
 
 
-def composed(tmp_path: Path, *overrides: str) -> DictConfig:
+def composed(tmp_path: Path, *overrides: str, config_name: str = "train") -> DictConfig:
     register_resolvers()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose("train", list(overrides), return_hydra_config=True)
+        config = compose(config_name, list(overrides), return_hydra_config=True)
     OmegaConf.set_struct(config, False)
     config.hydra.runtime.output_dir = str(tmp_path)
     HydraConfig.instance().set_config(config)
@@ -36,22 +39,50 @@ def small(tmp_path: Path, *overrides: str) -> DictConfig:
     return composed(tmp_path, "data=shapes", "model=cast_tiny", *heads, *overrides)
 
 
-@pytest.mark.parametrize("name", options("experiment"))
+def is_evaluation(name: str) -> bool:
+    return "override /task: none" in Path(conf_dir(), "experiment", f"{name}.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    "name", sorted(filter(lambda x: not is_evaluation(x), options("experiment")))
+)
 def test_every_experiment(name: str, tmp_path: Path) -> None:
     text = Path(conf_dir(), "experiment", f"{name}.yaml").read_text()
     assert f"python -m cast_exp.train experiment={name}" in text.split("defaults:")[0]
     root = [] if name.startswith("shapes") else [f"data.root={tmp_path}"]
-    if "override /model: pretrained" in text:
-        pretrained = composed(tmp_path, f"experiment={name}", *root, "checkpoint=last.ckpt")
-        assert mistakes(pretrained, train) == []
-        root.append("model=cast_tiny")  # the untrained control
+    config = composed(tmp_path, f"experiment={name}", *root, "checkpoint=last.ckpt")
+    assert mistakes(only_asked(config), train) == []
+    if config.model._target_.endswith("load_pretrained"):
+        root += ["model=cast_tiny", "model.fusion=true"]  # the untrained control
     config = composed(tmp_path, f"experiment={name}", *root)
-    assert mistakes(config, train) == []
-    assert isinstance(build(config.data), ImageDataModule)
+    assert mistakes(only_asked(config), train) == []
+    dense = name.endswith("finetune")
+    assert isinstance(build(config.data), SceneDataModule if dense else ImageDataModule)
     assert isinstance(build(config.task), LightningModule)
     for group in ("callbacks", "logger"):
         for part in config[group].values():
-            build(part)
+            if part is not None:
+                build(part)
+
+
+@pytest.mark.parametrize("name", sorted(filter(is_evaluation, options("experiment"))))
+def test_every_evaluation(name: str, tmp_path: Path) -> None:
+    text = Path(conf_dir(), "experiment", f"{name}.yaml").read_text()
+    assert (
+        f"python -m cast_exp.eval experiment={name} checkpoint=CKPT" in text.split("defaults:")[0]
+    )
+    root = [] if name.startswith("shapes") else [f"data.root={tmp_path}"]
+    settings = (f"experiment={name}", *root, "checkpoint=last.ckpt")
+    config = only_asked(composed(tmp_path, *settings, config_name="eval"))
+    assert mistakes(config, evaluate_model) == []
+    assert config.name == name
+    assert config.evaluate
+    for node in config.evaluation.values():
+        evaluation = build(node)
+        assert isinstance(evaluation.scenes, SceneDataModule)
+        if root:
+            with pytest.raises(UserError):  # the folder is empty
+                evaluation.check()
 
 
 @pytest.mark.parametrize("name", sorted({*options("model")} - {"pretrained"}))

@@ -65,7 +65,9 @@ def shapes_images() -> ImageDataModule:
 
 
 def shapes_scenes(**options: Any) -> SceneDataModule:
-    return SceneDataModule(SHAPES, SEEDS, batch_size=8, size=48, crop=48, workers=0, **options)
+    return SceneDataModule(
+        SHAPES, SEEDS, batch_size=8, image_size=48, crop=48, workers=0, **options
+    )
 
 
 @pytest.mark.parametrize("make", [shapes_images, shapes_scenes])

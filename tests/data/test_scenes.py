@@ -27,7 +27,7 @@ def module(**options: Any) -> SceneDataModule:
         "dataset": SHAPES,
         "superpixel": Grid(16),
         "batch_size": 4,
-        "size": 32,
+        "image_size": 32,
         "crop": 16,
         "workers": 0,
     }
@@ -103,7 +103,7 @@ def pixel_by_pixel(drawn: np.ndarray, height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(50, 37), (21, 64), (30, 30)])
 def test_the_longer_side_becomes_the_size(shape: tuple[int, int], size: int) -> None:
     dataset = partial(Wide, width=shape[1], height=shape[0])
-    data = module(dataset=dataset, superpixel=Seeds(40, 5, 4), size=size)
+    data = module(dataset=dataset, superpixel=Seeds(40, 5, 4), image_size=size)
     (scene,) = data.scenes("val")
     raw = data.raw("val")[0]
     height, width = scene.image.shape[-2:]
@@ -130,7 +130,7 @@ def test_the_longer_side_becomes_the_size(shape: tuple[int, int], size: int) -> 
 def test_square_and_central_crop(shape: tuple[int, int], size: int) -> None:
     dataset = partial(Wide, width=shape[1], height=shape[0])
     for fit in ("square", "center_crop"):
-        data = module(dataset=dataset, superpixel=Seeds(30, 5, 4), size=size, fit=fit)
+        data = module(dataset=dataset, superpixel=Seeds(30, 5, 4), image_size=size, fit=fit)
         (scene,) = data.scenes("val")
         raw = data.raw("val")[0]
         if fit == "square":
@@ -153,7 +153,7 @@ def test_square_and_central_crop(shape: tuple[int, int], size: int) -> None:
 @pytest.mark.parametrize("fit", ["long_side", "square", "center_crop"])
 @pytest.mark.parametrize("size", [16, 33, 64])
 def test_every_superpixel_has_a_pixel_at_both_sizes(fit: str, size: int) -> None:
-    data = module(superpixel=Scattered(9), size=size, fit=fit)
+    data = module(superpixel=Scattered(9), image_size=size, fit=fit)
     for scene in data.scenes("val"):
         numbers = list(range(scene.count))
         assert scene.superpixels.unique().tolist() == numbers
@@ -184,7 +184,7 @@ def test_pixels_are_shared_when_they_just_suffice() -> None:
 
 
 def test_more_superpixels_than_pixels() -> None:
-    data = module(superpixel=Grid(256), size=8)
+    data = module(superpixel=Grid(256), image_size=8)
     with pytest.raises(UserError, match=r"^shapes/val/0: 256 superpixels .* 8 x 8 pixels .*size"):
         list(data.scenes("val"))
 

@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 
 def shapes(superpixel=None, dataset=Shapes, **options):
-    options = {"size": 64, "fit": "square", "workers": 0} | options
+    options = {"image_size": 64, "fit": "square", "workers": 0} | options
     superpixel = superpixel or Seeds(49, histogram_bins=5, iterations=4)
     dataset = partial(dataset, train=4, val=5, size=64, creatures=2)
     return SceneDataModule(dataset, superpixel, **options)
@@ -29,6 +29,8 @@ def subject(name="cast_tiny", **options):
     torch.manual_seed(0)
     if name == "cast_tiny":
         options.setdefault("pooling", Pooling((16, 8, 4, 2)))
+    if name != "vit_tiny":
+        options.setdefault("sampling", "interpolated")
     model = create_model(name, image_size=64, **options).eval()
     torch.nn.init.normal_(model.cls_token)
     return Subject(model)
@@ -84,7 +86,7 @@ def test_against_pixels(tmp_path, name, options, block):
 
 
 def test_truth_of_another_size_than_the_network_sees(tmp_path):
-    tested, data = subject(), shapes(fit="long_side", size=48)
+    tested, data = subject(), shapes(fit="long_side", image_size=48)
     figures = FigureGround(data, rule="union", mass_rule="pixels", pictures=1)(
         tested, CPU, tmp_path
     )
@@ -189,7 +191,7 @@ def test_data_without_figure_or_ground_are_refused(dataset, message):
 
 @pytest.mark.parametrize("size", [64, 8])
 def test_a_single_segment_is_the_whole_image(tmp_path, size):
-    data = shapes(Grid(1), size=size)
+    data = shapes(Grid(1), image_size=size)
     figures = FigureGround(data, pictures=1)(subject(), CPU, tmp_path)
     share = [(scene.truth["instance"] > 0).mean() for scene in data.scenes("val")]
     assert figures["jaccard_union_tokens"] == pytest.approx(np.mean(share))

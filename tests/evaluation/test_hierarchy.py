@@ -26,7 +26,7 @@ LEVELS = (12, 6, 3)
 def scenes(**options: Any) -> SceneDataModule:
     dataset = partial(Shapes, train=3, val=5, size=48, creatures=2)
     method = Seeds(36, histogram_bins=5, iterations=4)
-    settings: dict[str, Any] = {"size": 48, "workers": 0} | options
+    settings: dict[str, Any] = {"image_size": 48, "workers": 0} | options
     return SceneDataModule(
         settings.pop("dataset", dataset), settings.pop("method", method), **settings
     )

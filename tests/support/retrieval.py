@@ -31,14 +31,14 @@ def scenes(
         dataset, train=train, val=val, size=48, classes=3, creatures=2, area=(0.4, 0.6)
     )
     superpixel = Seeds(49, histogram_bins=5, iterations=4)
-    return SceneDataModule(dataset, superpixel, size=size, workers=0)
+    return SceneDataModule(dataset, superpixel, image_size=size, workers=0)
 
 
 def subject(name: str = "cast_tiny", *, projector: bool = True, **options: Any) -> Subject:
     """An untrained backbone with a fusion block, and a projector whose statistics have moved."""
     torch.manual_seed(0)
     if name.startswith("cast"):
-        options = {"pooling": Pooling((16, 8))} | options
+        options = {"pooling": Pooling((16, 8)), "sampling": "interpolated"} | options
     backbone = create_model(name, **({"fusion": True} | options)).eval()
     if not projector:
         return Subject(backbone)

@@ -40,13 +40,13 @@ class SceneDataModule(RawDataModule):
         superpixel: The superpixel method, on the CPU.
         root: Folder of the data set; None for generated data.
         batch_size: Crops per training step over all devices.
-        size: Side of the images that the network sees in evaluation, in pixels.
+        image_size: Side of the images that the network sees in evaluation, in pixels.
         fit: How evaluation brings an image to that size. `long_side`: superpixels at the image's
-            own size; then the longer side of the image is brought to `size` (bilinear, without
+            own size; then the longer side of the image is brought to that size (bilinear, without
             smoothing), superpixels with it; truth stays as it is. (The official release truncates
             the new sides, so that rounding errors make some 511 for 512; here they are rounded.)
-            `square`: image and truth are stretched to `size` x `size`. `center_crop`: the shorter
-            side is brought to `size`, the central square is cut out. With these two, superpixels
+            `square`: image and truth are stretched to that size. `center_crop`: the shorter
+            side is brought to it, the central square is cut out. With these two, superpixels
             are computed at the network's size.
         crop: Side of the training crops in pixels.
         crop_scale: Bounds of the factor by which a training image is scaled.
@@ -73,7 +73,7 @@ class SceneDataModule(RawDataModule):
         superpixel: SuperpixelMethod,
         root: Path | None = None,
         batch_size: Annotated[int, Field(ge=1)] = 16,
-        size: Annotated[int, Field(ge=1)] = 512,
+        image_size: Annotated[int, Field(ge=1)] = 512,
         fit: Fit = "long_side",
         crop: Annotated[int, Field(ge=1)] = 512,
         crop_scale: Range = (0.5, 1.5),
@@ -98,7 +98,7 @@ class SceneDataModule(RawDataModule):
             expected_images,
             seed,
         )
-        self.size = size
+        self.image_size = image_size
         self.fit: Fit = fit
         self.cropping = RandomCrop(crop, crop_scale, flip_probability)
         self.superpixel_scale = superpixel_scale
@@ -115,11 +115,6 @@ class SceneDataModule(RawDataModule):
     def num_classes(self) -> int:
         """Number of semantic classes."""
         return len(self.semantic_classes)
-
-    @property
-    def image_size(self) -> int:
-        """Side of the training crops in pixels."""
-        return self.cropping.size
 
     def need(self, truth: str, split: Split = "val") -> None:
         """Make sure that the data set has a kind of ground truth, before any work.
@@ -152,7 +147,7 @@ class SceneDataModule(RawDataModule):
             shared: Deal the images out to the ranks, instead of all of them to each.
         """
         return SceneLoader(
-            SceneSamples(self.raw(split), self.superpixel, self.size, self.fit),
+            SceneSamples(self.raw(split), self.superpixel, self.image_size, self.fit),
             self._fixed_order(split, limit, shared),
             self._unreadable[split],
             **self._options(),

@@ -75,7 +75,7 @@ class SceneSamples(KeyedSamples):
         if full.max() >= height * width:
             raise UserError(
                 f"{path}: {full.max() + 1} superpixels do not fit into the {height} x {width} "
-                "pixels that the network sees; set data.size higher or superpixel.count lower"
+                "pixels that the network sees; set data.image_size higher or superpixel.count lower"
             )
         # Without smoothing, as in the official release, also where the image shrinks.
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)

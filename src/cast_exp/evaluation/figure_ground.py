@@ -21,6 +21,7 @@ from cast_exp.metrics import FigureGroundJaccard, head_jaccards
 from cast_exp.metrics.figure_ground import MASS_RULES, MassRule, ObjectRule
 from cast_exp.models import Backbone, Hierarchy
 from cast_exp.models.files import fingerprint
+from cast_exp.models.tokens import Sampling
 from cast_exp.ops import kept_mass
 from cast_exp.viz.figure_ground import HeadMaps, figure_ground_sheet
 
@@ -51,6 +52,8 @@ class FigureGround:
             best head; `union` is that of all objects of an image together.
         mass_rule: Likewise: a mask holds its share in the fewest segments (`tokens`), or in the
             fewest `pixels`, where the attention to a segment is spread over those it has.
+        sampling: How superpixels read the feature grid, however the model was pretrained; None for
+            the way it was.
         limit: At most that many validation images; None for all.
         pictures: Draw that many images, the first ones with an object.
     """
@@ -65,6 +68,7 @@ class FigureGround:
         mass: Annotated[float, Field(gt=0, lt=1)] = 0.6,
         rule: ObjectRule = "object",
         mass_rule: MassRule = "tokens",
+        sampling: Sampling | None = "interpolated",
         limit: Annotated[int, Field(ge=1)] | None = None,
         pictures: Annotated[int, Field(ge=0)] = 8,
     ) -> None:
@@ -74,6 +78,7 @@ class FigureGround:
         self.mass = mass
         self.rule: ObjectRule = rule
         self.mass_rule: MassRule = mass_rule
+        self.sampling: Sampling | None = sampling
         self.limit = limit
         self.pictures = pictures
 
@@ -109,6 +114,7 @@ class FigureGround:
         Raises:
             UserError: The backbone has no such block or levels, or no image has an object.
         """
+        subject = subject.reading(self.sampling)
         metric = FigureGroundJaccard(self.rule, self.mass_rule)
         records = _Records(folder / "images.jsonl", self._key(subject.backbone))
         scenes = self.scenes.scenes("val", self.limit)
@@ -168,8 +174,9 @@ class FigureGround:
             "weights": fingerprint(backbone),
             "block": self.block,
             "levels": self.levels,
+            "sampling": self.sampling,
             "mass": self.mass,
-            "size": self.scenes.size,
+            "size": self.scenes.image_size,
             "fit": self.scenes.fit,
         }
 

@@ -26,6 +26,7 @@ from cast_exp.metrics import HierarchyMetrics
 from cast_exp.models import Hierarchy, ViT, load_pretrained
 from cast_exp.models.files import fingerprint
 from cast_exp.models.pooling import check_levels
+from cast_exp.models.tokens import Sampling
 from cast_exp.viz import comparison_sheet
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ class HierarchyEvaluation:
         baselines: What else to measure.
         vit: Checkpoint of a ViT for spherical K-Means; without one there is no such row.
         splits: Whose images.
+        sampling: How superpixels read the feature grid, however the model was pretrained; None for
+            the way it was.
         limit: At most that many images of each split; None for all.
         pictures: Draw that many images, the first ones.
         seed: Seed of the random start of spherical K-Means, and of the colours of pictures.
@@ -70,6 +73,7 @@ class HierarchyEvaluation:
         baselines: Sequence[Baseline] = ("kmeans", "kmedoids", "color"),
         vit: str | None = None,
         splits: Sequence[Split] = ("val",),
+        sampling: Sampling | None = "interpolated",
         limit: Annotated[int, Field(ge=1)] | None = None,
         pictures: Annotated[int, Field(ge=0)] = 4,
         seed: Annotated[int, Field(ge=0)] = 0,
@@ -79,6 +83,7 @@ class HierarchyEvaluation:
         self.baselines = list(baselines)
         self.vit = vit
         self.splits = list(splits)
+        self.sampling: Sampling | None = sampling
         self.limit = limit
         self.pictures = pictures
         self.seed = seed
@@ -110,6 +115,7 @@ class HierarchyEvaluation:
         Raises:
             UserError: The backbone has fewer groupings than there are levels.
         """
+        subject = subject.reading(self.sampling)
         methods = self._methods(device)
         progress = _Progress(
             folder / "progress.safetensors", self._key(subject), list(methods), self.levels
@@ -197,13 +203,14 @@ class HierarchyEvaluation:
         made_from = {
             "weights": fingerprint(subject.backbone),
             "levels": self.levels,
+            "sampling": self.sampling,
             "baselines": self.baselines,
             "splits": self.splits,
             "vit": str(self.vit),
             "dataset": str(self.scenes.dataset),
             "root": str(self.scenes.root),
             "superpixel": str(self.scenes.superpixel),
-            "size": self.scenes.size,
+            "size": self.scenes.image_size,
             "fit": self.scenes.fit,
             "seed": self.seed,
         }

@@ -215,7 +215,13 @@ def _as_run(config: DictConfig, multirun: bool) -> DictConfig:
         config.hydra.runtime.output_dir = folder
         HydraConfig.instance().set_config(config)
         del config["hydra"]
-        # Those not asked for may be of other data than there are.
-        known = config.get("evaluation") or {}
-        config.evaluation = {key: node for key, node in known.items() if key in config.evaluate}
+    return only_asked(config)
+
+
+def only_asked(config: DictConfig) -> DictConfig:
+    """The config without the evaluations not asked for, which may be of other data than its own."""
+    asked = config.evaluate if OmegaConf.is_list(config.evaluate) else []
+    with open_dict(config):
+        for key in set(config.evaluation) - set(asked):
+            del config.evaluation[key]
     return config

@@ -24,6 +24,7 @@ from cast_exp.evaluation.retrieval.votes import nearest_votes
 from cast_exp.evaluation.subject import Subject
 from cast_exp.metrics.boundary import Tolerance
 from cast_exp.models.files import fingerprint
+from cast_exp.models.tokens import Sampling
 
 _IMAGES = 32  # whose segments are searched for in one pass over the memory
 
@@ -78,6 +79,8 @@ class Retrieval:
         segments: Segments of a ViT, which has none of its own; a square number.
         memory: Training images in the memory; None for all.
         queries: Validation images; None for all.
+        sampling: How superpixels read the feature grid, however the model was pretrained; None for
+            the way it was.
         boundary_tolerance: Distance, as a share of the image's diagonal, within which boundaries
             match.
 
@@ -96,6 +99,7 @@ class Retrieval:
         segments: Annotated[int, Field(ge=1)] = 36,
         memory: Annotated[int, Field(ge=1)] | None = None,
         queries: Annotated[int, Field(ge=1)] | None = None,
+        sampling: Sampling | None = "interpolated",
         boundary_tolerance: Tolerance = 0.0075,
     ) -> None:
         if math.isqrt(segments) ** 2 != segments:
@@ -110,6 +114,7 @@ class Retrieval:
         self.segments = segments
         self.memory = memory
         self.queries = queries
+        self.sampling: Sampling | None = sampling
         self.boundary_tolerance = boundary_tolerance
 
     def check(self) -> None:
@@ -140,6 +145,7 @@ class Retrieval:
                 there, or no training segment with a class.
         """
         self.check()
+        subject = subject.reading(self.sampling)
         classes = self.scenes.num_classes
         segmenter = Segmenter(subject, self.level, self.embedding, self.segments)
         memory = SegmentMemory(folder / "memory", self._key(subject), void=classes)
@@ -212,7 +218,7 @@ class Retrieval:
             "level": self.level,
             "segments": self.segments,
             "limit": self.memory,
-            "size": data.size,
+            "size": data.image_size,
             "fit": data.fit,
         }
         return json.dumps(made_from | data.identity("train"))
