@@ -1,6 +1,5 @@
 """Pictures of how fine-tuning names the pixels of a few fixed images."""
 
-import cv2
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
@@ -50,15 +49,10 @@ class SemanticImages(Pictures):
 def _picture(task: SegmentationTask, scene: Scene) -> SemanticPicture:
     """What there is to draw of a scene, at the size of its truth."""
     predicted = task.segmenter.predict(scene.to(task.device), last_grouping=True)
-    image = SceneDataModule.denormalise(scene.image)[0].permute(1, 2, 0).numpy()
-    pixels = np.round(image * 255).astype(np.uint8)
-    height, width = predicted.superpixels.shape
-    if pixels.shape[:2] != (height, width):
-        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
     hierarchy = predicted.hierarchy
     levels = [
         hierarchy.labels(level)[0].cpu()[predicted.superpixels].numpy()
         for level in range(hierarchy.depth + 1)
     ]
     truth = np.asarray(scene.truth["semantic"], np.int64)
-    return SemanticPicture(pixels, levels, predicted.pixels.numpy(), truth)
+    return SemanticPicture(scene.pixels, levels, predicted.pixels.numpy(), truth)

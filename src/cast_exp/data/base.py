@@ -14,7 +14,7 @@ from cast_exp.data.datasets.base import RawDataset, Split
 from cast_exp.data.loader import TrainLoader, UnreadableFiles
 from cast_exp.data.samples import KeyedSamples
 from cast_exp.data.sampling import EpochSampler, FixedSampler
-from cast_exp.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from cast_exp.data.transforms import denormalise
 from cast_exp.errors import UserError
 from cast_exp.superpixels import SuperpixelMethod
 
@@ -115,9 +115,7 @@ class RawDataModule(LightningDataModule):
     @staticmethod
     def denormalise(images: Tensor) -> Tensor:
         """Undo the normalisation: (..., 3, H, W) -> the same shape with values in 0..1."""
-        mean = images.new_tensor(IMAGENET_MEAN).view(3, 1, 1)
-        std = images.new_tensor(IMAGENET_STD).view(3, 1, 1)
-        return (images * std + mean).clamp(0, 1)
+        return denormalise(images)
 
     # -- Lightning -------------------------------------------------------------------------------
 

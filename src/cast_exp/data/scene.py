@@ -4,8 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from cast_exp.data.transforms import denormalise
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,16 @@ class Scene:
     def to(self, device: torch.device | str) -> Self:
         """The scene with what a network reads on `device`; the rest stays on the CPU."""
         return replace(self, image=self.image.to(device), superpixels=self.superpixels.to(device))
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """The image to look at, at the size of the truth: RGB, uint8 (H, W, 3)."""
+        image = denormalise(self.image)[0].permute(1, 2, 0).cpu().numpy()
+        pixels = np.round(image * 255).astype(np.uint8)
+        height, width = self.full_superpixels.shape
+        if pixels.shape[:2] == (height, width):
+            return pixels
+        return np.asarray(cv2.resize(pixels, (width, height)), dtype=np.uint8)
 
     def paint(self, values: Tensor) -> Tensor:
         """Give each pixel the value of its superpixel: (N, ...) -> (H, W, ...), on the CPU."""

@@ -28,6 +28,13 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Range = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
 
 
+def denormalise(images: Tensor) -> Tensor:
+    """Undo the normalisation: (..., 3, H, W) -> the same shape with values in 0..1."""
+    mean = images.new_tensor(IMAGENET_MEAN).view(3, 1, 1)
+    std = images.new_tensor(IMAGENET_STD).view(3, 1, 1)
+    return (images * std + mean).clamp(0, 1)
+
+
 class Augmentation(Protocol):
     """Makes the random views of an image that a training step sees."""
 

@@ -16,6 +16,9 @@ from cast_exp.run.build import build
 
 log = logging.getLogger(__name__)
 
+_LOGGED = 16
+"""Pictures of images, for each evaluation, that W&B gets; all are in the folder."""
+
 
 def chosen_evaluations(names: Sequence[str], nodes: Mapping[str, Any]) -> dict[str, Evaluation]:
     """Build evaluations, and look whether their data are there.
@@ -100,8 +103,12 @@ def log_evaluations(
         logger.log_metrics(dict(figures), step=step)
         if isinstance(logger, WandbLogger):
             for place in sorted({name.rpartition("/")[0] for name in figures}):
-                if pictures := sorted(map(str, (folder / place).glob("*.png"))):
-                    logger.log_image(place, pictures, step=step)
+                found = [
+                    *sorted((folder / place).glob("*.png")),
+                    *sorted((folder / place / "pictures").glob("*.png"))[:_LOGGED],
+                ]
+                if found:
+                    logger.log_image(place, list(map(str, found)), step=step)
         logger.save()
 
 
@@ -115,7 +122,8 @@ def _rows(
             places = ["/".join(filter(None, [subject, name, key])) for subject in subjects]
             if any(place in figures for place in places):
                 cells = [f"{100 * figures[p]:.1f}" if p in figures else "-" for p in places]
-                rows.append([f"{name} {key.replace('_', ' ')}", *cells])
+                shown = f"{name} {key}".replace("_", " ").replace("/level0", " of superpixels")
+                rows.append([shown, *cells])
     return rows
 
 

@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from support.retrieval import scenes, subject
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassJaccardIndex
@@ -16,6 +17,7 @@ from cast_exp.evaluation.subject import Subject
 from cast_exp.metrics.boundary import BoundaryF
 from cast_exp.models import create_model
 from cast_exp.superpixels import Grid
+from cast_exp.viz import semantic_sheet
 
 CPU = torch.device("cpu")
 
@@ -79,6 +81,37 @@ def test_all_levels_in_one_pass_are_those_of_each(tmp_path):
     assert [row["class"] for row in rows] == data.semantic_classes
     ious = np.array([float(row["iou/level1"]) for row in rows])
     assert np.nanmean(ious) == pytest.approx(together["miou/level1"])
+
+
+def test_the_first_images_are_drawn_with_every_level_and_the_prediction(tmp_path, monkeypatch):
+    drawn = []
+
+    def sheet(pictures, classes):
+        drawn.extend(pictures)
+        return semantic_sheet(pictures, classes)
+
+    monkeypatch.setattr(retrieval, "semantic_sheet", sheet)
+    data, judged = scenes(), subject()
+    Retrieval(data, 1, 3, pictures=2)(judged, CPU, tmp_path)
+    sheets = sorted((tmp_path / "pictures").iterdir())
+    assert [path.name for path in sheets] == ["00000.png", "00001.png"]
+    assert Image.open(sheets[0]).width > 6 * 384  # three levels, image, prediction, truth, errors
+    for picture, scene in zip(drawn, data.scenes("val"), strict=False):
+        raw = np.asarray(data.raw("val")[scene.index]["image"], int)
+        assert picture.image.shape == raw.shape
+        assert np.abs(picture.image - raw).mean() < 6  # seen by the network at another size
+        with torch.no_grad():
+            hierarchy = judged.backbone(scene.image, scene.superpixels)
+        for level, labels in enumerate(picture.levels):
+            expected = scene.paint(hierarchy.labels(level)[0]).flatten()
+            pairs = {*zip(labels.flatten().tolist(), expected.tolist(), strict=True)}
+            assert len(pairs) == len(expected.unique())
+        segments = np.unique(
+            np.stack([picture.levels[1], picture.prediction]).reshape(2, -1), axis=1
+        )
+        assert segments.shape[1] == len(np.unique(picture.levels[1]))  # one class in each segment
+        np.testing.assert_array_equal(picture.truth, scene.truth["semantic"])
+    assert len(drawn) == 2
 
 
 def test_features_without_the_projector(tmp_path):

@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
+from PIL import Image
 from pydantic import Field
 from rich.progress import track
 from torch import Tensor
@@ -25,6 +26,8 @@ from cast_exp.evaluation.subject import Subject
 from cast_exp.metrics.boundary import Tolerance
 from cast_exp.models.files import fingerprint
 from cast_exp.models.tokens import Sampling
+from cast_exp.viz.draw import Pixels
+from cast_exp.viz.semantic import SemanticPicture, semantic_sheet
 
 _IMAGES = 32  # whose segments are searched for in one pass over the memory
 
@@ -37,11 +40,15 @@ class Encoded:
         segments: Its segments.
         truth: Classes of its pixels, 255 for void, int64 (H, W).
         counts: Pixels of each class in each part, void last, int64 (N, classes + 1).
+        index: Place of the image in its data set.
+        drawn: The image, if it is to be drawn.
     """
 
     segments: Segments
     truth: Tensor
     counts: Tensor
+    index: int
+    drawn: Pixels | None
 
     def entries(self) -> Entries:
         """Prototypes and most frequent classes, void being one; ties go to the lowest."""
@@ -50,13 +57,26 @@ class Encoded:
                 self.segments.prototypes(level),
                 self.segments.total(self.counts, level).argmax(1),
             )
-            for level in self.segments.labels
+            for level in self.segments.chosen
         }
 
     def judge(self, predicted: Tensor, level: int, score: LevelScore) -> None:
         """Add to the score what is predicted for the segments of a level, int64 (S,)."""
         counts = self.segments.total(self.counts[:, :-1], level)
         score.update(predicted, counts, self.segments.paint(predicted, level), self.truth)
+
+    def draw(self, predicted: Tensor, level: int, classes: Sequence[str], path: Path) -> None:
+        """Write a sheet with what is predicted for the segments of a level, int64 (S,)."""
+        assert self.drawn is not None
+        levels = [labels[self.segments.parts] for labels in self.segments.labels.values()]
+        picture = SemanticPicture(
+            self.drawn,
+            [labels.numpy() for labels in levels],
+            self.segments.paint(predicted, level).numpy(),
+            self.truth.numpy(),
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(semantic_sheet([picture], classes)).save(path)
 
 
 class Retrieval:
@@ -83,6 +103,8 @@ class Retrieval:
             the way it was.
         boundary_tolerance: Distance, as a share of the image's diagonal, within which boundaries
             match.
+        pictures: Draw that many validation images, the first ones, with what is predicted for the
+            level chosen, or the coarsest.
 
     Raises:
         UserError: A number of segments that is no square.
@@ -101,6 +123,7 @@ class Retrieval:
         queries: Annotated[int, Field(ge=1)] | None = None,
         sampling: Sampling | None = "interpolated",
         boundary_tolerance: Tolerance = 0.0075,
+        pictures: Annotated[int, Field(ge=0)] = 8,
     ) -> None:
         if math.isqrt(segments) ** 2 != segments:
             raise UserError(
@@ -116,6 +139,7 @@ class Retrieval:
         self.queries = queries
         self.sampling: Sampling | None = sampling
         self.boundary_tolerance = boundary_tolerance
+        self.pictures = pictures
 
     def check(self) -> None:
         """Look for images with semantic truth in both splits.
@@ -132,7 +156,8 @@ class Retrieval:
         Args:
             subject: What to evaluate.
             device: Where to encode and to search.
-            folder: For the memory, and `classes.csv`: IoU and boundary F of each class.
+            folder: For the memory, `classes.csv` with IoU and boundary F of each class, and
+                `pictures/<index>.png`.
 
         Returns:
             In 0..1, of the level chosen, or the coarsest: "miou", "accuracy" (of pixels),
@@ -150,25 +175,29 @@ class Retrieval:
         segmenter = Segmenter(subject, self.level, self.embedding, self.segments)
         memory = SegmentMemory(folder / "memory", self._key(subject), void=classes)
 
-        def encode(scene: Scene) -> Encoded:
+        def encode(scene: Scene, draw: bool = False) -> Encoded:
             segments = segmenter(scene.to(device))
             truth = torch.from_numpy(np.asarray(scene.truth["semantic"], np.int64))
-            return Encoded(segments, truth, segments.counts(truth, classes))
+            counts, drawn = segments.counts(truth, classes), scene.pixels if draw else None
+            return Encoded(segments, truth, counts, scene.index, drawn)
 
         memory.grow(self.scenes.scenes("train", self.memory), lambda scene: encode(scene).entries())
         finest = Ceiling(classes)
         scores: dict[int, LevelScore] = {}
         shown = track(self.scenes.scenes("val", self.queries), "retrieval for validation images")
-        encoded = map(encode, shown)
+        encoded = (encode(scene, number < self.pictures) for number, scene in enumerate(shown))
         while images := list(islice(encoded, _IMAGES)):
             for image in images:
                 finest.update(image.counts[:, :-1])
-            for level in images[0].segments.labels:
+            for level in images[0].segments.chosen:
                 score = scores.setdefault(level, LevelScore(classes, self.boundary_tolerance))
                 for image, predicted in zip(
                     images, self._predict(images, level, memory, device), strict=True
                 ):
                     image.judge(predicted, level, score)
+                    if image.drawn is not None and level == image.segments.chosen[-1]:
+                        path = folder / "pictures" / f"{image.index:05d}.png"
+                        image.draw(predicted, level, self.scenes.semantic_classes, path)
         return self._figures(scores, finest, folder)
 
     def _predict(

@@ -1,6 +1,6 @@
 """The segments of a scene and what stands for each, from any backbone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,11 +31,13 @@ class Segments:
         parts: Part of each pixel of the ground truth, 0..N-1, int64 (H, W); each part has one.
         sums: Sum of the unit features of the pixels of each part, float (N, D).
         labels: For each level, segment of each part, 0..S-1, int64 (N,).
+        chosen: Levels that are evaluated, fine to coarse.
     """
 
     parts: Tensor
     sums: Tensor
     labels: Mapping[int, Tensor]
+    chosen: Sequence[int]
 
     def prototypes(self, level: int) -> Tensor:
         """Direction of the sum over all pixels of each segment, float (S, D)."""
@@ -112,9 +114,10 @@ class Segmenter:
         area = torch.bincount(scene.full_superpixels.flatten(), minlength=len(embedded))
         labels = {
             level: torch.unique(hierarchy.labels(level)[0].cpu(), return_inverse=True)[1]
-            for level in self._levels(hierarchy.depth)
+            for level in range(hierarchy.depth + 1)
         }
-        return Segments(scene.full_superpixels, embedded * area[:, None], labels)
+        chosen = self._levels(hierarchy.depth)
+        return Segments(scene.full_superpixels, embedded * area[:, None], labels, chosen)
 
     def _of_patches(self, scene: Scene) -> Segments:
         assert isinstance(self.backbone, ViT)
@@ -130,7 +133,7 @@ class Segmenter:
             labels[None, None].float(), scene.full_superpixels.shape, mode="nearest-exact"
         )
         kept, parts = torch.unique(full[0, 0].long().cpu(), return_inverse=True)
-        return Segments(parts, sums.cpu()[kept], {0: torch.arange(len(kept))})
+        return Segments(parts, sums.cpu()[kept], {0: torch.arange(len(kept))}, [0])
 
     def _embed(self, fused: Tensor) -> Tensor:
         """Unit features (N, D) of fused ones (N, C)."""
