@@ -25,8 +25,12 @@ $(READY): pyproject.toml constraints.txt
 	  echo "note: fast-slic did not build (it needs a C++ compiler and Python's headers); all else works without it"
 	@touch $@
 
-demo: $(READY) ## Pretrain a small CAST on embedded data on the CPU; ends with a table and a picture
-	@$(BIN)/python -m cast_exp.train experiment=shapes_moco
+demo: $(READY) ## Pretrain a small CAST on embedded data on the CPU, measure it, and segment a picture
+	@$(BIN)/python -m cast_exp.train experiment=shapes_moco evaluate_untrained=true \
+	  evaluate=[knn,linear_probe,retrieval,figure_ground,hierarchy] paths.runs=runs
+	@$(BIN)/python -m cast_exp.segment docs/creatures.png --html --out runs/page --overwrite \
+	  --checkpoint "$$(ls -td runs/shapes_moco/*/ | head -1)" --size 160 --superpixels 196 --levels 48,24,12
+	@echo "page     runs/page/creatures/page.html: open it in a browser"
 
 test: $(READY) ## Run the test suite
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2

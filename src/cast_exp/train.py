@@ -14,7 +14,6 @@ from cast_exp.data.base import RawDataModule
 from cast_exp.evaluation import Subject
 from cast_exp.run import (
     attach,
-    best_weights,
     build,
     build_trainer,
     checkpoint_to_resume,
@@ -97,7 +96,7 @@ def train(
     metrics = {key: value for key, value in logged.items() if isfinite(value)}
     show_result(folder, metrics)
     if leave_others() and evaluations:
-        trained = Subject.load(best_weights(folder))
+        trained = Subject.load(folder)
         subjects = {"": trained}
         if evaluate_untrained:
             subjects["untrained"] = trained.untrained(seed)

@@ -349,3 +349,14 @@ def test_a_fingerprint_tells_names_and_values():
         model.cls_token[0, 0, 3] += 1e-6
     assert fingerprint(model) != before
     assert fingerprint(torch.nn.Sequential(model)) != fingerprint(model)
+
+
+def test_the_folder_of_a_run_stands_for_its_best_weights(tmp_path):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    with pytest.raises(UserError, match="has it trained"):
+        load_pretrained(tmp_path)
+    checkpoints = {name: own() for name in ("last", "best")}
+    for name, (checkpoint, model) in checkpoints.items():
+        torch.save(checkpoint, folder / f"{name}.ckpt")
+        assert equal(load_pretrained(tmp_path), model)

@@ -6,7 +6,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from cast_exp.errors import UserError
-from cast_exp.run.weights import best_weights, with_weights
+from cast_exp.models.files import best_weights
+from cast_exp.run.weights import with_weights
 
 
 @pytest.fixture

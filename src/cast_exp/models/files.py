@@ -52,6 +52,18 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return loaded
 
 
+def best_weights(folder: Path) -> Path:
+    """The best checkpoint of a run, or its last one if none was the best.
+
+    Raises:
+        UserError: There is none.
+    """
+    for name in ("best", "last"):
+        if (path := folder / "checkpoints" / f"{name}.ckpt").is_file():
+            return path
+    raise UserError(f"{folder} has no checkpoints/best.ckpt or last.ckpt; has it trained?")
+
+
 def write_converted(
     folder: Path,
     state: Mapping[str, Tensor],

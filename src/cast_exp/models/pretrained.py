@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from cast_exp.errors import UserError
 from cast_exp.models.backbone import Backbone, ModelConfig
-from cast_exp.models.files import CONFIG, PREFIX, read_checkpoint
+from cast_exp.models.files import CONFIG, PREFIX, best_weights, read_checkpoint
 from cast_exp.models.heads import ContrastiveMLP
 from cast_exp.models.official import convert_official, is_official, official_head
 from cast_exp.models.pooling import Pooling
@@ -61,9 +61,10 @@ def load_pretrained(
     to be otherwise. One line of the log says what was left out and what is new.
 
     Args:
-        checkpoint: File of one of our runs, or of the official release; a converted model (its
-            folder or `.safetensors` file); or the name of one of the published weights, which are
-            downloaded then (`python -m cast_exp.models.zoo list`).
+        checkpoint: A run of ours (its folder, for its best weights, or a checkpoint in it); a file
+            of the official release; a converted model (its folder or `.safetensors` file); or the
+            name of one of the published weights, which are downloaded then (`python -m
+            cast_exp.models.zoo list`).
         pooling: Levels and grouping; those of our checkpoint, or 64, 32, 16 and 8 by default.
         sampling: How superpixels read the grid; that of our checkpoint, or "nearest" by default.
         mask_empty: False reproduces the official treatment of empty superpixels; that of our
@@ -146,12 +147,14 @@ def build_official(
 
 
 def locate(checkpoint: str | Path) -> Path:
-    """Path of a checkpoint, after downloading it if it is one of the published weights.
+    """Path of a checkpoint: of the best of a run's folder, downloaded if it is a published one.
 
     Raises:
         UserError: There is none of this path or name.
     """
     path, name = Path(checkpoint), str(checkpoint)
+    if (path / "checkpoints").is_dir():
+        return best_weights(path)
     if path.exists():
         return path
     if name in PUBLISHED:

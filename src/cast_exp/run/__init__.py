@@ -6,11 +6,9 @@ from cast_exp.run.evaluate import chosen_evaluations, log_evaluations, run_evalu
 from cast_exp.run.resume import checkpoint_to_resume
 from cast_exp.run.show import show_config, show_plan, show_result
 from cast_exp.run.trainer import attach, build_trainer, fit, leave_others
-from cast_exp.run.weights import best_weights
 
 __all__ = [
     "attach",
-    "best_weights",
     "build",
     "build_trainer",
     "checkpoint_to_resume",

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cast_exp.errors import UserError
 from cast_exp.models import load_pretrained
+from cast_exp.models.files import best_weights
 from cast_exp.run.folder import RUN
 
 # Of a run's overrides, those that say what it trained and how, not on what.
@@ -17,18 +18,6 @@ _OF_TRAINING = (
     *("name", "seed", "checkpoint", "resume", "evaluate", "evaluate_untrained"),
 )
 _DATA = ("experiment", "data", "data@scenes")
-
-
-def best_weights(folder: Path) -> Path:
-    """The best checkpoint of a run, or its last one if none was the best.
-
-    Raises:
-        UserError: There is none.
-    """
-    for name in ("best", "last"):
-        if (path := folder / "checkpoints" / f"{name}.ckpt").is_file():
-            return path
-    raise UserError(f"{folder} has no checkpoints/best.ckpt or last.ckpt; has it trained?")
 
 
 def with_weights(overrides: Sequence[str]) -> list[str]:
