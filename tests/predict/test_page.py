@@ -208,9 +208,28 @@ def test_tree_in_the_panel(page):
     assert int(page.state("held")) == held
 
 
+def test_pointing_at_the_list_lights_up_the_picture(page):
+    _, _, tree = example()
+    page.tab.locator("#level").fill("1")
+    second = page.tab.locator("#panel [data-go]").nth(1)
+    name = second.get_attribute("data-go")
+    second.hover()
+    assert page.state("chosen") == name
+    assert page.tab.locator("#chosen .line").get_attribute("d") != ""
+    assert page.tab.locator("#panel [data-go]").count() == tree.count(1)  # the list stays
+    swatch = second.locator(".swatch").evaluate("e => getComputedStyle(e).backgroundColor")
+    segment = page.tab.locator(f"#fills [data-id='{name}']")
+    assert swatch == segment.evaluate("e => getComputedStyle(e).fill")
+    page.tab.mouse.move(2, 2)
+    assert page.state("chosen") == ""
+    page.tab.locator("#panel [data-go]").nth(2).focus()
+    assert page.state("chosen") != ""
+
+
 def test_attention_heads(page):
     page.tab.locator("#attention label", has_text="2").click()
     assert page.state("head") == "1"
+    assert "on 6.3 % of the picture" in page.tab.locator("#gaze").inner_text()
     assert page.tab.locator("#heat path").count() == 16
     shades = page.tab.locator("#heat path").evaluate_all(
         "all => all.map(path => Number(path.getAttribute('fill-opacity')))"
