@@ -114,13 +114,16 @@ def test_the_first_images_are_drawn_with_every_level_and_the_prediction(tmp_path
     assert len(drawn) == 2
 
 
-def test_features_without_the_projector(tmp_path):
+def test_features_without_the_projector(tmp_path, caplog):
+    caplog.set_level("INFO")
     data, judged = scenes(), subject()
     fused = Retrieval(data, 1, 3, embedding="fused")(judged, CPU, tmp_path / "fused")
     expected = by_pixels(judged, data, 1, 3, fused=True)
     assert [fused["miou"], fused["boundary_f"]] == pytest.approx(expected, abs=1e-6)
     bare = Subject(judged.backbone)
+    assert "no projector" not in caplog.text
     assert Retrieval(data, 1, 3)(bare, CPU, tmp_path / "auto") == fused
+    assert "no projector" in caplog.text
     with pytest.raises(UserError, match="no projector"):
         Retrieval(data, embedding="projector")(bare, CPU, tmp_path)
 

@@ -1,5 +1,6 @@
 """The segments of a scene and what stands for each, from any backbone."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +16,8 @@ from cast_exp.evaluation.subject import Subject
 from cast_exp.metrics.segmentation import VOID
 from cast_exp.models import ViT
 from cast_exp.ops import contingency
+
+log = logging.getLogger(__name__)
 
 Embedding = Literal["auto", "projector", "fused"]
 LevelChoice = int | Literal["all"] | None
@@ -97,6 +100,8 @@ class Segmenter:
                 "the checkpoint has no projector; take one of contrastive pretraining, or set "
                 "evaluation.retrieval.embedding=fused"
             )
+        if embedding == "auto" and subject.projector is None:
+            log.info("the checkpoint has no projector (converted models have none): fused features")
         self.backbone = subject.backbone
         self.projector = None if embedding == "fused" else subject.projector
         self.level = level
