@@ -1,6 +1,8 @@
 """`python -m cast_exp.segment` on drawn pictures, with a small backbone."""
 
 import json
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -212,6 +214,11 @@ def test_more_mistakes(photos, vit, tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         segment(photos, "--levels", "many")
     assert end.value.code == 2
+
+
+def test_help_waits_for_no_library() -> None:
+    code = "import sys; from cast_exp.segment import _parser; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_interrupt(photos, checkpoint, tmp_path, capsys, monkeypatch):

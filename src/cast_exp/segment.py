@@ -17,12 +17,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cast_exp.errors import UserError
-from cast_exp.predict.job import TASKS, Job
+from cast_exp.predict import TASKS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)
+    from cast_exp.predict.job import Job  # takes seconds, which --help need not
+
     try:
         return Job(**vars(options)).run()
     except UserError as error:

@@ -96,10 +96,6 @@ def test_mistakes_are_named(folders: tuple[Path, Path]) -> None:
         compare.read_examples(images / "nowhere", truth, 0)
     with pytest.raises(UserError, match="no images in"):
         compare.read_examples(images.parent, truth, 0)
-    with pytest.raises(UserError, match=r"no superpixel method 'slick'; did you mean .*slic"):
-        compare.load_methods(["slick"], None)
-    with pytest.raises(UserError, match="at least 10 superpixels, not 3"):
-        compare.load_methods(["seeds"], 3)
     with pytest.raises(UserError, match=r"cannot write to --out"):
         run(folders, "--methods", "grid", "--out", str(images / "0.png"))
 

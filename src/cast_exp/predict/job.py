@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from rich.progress import track
@@ -18,6 +18,7 @@ from cast_exp.models.files import fingerprint
 from cast_exp.models.pooling import check_levels
 from cast_exp.models.published import PUBLISHED
 from cast_exp.models.segmenter import Segmenter, load_segmenter
+from cast_exp.predict import Task
 from cast_exp.predict.figure_ground import figure_ground_files, heads_of
 from cast_exp.predict.files import Outputs
 from cast_exp.predict.hierarchy import hierarchy_files, segment, tree_of
@@ -25,10 +26,7 @@ from cast_exp.predict.page import hierarchy_page
 from cast_exp.predict.photo import Photo, find_photos, photo_scene, read_photo
 from cast_exp.predict.semantic import semantic_files
 from cast_exp.superpixels import SuperpixelMethod
-from cast_exp.superpixels.compare import load_methods
-
-Task = Literal["hierarchy", "semantic", "figure_ground"]
-TASKS: tuple[Task, ...] = ("hierarchy", "semantic", "figure_ground")
+from cast_exp.superpixels.named import load_methods
 
 _PATCH = 16
 

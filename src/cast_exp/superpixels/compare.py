@@ -19,19 +19,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from cast_exp.config import conf_dir, nearest
 from cast_exp.data.datasets.base import UnreadableImage, read_rgb
 from cast_exp.data.datasets.bsds500 import read_segmentations
 from cast_exp.errors import UserError
 from cast_exp.metrics.superpixel import Labels, achievable_segmentation_accuracy, boundary_recall
-from cast_exp.run.build import build
 from cast_exp.superpixels import FastSlic, SuperpixelMethod
+from cast_exp.superpixels.named import load_methods
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 _METHODS = ("seeds", "fast_slic", "slic", "grid")
@@ -126,30 +124,6 @@ def _read_label_map(path: Path) -> Labels:
     if labels.ndim != 2:
         raise UserError(f"{path} is a colour image; a label map has one channel (or a palette)")
     return labels
-
-
-def load_methods(names: Sequence[str], count: int | None) -> dict[str, SuperpixelMethod]:
-    """Build methods from their files in ``conf/superpixel``.
-
-    Args:
-        names: Names of the files.
-        count: Superpixels to ask for; None leaves it to the files.
-
-    Raises:
-        UserError: An unknown name, or whatever the method says.
-    """
-    known = sorted(path.stem for path in (conf_dir() / "superpixel").glob("*.yaml"))
-    for name in names:
-        if name not in known:
-            raise UserError(f"no superpixel method {name!r}; {nearest(name, known)}")
-    methods = {}
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        for name in names:
-            overrides = [f"+superpixel={name}"]
-            if count is not None:
-                overrides.append(f"superpixel.count={count}")
-            methods[name] = build(compose(overrides=overrides).superpixel)
-    return methods
 
 
 def score(name: str, method: SuperpixelMethod, examples: Sequence[Example]) -> Score:
