@@ -7,6 +7,7 @@ from cast_exp.callbacks.linear_probe_monitor import LinearProbeMonitor
 from cast_exp.callbacks.model_summary import ModelTable
 from cast_exp.callbacks.nan_guard import NanGuard, NonFiniteLoss
 from cast_exp.callbacks.phase_times import PhaseTimes
+from cast_exp.callbacks.progress import ProgressBar
 from cast_exp.callbacks.run_record import RunRecord
 from cast_exp.callbacks.semantic_images import SemanticImages
 from cast_exp.callbacks.throughput import Throughput
@@ -20,6 +21,7 @@ __all__ = [
     "NanGuard",
     "NonFiniteLoss",
     "PhaseTimes",
+    "ProgressBar",
     "RunRecord",
     "SemanticImages",
     "Throughput",
