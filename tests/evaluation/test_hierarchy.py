@@ -110,7 +110,10 @@ def test_tables_curves_and_pictures_are_written(subject, tmp_path):
             assert float(row[name]) == pytest.approx(
                 figures[f"{prefix}{name}/{row['level']}"], abs=1e-4
             )
-    assert "| kmedoids | 6 |" in (tmp_path / "levels.md").read_text()
+    text = (tmp_path / "levels.md").read_text()
+    assert "| kmedoids | 6 |" in text
+    assert "| 6.0 |\n" in text
+    assert "lower the better: vi" in text
     (picture,) = (tmp_path / "pictures").iterdir()
     assert Image.open(picture).width > 5 * 200
     assert Image.open(tmp_path / "curves.png").mode == "RGBA"  # on light and on dark

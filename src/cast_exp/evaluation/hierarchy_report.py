@@ -17,6 +17,8 @@ TITLES = {
 
 _CURVES = {"covering": "region covering (IoU)", "boundary_f": "boundary F"}
 
+_NOTE = "The lower the better: vi, in bits, and nesting, the share of pixels that leave their segment.\n"
+
 Figures = Mapping[str, Mapping[str, float]]
 
 
@@ -33,7 +35,7 @@ def write_report(figures: Figures, levels: Sequence[int], folder: Path) -> None:
     with (folder / "levels.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
     tables = [_markdown(rows), _markdown(list(_whole_rows(figures)))]
-    (folder / "levels.md").write_text("\n".join(tables), encoding="utf-8")
+    (folder / "levels.md").write_text("\n".join([*tables, _NOTE]), encoding="utf-8")
     panels = {
         title: {
             TITLES[method]: [(found[f"segments/{k}"], found[f"{name}/{k}"]) for k in levels]
@@ -41,7 +43,7 @@ def write_report(figures: Figures, levels: Sequence[int], folder: Path) -> None:
         }
         for name, title in _CURVES.items()
     }
-    level_curves(panels).savefig(folder / "curves.png", dpi=120)
+    level_curves(panels).savefig(folder / "curves.png", dpi=120, bbox_inches="tight")
 
 
 def _rows(figures: Figures, levels: Sequence[int]) -> Iterable[list[str]]:
@@ -52,7 +54,7 @@ def _rows(figures: Figures, levels: Sequence[int]) -> Iterable[list[str]]:
     yield ["method", "level", *names]
     for method, found in figures.items():
         for level in levels:
-            yield [method, str(level), *(f"{found[f'{name}/{level}']:.4f}" for name in names)]
+            yield [method, str(level), *(_text(name, found[f"{name}/{level}"]) for name in names)]
 
 
 def _whole_rows(figures: Figures) -> Iterable[list[str]]:
@@ -60,7 +62,11 @@ def _whole_rows(figures: Figures) -> Iterable[list[str]]:
     names = [key for key in next(iter(figures.values())) if "/" not in key]
     yield ["method", *names]
     for method, found in figures.items():
-        yield [method, *(f"{found[name]:.4f}" for name in names)]
+        yield [method, *(_text(name, found[name]) for name in names)]
+
+
+def _text(name: str, value: float) -> str:
+    return f"{value:.1f}" if name == "segments" else f"{value:.4f}"
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> str:
