@@ -17,7 +17,10 @@ TITLES = {
 
 _CURVES = {"covering": "region covering (IoU)", "boundary_f": "boundary F"}
 
-_NOTE = "The lower the better: vi, in bits, and nesting, the share of pixels that leave their segment.\n"
+_NOTE = (
+    "The lower the better: vi, in bits, and nesting, the share of pixels that leave their segment "
+    "at the next level.\n"
+)
 
 Figures = Mapping[str, Mapping[str, float]]
 
