@@ -112,10 +112,11 @@ def test_what_is_done_is_passed_over(photos, checkpoint, tmp_path, capsys, monke
     assert "1 done, 2 done before" in capsys.readouterr().out
 
 
-def test_page(photos, checkpoint, tmp_path):
+def test_page(photos, checkpoint, tmp_path, capsys):
     out = tmp_path / "out"
     command = (photos / "b.jpg", "--checkpoint", checkpoint, "--out", out, *SMALL, *LEVELS)
     assert segment(*command, "--html") == 0
+    assert capsys.readouterr().out == f"1 done: {out / 'b' / 'page.html'}\n"
     page = (out / "b" / "page.html").read_text()
     data = json.loads(page.split('id="data">')[1].split("</script>")[0])
     assert data["size"] == [150, 80]
@@ -178,6 +179,8 @@ def test_broken_pictures_are_told_at_the_end(photos, checkpoint, tmp_path, capsy
     assert "a2.jpg: not an image of a known format" in first
     assert "tiny.png: it has only" in second
     assert not (out / "a2").exists()
+    assert segment(photos / "a2.jpg", "--checkpoint", checkpoint, "--out", out, *SMALL, *LEVELS)
+    assert capsys.readouterr().out == "0 done, 1 failed\n"  # and no folder, for there is none
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,10 @@ class Job:
         said = f"{len(photos) - before - len(failed)} done"
         said += f", {before} done before" if before else ""
         said += f", {len(failed)} failed" if failed else ""
-        print(f"{said}: {self.out / photos[0].name if len(photos) == 1 else self.out}")
+        place = self.out
+        if len(photos) == 1:
+            place = place / photos[0].name / ("page.html" if self.html else "")
+        print(said if len(failed) == len(photos) else f"{said}: {place}")
         for failure in failed:
             print(f"failed: {failure}", file=sys.stderr)
         return 1 if failed else 0
