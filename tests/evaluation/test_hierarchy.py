@@ -168,7 +168,7 @@ def test_an_image_of_one_superpixel_is_one_segment(subject, tmp_path):
 def test_mistakes_are_said(subject, tmp_path):
     with pytest.raises(UserError, match="5 levels were asked for"):
         evaluation(levels=(9, 8, 7, 6, 5))(subject, CPU, tmp_path)
-    with pytest.raises(UserError, match="fewer segments"):
+    with pytest.raises(UserError, match=r"^evaluation.hierarchy.levels=\[8, 8\]: every level"):
         evaluation(levels=(8, 8))
     create_model("cast_tiny").save_pretrained(tmp_path / "cast")
     with pytest.raises(UserError, match="is a CAST; name a ViT"):

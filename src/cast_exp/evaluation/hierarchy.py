@@ -36,6 +36,7 @@ Method = Callable[[Scene, Hierarchy], list[Tensor]]
 """Segmentations of a scene from fine to coarse, int64 (H, W) at the size of the truth."""
 
 MODEL = "model"
+_LEVELS = (64, 32, 16, 8)  # the paper's
 
 
 class HierarchyEvaluation:
@@ -69,7 +70,7 @@ class HierarchyEvaluation:
     def __init__(
         self,
         scenes: SceneDataModule,
-        levels: Sequence[Annotated[int, Field(ge=1)]] = (64, 32, 16, 8),
+        levels: Annotated[Sequence[Annotated[int, Field(ge=1)]], Field(min_length=1)] = _LEVELS,
         baselines: Sequence[Baseline] = ("kmeans", "kmedoids", "color"),
         vit: str | None = None,
         splits: Sequence[Split] = ("val",),
@@ -79,7 +80,8 @@ class HierarchyEvaluation:
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
         self.scenes = scenes
-        self.levels = [int(level) for level in check_levels(levels)]
+        given = f"evaluation.hierarchy.levels={list(levels)}"
+        self.levels = [int(level) for level in check_levels(levels, given)]
         self.baselines = list(baselines)
         self.vit = vit
         self.splits = list(splits)

@@ -89,7 +89,7 @@ class CAST(Backbone):
         attention: int | None = None,
     ) -> Hierarchy:
         """Encode a batch; see `Backbone.forward`."""
-        levels = self.levels if levels is None else check_levels(levels)
+        levels = self.levels if levels is None else check_levels(levels, f"levels={levels}")
         if len(levels) > len(self.groupings):
             raise UserError(
                 f"{len(levels)} levels were asked for, but the model has "

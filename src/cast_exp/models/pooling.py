@@ -14,22 +14,29 @@ from cast_exp.models import grouping as groupings
 from cast_exp.models.grouping import GraphPool, Grouping
 
 
-def check_levels(levels: Sequence[int | float]) -> tuple[int | float, ...]:
+def check_levels(
+    levels: Sequence[int | float], given: str | None = None
+) -> tuple[int | float, ...]:
     """Return the levels as a tuple if they are counts or fractions that get smaller.
+
+    Args:
+        levels: Segments at each level, fine to coarse.
+        given: How they were given, for messages; None for `pooling.levels=[...]`.
 
     Raises:
         UserError: A count is below 1, a fraction outside (0, 1), or a level not below the last.
     """
+    given = given or f"pooling.levels={list(levels)}"
     for level in levels:
         if not (level >= 1 and level == int(level)) and not 0 < level < 1:
             raise UserError(
-                f"pooling.levels={list(levels)}: {level} is neither a count (1, 2, ...) nor a "
-                "fraction of the superpixels (between 0 and 1)"
+                f"{given}: {level} is neither a count (1, 2, ...) nor a fraction of the "
+                "superpixels (between 0 and 1)"
             )
     if any(b >= a for a, b in pairwise(levels)):
         raise UserError(
-            f"pooling.levels={list(levels)}: every level must have fewer segments than the one "
-            "before, and counts and fractions cannot be mixed"
+            f"{given}: every level must have fewer segments than the one before, and counts and "
+            "fractions cannot be mixed"
         )
     return tuple(levels)
 

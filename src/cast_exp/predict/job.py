@@ -187,10 +187,7 @@ class Job:
             raise UserError(f"{self.checkpoint} is a ViT, which has no hierarchy; take a CAST")
         if self.levels is not None:
             given = f"--levels {','.join(map(str, self.levels))}"
-            try:
-                check_levels(self.levels)
-            except UserError as error:
-                raise UserError(f"{given}: {str(error).partition(']: ')[2]}") from None
+            check_levels(self.levels, given)
             if len(self.levels) > len(config.levels):
                 raise UserError(
                     f"{given}: the model has {len(config.levels)} groupings; give at most that many"
