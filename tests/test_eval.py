@@ -58,3 +58,27 @@ def test_mistakes(
 ) -> None:
     assert cast_eval(*command) == 2
     assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        (("model.fusion=false", "task.readout=cls", "evaluate=[retrieval]"), "no fusion block"),
+        (("evaluate=[retrieval]", "evaluation.retrieval.level=7"), "levels 0 to 2"),
+        (("evaluate=[hierarchy]",), "3 levels were asked for"),
+        (("evaluate=[figure_ground]", "evaluation.figure_ground.block=9"), "block"),
+        (("evaluate=[retrieval]", "data@scenes=camvid", "scenes.root=nowhere"), "nowhere"),
+        (("evaluate=[knn]", "model.fusion=false"), "fusion"),
+    ],
+)
+def test_what_cannot_be_evaluated_shows_before_training(
+    settings: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cast_train(*SMALL, *settings) == 2
+    assert complaint in capsys.readouterr().err
+    assert not list(Path("runs").rglob("*.ckpt"))
+
+
+def test_an_evaluation_is_not_for_train(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cast_train("experiment=voc_retrieval") == 2
+    assert "python -m cast_exp.eval experiment=voc_retrieval" in capsys.readouterr().err

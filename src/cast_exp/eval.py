@@ -69,6 +69,8 @@ def evaluate_model(
     seed_everything(seed, verbose=False)
     backbone: Backbone = build(model)
     subject = Subject(backbone, load_projector(checkpoint) if checkpoint else None)
+    for each in evaluations.values():
+        each.check(subject)
     subjects = {"": subject}
     if evaluate_untrained:
         subjects["untrained"] = subject.untrained(seed)

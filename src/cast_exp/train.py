@@ -86,6 +86,8 @@ def train(
     plan = Plan.of(the_trainer, served, optim["optimizer"]["lr"])
     show_plan(plan)
     the_task: BaseTask = build(task)
+    for each in evaluations.values():
+        each.check(Subject(the_task.backbone, getattr(the_task, "projector", None)))
     the_data = the_task.training_data(served)
     attach(the_trainer, the_task, the_data)
     checkpoint = checkpoint_to_resume(folder, resume, the_task)

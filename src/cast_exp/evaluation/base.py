@@ -14,11 +14,14 @@ class Evaluation(Protocol):
     headline: ClassVar[tuple[str, ...]]
     """Names of the figures to show first, those that matter most."""
 
-    def check(self) -> None:
+    def check(self, subject: Subject | None = None) -> None:
         """Look whether the data are there and fit, before anything is computed.
 
+        Args:
+            subject: If it is known already, whether it can be evaluated is looked at as well.
+
         Raises:
-            UserError: They are not.
+            UserError: They are not, or it cannot.
         """
         ...
 

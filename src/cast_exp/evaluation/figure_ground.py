@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -82,12 +83,14 @@ class FigureGround:
         self.limit = limit
         self.pictures = pictures
 
-    def check(self) -> None:
-        """Look whether there are objects to find, before anything is computed.
+    def check(self, subject: Subject | None = None) -> None:
+        """Look whether there are objects to find, and the block and levels to find them with.
 
         Raises:
             UserError: There are none, or nothing is background.
         """
+        if subject is not None:
+            self._look(subject.look, subject.backbone)
         try:
             self.scenes.need("instance")
         except UserError:
@@ -144,14 +147,14 @@ class FigureGround:
     ) -> tuple[Tensor, Tensor]:
         """Attention (heads, N), and the token of each pixel of the truth (H, W)."""
         on_device = scene.to(device)
-        hierarchy = backbone(
-            on_device.image,
-            on_device.superpixels,
-            levels=self.levels,
-            last_grouping=False,
-            attention=backbone.figure_block if self.block is None else self.block,
-        )
+        encode = partial(backbone, on_device.image, on_device.superpixels)
+        hierarchy = self._look(encode, backbone)
+        assert hierarchy.attention is not None
         return hierarchy.attention.heads[0].float().cpu(), _segments(hierarchy, on_device)
+
+    def _look(self, encode: Callable[..., Hierarchy], backbone: Backbone) -> Hierarchy:
+        block = backbone.figure_block if self.block is None else self.block
+        return encode(levels=self.levels, last_grouping=False, attention=block)
 
     def _sheet(
         self, scene: Scene, heads: Tensor, segments: Tensor, objects: Tensor, jaccards: Tensor

@@ -90,12 +90,15 @@ class HierarchyEvaluation:
         self.pictures = pictures
         self.seed = seed
 
-    def check(self) -> None:
+    def check(self, subject: Subject | None = None) -> None:
         """Look whether there are regions to compare with, before anything is computed.
 
         Raises:
-            UserError: There are none, or the ViT cannot be loaded or is none.
+            UserError: There are none, the ViT cannot be loaded or is none, or the backbone has
+                fewer groupings than there are levels.
         """
+        if subject is not None:
+            subject.look(levels=self.levels)
         for split in self.splits:
             self.scenes.need("regions", split)
         self._load_vit()

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 
 from cast_exp.data import ImageDataModule
-from cast_exp.evaluation.subject import Subject
+from cast_exp.evaluation.subject import Subject, check_recognition
 from cast_exp.metrics import KNNAccuracy
 from cast_exp.tasks.base import Readout, read_out
 
@@ -45,14 +45,13 @@ class KNN:
         self.temperature = temperature
         self.batch_size = batch_size
 
-    def check(self) -> None:
-        """Look whether there are classes to tell apart, before anything is computed.
+    def check(self, subject: Subject | None = None) -> None:
+        """Look for images of several classes, and for what is read out.
 
         Raises:
-            UserError: Missing data.
+            UserError: Missing data, one class only, or a backbone without fusion block to read.
         """
-        self.images.raw("train")
-        self.images.raw("val")
+        check_recognition(self.images, self.readout, subject)
 
     @torch.no_grad()
     def __call__(self, subject: Subject, device: torch.device, folder: Path) -> dict[str, float]:

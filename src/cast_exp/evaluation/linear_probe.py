@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import CSVLogger
 from pydantic import Field
 
 from cast_exp.data import ImageDataModule
-from cast_exp.evaluation.subject import Subject
+from cast_exp.evaluation.subject import Subject, check_recognition
 from cast_exp.optim import EpochCosine
 from cast_exp.tasks import LinearProbeTask
 from cast_exp.tasks.base import Readout
@@ -51,14 +51,13 @@ class LinearProbe:
         self.batch_size = batch_size
         self.seed = seed
 
-    def check(self) -> None:
-        """Look for the images.
+    def check(self, subject: Subject | None = None) -> None:
+        """Look for images of several classes, and for what is read out.
 
         Raises:
-            UserError: Missing data.
+            UserError: Missing data, one class only, or a backbone without fusion block to read.
         """
-        self.images.raw("train")
-        self.images.raw("val")
+        check_recognition(self.images, self.readout, subject)
 
     def __call__(self, subject: Subject, device: torch.device, folder: Path) -> dict[str, float]:
         """Evaluate a backbone.

@@ -8,11 +8,13 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from cast_exp.data import ImageDataModule
 from cast_exp.errors import UserError
-from cast_exp.models import Backbone, load_pretrained
+from cast_exp.models import Backbone, Hierarchy, load_pretrained
 from cast_exp.models.pretrained import load_projector
 from cast_exp.models.registry import untrained
 from cast_exp.models.tokens import Sampling
+from cast_exp.tasks.base import Readout, read_out
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,21 @@ class Subject:
         projector = None if self.projector is None else self.projector.to(device).eval()
         return replace(self, backbone=self.backbone.to(device).eval(), projector=projector)
 
+    @torch.no_grad()
+    def look(self, **options: Any) -> Hierarchy:
+        """The hierarchy of a small blank image: does the backbone take these options at all?
+
+        Args:
+            options: Of `Backbone.forward`.
+
+        Raises:
+            UserError: It does not.
+        """
+        maps = torch.arange(16).view(1, 4, 4).repeat_interleave(16, 1).repeat_interleave(16, 2)
+        backbone = deepcopy(self.backbone).eval().cpu()
+        hierarchy: Hierarchy = backbone(torch.zeros(1, 3, 64, 64), maps, **options)
+        return hierarchy
+
     def reading(self, sampling: Sampling | None) -> Self:
         """The same weights with superpixels that read the feature grid in another way.
 
@@ -78,3 +95,17 @@ class Subject:
                 if isinstance(module, nn.Linear | nn.BatchNorm1d):
                     module.reset_parameters()
         return replace(self, backbone=backbone, projector=projector)
+
+
+def check_recognition(images: ImageDataModule, readout: Readout, subject: Subject | None) -> None:
+    """Look whether a subject can be evaluated by the classes of images.
+
+    Raises:
+        UserError: Missing data, one class only, or a backbone without fusion block to read.
+    """
+    images.raw("train")
+    images.raw("val")
+    if images.num_classes < 2:
+        raise UserError("recognition is measured on images of at least two classes; choose others")
+    if subject is not None:
+        read_out(subject.look(last_grouping=False), readout)

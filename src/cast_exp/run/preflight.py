@@ -60,10 +60,10 @@ def checked_command(
         config = _compose(config_name, overrides)
         if config_name == EVAL:
             overrides += told_by_checkpoint(config)
-        elif "task" not in config:
+        elif not config.get("task"):
+            name = f"experiment={config.hydra.runtime.choices.experiment}"
             raise UserError(
-                f"experiment={HydraConfig.get().runtime.choices.experiment} trains nothing; "
-                f"evaluate weights with: python -m cast_exp.{EVAL} experiment=... checkpoint=..."
+                f"{name} trains nothing; python -m cast_exp.{EVAL} {name} checkpoint=... evaluates"
             )
         multirun = arguments.multirun or config.hydra.mode == RunMode.MULTIRUN
         if stopped := _stopped(config, multirun):

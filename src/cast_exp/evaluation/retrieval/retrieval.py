@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from cast_exp.models.files import fingerprint
 from cast_exp.models.tokens import Sampling
 from cast_exp.viz.draw import Pixels
 from cast_exp.viz.semantic import SemanticPicture, semantic_sheet
+
+log = logging.getLogger(__name__)
 
 _IMAGES = 32  # whose segments are searched for in one pass over the memory
 
@@ -141,12 +144,15 @@ class Retrieval:
         self.boundary_tolerance = boundary_tolerance
         self.pictures = pictures
 
-    def check(self) -> None:
-        """Look for images with semantic truth in both splits.
+    def check(self, subject: Subject | None = None) -> None:
+        """Look for images with semantic truth in both splits, and for features to retrieve by.
 
         Raises:
-            UserError: They are missing, or have none.
+            UserError: They are missing, or have none; the backbone has no fusion block or level.
         """
+        if subject is not None:
+            segmenter = Segmenter(subject, self.level, self.embedding, self.segments)
+            segmenter.chosen_levels(subject.look().depth)
         self.scenes.need("semantic", "train")
         self.scenes.need("semantic", "val")
 
@@ -173,6 +179,8 @@ class Retrieval:
         subject = subject.reading(self.sampling)
         classes = self.scenes.num_classes
         segmenter = Segmenter(subject, self.level, self.embedding, self.segments)
+        if self.embedding == "auto" and subject.projector is None:
+            log.info("the checkpoint has no projector (converted models have none): fused features")
         memory = SegmentMemory(folder / "memory", self._key(subject), void=classes)
 
         def encode(scene: Scene, draw: bool = False) -> Encoded:

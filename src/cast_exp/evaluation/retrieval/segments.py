@@ -1,6 +1,5 @@
 """The segments of a scene and what stands for each, from any backbone."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,8 +15,6 @@ from cast_exp.evaluation.subject import Subject
 from cast_exp.metrics.segmentation import VOID
 from cast_exp.models import ViT
 from cast_exp.ops import contingency
-
-log = logging.getLogger(__name__)
 
 Embedding = Literal["auto", "projector", "fused"]
 LevelChoice = int | Literal["all"] | None
@@ -100,8 +97,6 @@ class Segmenter:
                 "the checkpoint has no projector; take one of contrastive pretraining, or set "
                 "evaluation.retrieval.embedding=fused"
             )
-        if embedding == "auto" and subject.projector is None:
-            log.info("the checkpoint has no projector (converted models have none): fused features")
         self.backbone = subject.backbone
         self.projector = None if embedding == "fused" else subject.projector
         self.level = level
@@ -111,7 +106,7 @@ class Segmenter:
     def __call__(self, scene: Scene) -> Segments:
         """Segments of a scene on the device of the backbone; they are on the CPU."""
         if isinstance(self.backbone, ViT):
-            self._levels(0)
+            self.chosen_levels(0)
             return self._of_patches(scene)
         hierarchy = self.backbone(scene.image, scene.superpixels)
         assert hierarchy.fused is not None
@@ -121,7 +116,7 @@ class Segmenter:
             level: torch.unique(hierarchy.labels(level)[0].cpu(), return_inverse=True)[1]
             for level in range(hierarchy.depth + 1)
         }
-        chosen = self._levels(hierarchy.depth)
+        chosen = self.chosen_levels(hierarchy.depth)
         return Segments(scene.full_superpixels, embedded * area[:, None], labels, chosen)
 
     def _of_patches(self, scene: Scene) -> Segments:
@@ -145,7 +140,12 @@ class Segmenter:
         features = fused if self.projector is None else self.projector(fused)
         return F.normalize(features.float(), dim=1)
 
-    def _levels(self, depth: int) -> list[int]:
+    def chosen_levels(self, depth: int) -> list[int]:
+        """The levels to take of a hierarchy of that depth.
+
+        Raises:
+            UserError: The one asked for is not there.
+        """
         if self.level == "all":
             return list(range(depth + 1))
         level = depth if self.level is None else self.level
