@@ -11,7 +11,7 @@ from support.voc import save_map, voc_tree
 
 from cast_exp.data import ImageDataModule, SceneDataModule, TwoViews
 from cast_exp.data.check import check_split, main
-from cast_exp.data.datasets import ImageFolder, VOCFolder
+from cast_exp.data.datasets import ImageFolder, Split, VOCFolder
 from cast_exp.errors import UserError
 from cast_exp.superpixels import Grid
 
@@ -82,10 +82,10 @@ def test_label_maps(tmp_path: Path) -> None:
     bad = tmp_path / "SegmentationClass/2007_02.png"
     files = [tmp_path / f"SegmentationClass/2007_0{i}.png" for i in (1, 3)]
 
-    def checked() -> tuple[bool, str]:
+    def checked(split: Split = "train") -> tuple[bool, str]:
         folder = partial(VOCFolder, classes=["background", "cat", "dog"])
         console = Console(record=True, width=300)
-        good = check_split(SceneDataModule(folder, Grid(4), tmp_path), "train", console)
+        good = check_split(SceneDataModule(folder, Grid(4), tmp_path), split, console)
         return good, console.export_text()
 
     assert checked()[0]
@@ -109,6 +109,7 @@ def test_label_maps(tmp_path: Path) -> None:
     assert f"unreadable {bad}: empty file" in checked()[1]
     bad.unlink()
     assert "1 of 3 listed images have no label map" in checked()[1]
+    assert checked("val")[0]
 
 
 def test_scenes_by_command(tmp_path: Path) -> None:

@@ -200,6 +200,13 @@ def test_our_own_with_changes(save):
     assert load_pretrained(save(checkpoint)).config == changed.config
 
 
+def test_another_number_of_levels(save):
+    path = save(own()[0])
+    levels = load_pretrained(path).config.levels
+    with pytest.raises(UserError, match=rf"levels=\[3\]: .* groups {len(levels)} times"):
+        load_pretrained(path, pooling=Pooling((3,)))
+
+
 def test_levels_for_a_model_that_does_not_group(save):
     with pytest.raises(UserError, match="a vit has no pooling levels"):
         build_official(blank(backbone_shapes("vit")), pooling=Pooling((4,)))

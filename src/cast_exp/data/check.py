@@ -85,7 +85,7 @@ def check_split(data: RawDataModule, split: Split, console: Console) -> bool:
         console.print(f"[bold]{split}[/]: [red]{error}[/]", soft_wrap=True)
         return False
     on_pixels = isinstance(data, SceneDataModule)
-    names = data.semantic_classes if isinstance(data, SceneDataModule) else dataset.classes
+    names: list[str] = getattr(dataset, "semantic_classes", []) if on_pixels else dataset.classes
     readable, counts, faults = _read(_Counts(dataset, len(names), on_pixels), split, console)
     present = int((counts[:-1] > 0).sum())
     console.print(

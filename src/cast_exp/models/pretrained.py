@@ -196,6 +196,11 @@ def _rebuild(stored: Stored, source: str, pooling: Pooling | None, **changes: An
     """Build the stored backbone with some of its config changed, and load its weights."""
     was = stored.config
     pooling = pooling or Pooling.of(was.levels, was.grouping, was.grouping_options)
+    if was.levels and len(pooling.levels) != len(was.levels):
+        raise UserError(
+            f"pooling.levels={list(pooling.levels)}: {source} groups {len(was.levels)} times, to "
+            f"{list(was.levels)}; set as many levels, or model.pooling=null for its own"
+        )
     grouping, options = pooling.described()
     config = replace(
         was,

@@ -134,7 +134,7 @@ def build_backbone(
         UserError: More levels than the model has stages, or levels for one that does not group.
     """
     if config.family != "cast" and pooling.levels:
-        raise UserError(f"a {config.family} has no pooling levels; leave model.pooling out")
+        raise UserError(f"a {config.family} has no pooling levels; set model.pooling=null")
     if len(pooling.levels) > len(config.depths):
         raise UserError(
             f"pooling.levels={list(pooling.levels)} has {len(pooling.levels)} levels, but the "
