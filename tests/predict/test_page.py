@@ -268,6 +268,16 @@ def test_ink_can_be_read_in_light_and_dark(browser, tmp_path, scheme):
     opened.tab.close()
 
 
+def test_what_is_chosen_and_how_large_shows_in_forced_colours(browser, tmp_path):
+    file = tmp_path / "page.html"
+    file.write_text(html(), encoding="utf-8")
+    opened = Opened(browser, file, forced_colors="active")
+    for name in (".swatch", ".bars i", ".chips label:has(:checked)"):
+        kept = opened.tab.locator(name).first.evaluate("e => getComputedStyle(e).forcedColorAdjust")
+        assert kept == "none", name
+    opened.tab.close()
+
+
 def test_a_title_is_no_markup(browser, tmp_path):
     file = tmp_path / "page.html"
     file.write_text(html("</script><b>&x.png"), encoding="utf-8")
