@@ -5,9 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.retrieval import scenes
+from torch.utils.data import DataLoader
 
 PROGRAM = """
 import sys
@@ -56,3 +59,25 @@ def test_workers_end_quietly_with_the_run(folder: Path, sent: signal.Signals) ->
     assert errors.count("Traceback") == (1 if sent == signal.SIGINT else 0), errors
     assert ("KeyboardInterrupt" in errors) == (sent == signal.SIGINT)
     assert group_is_gone(process.pid, within=20)
+
+
+@pytest.mark.parametrize("kind", ["scenes", "batches"])
+def test_ctrl_c_waits_until_the_workers_are_there(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    def start(loader: DataLoader[object]) -> Iterator[object]:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.getpid()  # where it would be raised
+        started.append(loader)
+        return iter([])
+
+    data = scenes()
+    data.batch_size = 2
+    loader = data.scenes("val") if kind == "scenes" else data.train_dataloader()
+    monkeypatch.setattr(DataLoader, "__iter__", start)
+    with pytest.raises(KeyboardInterrupt):
+        list(loader)
+    assert len(started) == 1
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

@@ -5,6 +5,7 @@ import signal
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -105,7 +106,9 @@ class BatchLoader(DataLoader[dict[str, Any]]):
         self.replaces = samples.attempts > 1
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
-        for batch in super().__iter__():
+        with interrupts_wait():
+            batches = super().__iter__()
+        for batch in batches:
             self.unreadable.add(batch.pop("unreadable"))
             if error := batch.pop("error"):
                 raise UserError(error)
@@ -181,6 +184,19 @@ class TrainLoader(ResumableLoader, BatchLoader):  # type: ignore[misc]
     def batches(self) -> Iterator[dict[str, Any]]:
         """The batches from the sampler's next iteration."""
         return BatchLoader.__iter__(self)
+
+
+@contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """Let Ctrl-C wait while workers are started.
+
+    Python forgets one that comes amid a fork, and a worker that does not ignore it yet would die.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def start_worker(_worker: int) -> None:

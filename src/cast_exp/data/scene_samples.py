@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 from torchvision.transforms.v2 import functional as F
 
 from cast_exp.data.datasets.base import RawDataset
-from cast_exp.data.loader import UnreadableFiles, start_worker
+from cast_exp.data.loader import UnreadableFiles, interrupts_wait, start_worker
 from cast_exp.data.samples import KeyedSamples
 from cast_exp.data.sampling import Key
 from cast_exp.data.scene import Scene
@@ -113,7 +113,9 @@ class SceneLoader(DataLoader[Scene]):
 
     def __iter__(self) -> Iterator[Scene]:  # type: ignore[override]
         found: Any
-        for found in super().__iter__():
+        with interrupts_wait():
+            scenes = super().__iter__()
+        for found in scenes:
             self.unreadable.add(found["unreadable"])
             if found["error"]:
                 raise UserError(found["error"])
