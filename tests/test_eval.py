@@ -77,8 +77,3 @@ def test_what_cannot_be_evaluated_shows_before_training(
     assert cast_train(*SMALL, *settings) == 2
     assert complaint in capsys.readouterr().err
     assert not list(Path("runs").rglob("*.ckpt"))
-
-
-def test_an_evaluation_is_not_for_train(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cast_train("experiment=voc_retrieval") == 2
-    assert "python -m cast_exp.eval experiment=voc_retrieval" in capsys.readouterr().err

@@ -138,7 +138,10 @@ def test_checkpoint_of_another_model(capsys: pytest.CaptureFixture[str]) -> None
         (["experiment=in1k_moco", "data.root=/not/there"], "/not/there"),
         (["experiment=in1k_moco"], "data.root"),
         (["trainer.max_epochs=-1"], "trainer.max_epochs"),
-        (["experiment=voc_retrieval", "data.root=."], "voc_retrieval trains nothing; python -m cast_exp.eval"),
+        (
+            ["experiment=voc_retrieval", "data.root=."],
+            "voc_retrieval trains nothing; python -m cast_exp.eval",
+        ),
     ],
 )
 def test_mistakes_are_told_in_one_message(
