@@ -95,7 +95,7 @@ class LinearProbe:
                 enable_model_summary=False,
                 num_sanity_val_steps=0,
                 use_distributed_sampler=False,
-                log_every_n_steps=50,
+                log_every_n_steps=10,
             )
             trainer.fit(task, task.training_data(data))
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
