@@ -53,7 +53,8 @@ class Sizes:
 
     def __call__(self, subject: Subject, device: torch.device, folder: Path) -> dict[str, float]:
         assert not subject.backbone.training
-        return {"size": 1.0 * sum(p.numel() for p in subject.backbone.parameters())}
+        size = 1.0 * sum(p.numel() for p in subject.backbone.parameters())
+        return {"size": size, "undefined": float("nan")}
 
 
 class Unlucky(Sizes):
@@ -70,6 +71,9 @@ def test_a_failed_evaluation_takes_no_other_along(tmp_path: Path) -> None:
         run_evaluations(
             {"unlucky": Unlucky(), "sizes": Sizes()}, both, torch.device("cpu"), tmp_path
         )
+    folder = tmp_path / "alone"
+    alone = run_evaluations({"sizes": Sizes()}, {"": subject}, torch.device("cpu"), folder)
+    assert alone.keys() == {"sizes/size"}
     (row,) = (tmp_path / "evaluations.md").read_text().splitlines()[2:]
     size = 100 * sum(p.numel() for p in subject.backbone.parameters())
     assert row == f"| sizes size | {size:.1f} | {size:.1f} |"

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ def run_evaluations(
         folder: Folder of the run; `evaluations.md` there is the table.
 
     Returns:
-        Figures as "<evaluation>/<name>", and "<subject>/<evaluation>/<name>" of the others.
+        Figures as "<evaluation>/<name>", and "<subject>/<evaluation>/<name>" of the others; those
+        that are not defined, such as boundary F where nothing has a boundary, are left out.
 
     Raises:
         UserError: An evaluation failed, after all have had their turn and with the figures of the
@@ -75,6 +77,7 @@ def run_evaluations(
                 log.error("%s failed: %s", place, error, exc_info=not known)
                 failed.append(f"{place} ({error})")
             else:
+                found = {key: value for key, value in found.items() if isfinite(value)}
                 figures |= {f"{place}/{key}": value for key, value in found.items()}
                 shown = [key for key in evaluation.headline if key in found]
                 log.info("%s: %s", place, "  ".join(f"{k} {found[k]:.4f}" for k in shown))
