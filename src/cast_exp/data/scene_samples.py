@@ -124,13 +124,13 @@ class SceneLoader(DataLoader[Scene]):
 
 
 def nearest(drawn: Labels, height: int, width: int) -> Labels:
-    """Bring labels (H, W) to another size: each pixel takes the label at its centre.
+    """Bring labels (H, W) or a picture (H, W, 3) to another size: what is at the pixels' centres.
 
     (The official release lets OpenCV round down instead, which moves labels by half a pixel.)
     """
     rows, columns = (
         ((np.arange(new) + 0.5) * old / new).astype(np.int64)
-        for new, old in zip((height, width), drawn.shape, strict=True)
+        for new, old in zip((height, width), drawn.shape[:2], strict=True)
     )
     picked: Labels = drawn[rows[:, None], columns]
     return picked

@@ -10,8 +10,9 @@ from cast_exp.data.scene_samples import nearest
 from cast_exp.predict.files import compact_json, png
 from cast_exp.predict.photo import Pixels, shrunk
 from cast_exp.predict.tree import Integers
-from cast_exp.viz import contours, palette
+from cast_exp.viz import class_colours, contours
 from cast_exp.viz.outlines import roomiest
+from cast_exp.viz.semantic import in_lines
 
 _OVERLAY = 1600
 """Longer side of the overlay at most, in pixels."""
@@ -31,7 +32,7 @@ def semantic_files(labels: Integers, classes: Sequence[str], pixels: Pixels) -> 
         classes: Their names.
         pixels: The photo, uint8 (H, W, 3).
     """
-    colours = palette(len(classes))
+    colours = class_colours(classes)
     areas = np.bincount(labels.ravel(), minlength=len(classes))
     header = {"width": labels.shape[1], "height": labels.shape[0]}
     rows = [
@@ -69,7 +70,7 @@ def _overlay(pixels: Pixels, labels: Integers, classes: Sequence[str], colours: 
         for number in np.argsort(-share, kind="stable")
         if share[number]
     ]
-    places, rows = _laid_out([font.getlength(text) for _, text in entries], size, width)
+    places, rows = in_lines([font.getlength(text) + 3 * size for _, text in entries], size, width)
     sheet = Image.new("RGB", (width, height + 2 * rows * size + size), _GROUND)
     sheet.paste(Image.fromarray(tinted))
     draw = ImageDraw.Draw(sheet)
@@ -90,15 +91,3 @@ def _overlay(pixels: Pixels, labels: Integers, classes: Sequence[str], colours: 
                 stroke_fill="black",
             )
     return np.asarray(sheet)
-
-
-def _laid_out(lengths: Sequence[float], size: int, width: int) -> tuple[list[tuple[int, int]], int]:
-    """Left end and row of each entry of a legend, and the number of rows."""
-    places, x, row = [], size, 0
-    for length in lengths:
-        needed = int(length + 3 * size)
-        if x > size and x + needed > width:
-            x, row = size, row + 1
-        places.append((x, row))
-        x += needed
-    return places, row + 1

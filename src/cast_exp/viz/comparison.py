@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
+from cast_exp.data.scene_samples import nearest
 from cast_exp.viz.draw import Labels, Pixels, contours, paint_levels, titled_grid
 
 
@@ -45,14 +46,8 @@ def comparison_sheet(
 
 def _painted(levels: Sequence[Labels], size: tuple[int, int], seed: int) -> list[Pixels]:
     """Levels in colours with white contours; void is white, too."""
-    small = [_resized(labels, size) for labels in levels]
+    small = [nearest(labels, size[1], size[0]) for labels in levels]
     painted = paint_levels([labels + 1 for labels in small], seed)
     for labels, pixels in zip(small, painted, strict=True):
         pixels[contours(labels) | (labels < 0)] = 255
     return painted
-
-
-def _resized(labels: Labels, size: tuple[int, int]) -> Labels:
-    """Nearest neighbours; in int32, which OpenCV takes."""
-    resized = cv2.resize(labels.astype(np.int32), size, interpolation=cv2.INTER_NEAREST)
-    return np.asarray(resized, dtype=np.int64)

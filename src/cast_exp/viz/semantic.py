@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from cast_exp.data.scene_samples import nearest
 from cast_exp.viz.draw import Labels, Pixels, contours, paint_levels, palette, titled_grid
 
 _BACKGROUND = (40, 40, 40)
@@ -141,20 +142,37 @@ def class_legend(classes: Sequence[str], colours: Pixels, width: int, size: int)
     font = ImageFont.load_default(size)
     swatches = [np.tile(colour, (size, 2 * size, 1)) for colour in colours]
     entries = [*zip(classes, swatches, strict=True), ("void", _hatching(size, 2 * size))]
-    places, x, y = [], size, size // 2
-    for name, _ in entries:
-        taken = int(3 * size + font.getlength(name) + size)
-        if x + taken > width and x > size:
-            x, y = size, y + 2 * size
-        places.append((x, y))
-        x += taken
-    legend = Image.new("RGB", (width, y + 2 * size), (255, 255, 255))
+    places, rows = in_lines([font.getlength(name) + 4 * size for name, _ in entries], size, width)
+    legend = Image.new("RGB", (width, 2 * size * rows + size // 2), (255, 255, 255))
     draw = ImageDraw.Draw(legend)
-    for (name, swatch), (left, top) in zip(entries, places, strict=True):
+    for (name, swatch), (left, row) in zip(entries, places, strict=True):
+        top = 2 * size * row + size // 2
         legend.paste(Image.fromarray(swatch), (left, top))
         middle = (left + 2 * size + size // 2, top + size / 2)
         draw.text(middle, name, fill=_BACKGROUND, font=font, anchor="lm")
     return np.asarray(legend)
+
+
+def in_lines(
+    lengths: Sequence[float], margin: int, width: int
+) -> tuple[list[tuple[int, int]], int]:
+    """Lay out the entries of a legend in lines.
+
+    Args:
+        lengths: What each entry takes, in pixels.
+        margin: Where a line begins.
+        width: Where it ends; one entry is let reach beyond it.
+
+    Returns:
+        Left end and line of each entry, and the number of lines.
+    """
+    places, x, line = [], margin, 0
+    for length in map(int, lengths):
+        if x > margin and x + length > width:
+            x, line = margin, line + 1
+        places.append((x, line))
+        x += length
+    return places, line + 1
 
 
 def _hatching(height: int, width: int) -> Pixels:
@@ -165,13 +183,9 @@ def _hatching(height: int, width: int) -> Pixels:
 
 def _fit(pixels: NDArray[Any], side: int) -> NDArray[Any]:
     """Bring the longer side of a picture or a label map to `side`, without smoothing."""
-    longer = max(pixels.shape[:2])
-    rows, columns = (
-        ((np.arange(new := max(1, round(old * side / longer))) + 0.5) * old / new).astype(int)
-        for old in pixels.shape[:2]
-    )
-    fitted: NDArray[Any] = pixels[rows[:, None], columns]
-    return fitted
+    height, width = pixels.shape[:2]
+    longer = max(height, width)
+    return nearest(pixels, *(max(1, round(old * side / longer)) for old in (height, width)))
 
 
 def _centred(cell: Pixels, height: int, width: int) -> Pixels:

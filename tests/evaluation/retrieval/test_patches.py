@@ -7,7 +7,7 @@ from support.retrieval import scenes, subject
 from torch.nn import functional as F
 
 from cast_exp.evaluation.retrieval.patches import cluster_patches
-from cast_exp.evaluation.retrieval.segments import Segmenter
+from cast_exp.evaluation.retrieval.segments import SegmentEncoder
 
 
 def unit(x):
@@ -55,7 +55,7 @@ def test_clusters_are_those_of_the_plain_way(patches, stride, size, clusters):
 def test_segments_of_a_vit_cover_the_image_at_its_own_size():
     data, judged = scenes(size=56), subject("vit_tiny")  # no multiple of the stride
     scene = next(iter(data.scenes("val")))
-    segments = Segmenter(judged, None, "auto", 9)(scene)
+    segments = SegmentEncoder(judged, None, "auto", 9)(scene)
     assert segments.parts.shape == scene.full_superpixels.shape == (48, 48)
     assert list(segments.labels) == [0]
     count = len(segments.sums)

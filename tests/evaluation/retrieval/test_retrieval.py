@@ -134,7 +134,7 @@ def test_an_interrupted_memory_is_gone_on_with(tmp_path, monkeypatch):
     straight = Retrieval(data, "all", 3)(judged, CPU, tmp_path / "straight")
     encoded = []
 
-    class Cut(retrieval.Segmenter):
+    class Cut(retrieval.SegmentEncoder):
         left = 5
 
         def __call__(self, scene):
@@ -144,7 +144,7 @@ def test_an_interrupted_memory_is_gone_on_with(tmp_path, monkeypatch):
             encoded.append(scene.index)
             return super().__call__(scene)
 
-    monkeypatch.setattr(retrieval, "Segmenter", Cut)
+    monkeypatch.setattr(retrieval, "SegmentEncoder", Cut)
     evaluation, folder = Retrieval(data, "all", 3), tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         evaluation(judged, CPU, folder)

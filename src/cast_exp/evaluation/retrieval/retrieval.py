@@ -21,7 +21,7 @@ from cast_exp.data import Scene, SceneDataModule
 from cast_exp.errors import UserError
 from cast_exp.evaluation.retrieval.memory import Entries, SegmentMemory
 from cast_exp.evaluation.retrieval.score import Ceiling, LevelScore
-from cast_exp.evaluation.retrieval.segments import Embedding, Segmenter, Segments
+from cast_exp.evaluation.retrieval.segments import Embedding, SegmentEncoder, Segments
 from cast_exp.evaluation.retrieval.votes import nearest_votes
 from cast_exp.evaluation.subject import Subject
 from cast_exp.metrics.boundary import Tolerance
@@ -151,8 +151,8 @@ class Retrieval:
             UserError: They are missing, or have none; the backbone has no fusion block or level.
         """
         if subject is not None:
-            segmenter = Segmenter(subject, self.level, self.embedding, self.segments)
-            segmenter.chosen_levels(subject.look().depth)
+            encoder = SegmentEncoder(subject, self.level, self.embedding, self.segments)
+            encoder.chosen_levels(subject.look().depth)
         self.scenes.need("semantic", "train")
         self.scenes.need("semantic", "val")
 
@@ -178,13 +178,13 @@ class Retrieval:
         self.check()
         subject = subject.reading(self.sampling)
         classes = self.scenes.num_classes
-        segmenter = Segmenter(subject, self.level, self.embedding, self.segments)
+        encoder = SegmentEncoder(subject, self.level, self.embedding, self.segments)
         if self.embedding == "auto" and subject.projector is None:
             log.info("the checkpoint has no projector (converted models have none): fused features")
         memory = SegmentMemory(folder / "memory", self._key(subject), void=classes)
 
         def encode(scene: Scene, draw: bool = False) -> Encoded:
-            segments = segmenter(scene.to(device))
+            segments = encoder(scene.to(device))
             truth = torch.from_numpy(np.asarray(scene.truth["semantic"], np.int64))
             counts, drawn = segments.counts(truth, classes), scene.pixels if draw else None
             return Encoded(segments, truth, counts, scene.index, drawn)

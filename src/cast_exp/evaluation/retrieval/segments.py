@@ -64,7 +64,7 @@ class Segments:
         return values[self.labels[level]][self.parts]
 
 
-class Segmenter:
+class SegmentEncoder:
     """Makes segments of scenes.
 
     A hierarchy's segments are those of its levels, and the feature of a pixel is that of its
