@@ -1,9 +1,10 @@
 """The config files, what their values must be, and what follows from them."""
 
 from cast_exp.config.locate import conf_dir
-from cast_exp.config.messages import gist, listed, nearest
-from cast_exp.config.overrides import explain
+from cast_exp.config.messages import gist, key_of, listed, nearest
+from cast_exp.config.overrides import explain, swept, values_of
 from cast_exp.config.plan import Plan, scaled_lr
+from cast_exp.config.reads import read_keys, unread
 from cast_exp.config.validate import mistakes
 
 __all__ = [
@@ -11,8 +12,13 @@ __all__ = [
     "conf_dir",
     "explain",
     "gist",
+    "key_of",
     "listed",
     "mistakes",
     "nearest",
+    "read_keys",
     "scaled_lr",
+    "swept",
+    "unread",
+    "values_of",
 ]

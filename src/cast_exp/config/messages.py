@@ -22,6 +22,11 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"options are {', '.join(names)}" if names else "there are none"
 
 
+def key_of(override: str) -> str:
+    """The key, or the group, that an override of a command line is of."""
+    return override.partition("=")[0].lstrip("+~")
+
+
 def listed(mistakes: Iterable[str]) -> str:
     """One message of all mistakes in a command."""
     lines = list(mistakes)

@@ -63,6 +63,18 @@ def explain(config_name: str, overrides: Sequence[str], error: Exception) -> lis
     return found or [gist(error)]
 
 
+def values_of(override: str) -> list[str]:
+    """The values of an override as text: one, or those of a sweep or a list."""
+    (parsed,) = OverridesParser.create().parse_overrides([override])
+    return _choices(parsed)
+
+
+def swept(overrides: Sequence[str]) -> list[str]:
+    """Those of the overrides that have several values, for a multirun."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return [str(override.input_line) for override in parsed if override.is_sweep_override()]
+
+
 def _compose(config_name: str, overrides: list[str]) -> DictConfig | Exception:
     try:
         config: DictConfig = compose(config_name, overrides, return_hydra_config=True)

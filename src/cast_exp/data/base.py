@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
@@ -44,6 +44,9 @@ class RawDataModule(LightningDataModule):
         expected_images: Published number of images of each split; another number is reported.
         seed: Seed of all randomness of the data.
     """
+
+    holds: ClassVar[str]
+    """What the data are, in words."""
 
     def __init__(
         self,

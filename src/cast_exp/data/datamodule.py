@@ -35,7 +35,8 @@ class ImageDataModule(RawDataModule):
 
     Args:
         dataset: Called with ``split`` (and ``root`` if that is set) for a raw dataset.
-        views: Makes the views of training: two for contrasts, one for classes.
+        views: Makes the views of training: two for contrasts, one for classes; None for data that
+            are only evaluated on.
         superpixel: The superpixel method.
         root: Folder of the data set; None for generated data.
         batch_size: Images per step over all devices.
@@ -62,10 +63,12 @@ class ImageDataModule(RawDataModule):
             that exceeds the data.
     """
 
+    holds = "whole images and their classes"
+
     def __init__(
         self,
         dataset: Callable[..., RawDataset],
-        views: Augmentation,
+        views: Augmentation | None,
         superpixel: SuperpixelMethod,
         root: Path | None = None,
         batch_size: Annotated[int, Field(ge=1)] = 256,
@@ -86,7 +89,7 @@ class ImageDataModule(RawDataModule):
                 f"{type(superpixel).__name__} superpixels run on the CPU only; set "
                 "data.superpixels_on=worker, or choose superpixel=slic or superpixel=grid"
             )
-        if superpixels_on == "device" and views.cover is not None:
+        if superpixels_on == "device" and views is not None and views.cover is not None:
             raise UserError(
                 "superpixels on the device would outline what random erasing covers; set "
                 "data.superpixels_on=worker or augmentation.erasing_probability=0"
@@ -118,6 +121,8 @@ class ImageDataModule(RawDataModule):
 
     def train_dataloader(self) -> TrainLoader:
         """Views of each image, this rank's share of every batch, in the order of the epoch."""
+        if self.views is None:
+            raise UserError("data.views=null: these data have no views to train on")
         samples = self._samples(
             self.raw("train"), self.views.transforms, ATTEMPTS, self.views.cover
         )

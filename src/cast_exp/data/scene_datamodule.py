@@ -67,6 +67,8 @@ class SceneDataModule(RawDataModule):
             batch size that the devices cannot share or that exceeds the data.
     """
 
+    holds = "scenes with truth on pixels"
+
     def __init__(
         self,
         dataset: Callable[..., RawDataset],

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Annotated, Any, Literal
 
-import torch
+import numpy as np
 from pydantic import Field
 from timm.models import register_model
 from timm.models.vision_transformer import Block
@@ -144,7 +144,7 @@ def build_backbone(
     side = -(-config.image_size // stem.stride)
     positions = Positions(config.dim, (side, side), config.positions)
     tokens = SuperpixelTokens(stem, positions, config.sampling, config.mask_empty)
-    rates = iter(torch.linspace(0, config.drop_path, sum(config.depths)).tolist())
+    rates = iter(np.linspace(0, config.drop_path, sum(config.depths)).tolist())
     stages = [
         nn.ModuleList(_block(config, next(rates)) for _ in range(depth)) for depth in config.depths
     ]

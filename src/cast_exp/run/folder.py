@@ -2,6 +2,8 @@
 
 runs/NAME/STAMP/                        a run
 runs/NAME/sweep-STAMP/0_KEY=VALUE,.../  a job of a multirun
+runs/NAME/STAMP/eval/EXPERIMENT-STAMP/  an evaluation of that run
+runs/eval/EXPERIMENT/STAMP/             an evaluation of other weights
   config.yaml                           the config, resolved; what every process of the run reads
   summary.json                          how it stands: status, error, final metrics
   checkpoints/                          what it can be resumed from
@@ -11,7 +13,7 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
@@ -48,13 +50,59 @@ def run_folder(runs: str, name: str, resume: str | None) -> str:
     Raises:
         UserError: `resume` is neither.
     """
-    return _agreed(lambda: _resumed(runs, name, resume, RUN) or _new(runs, name, ""))
+    return _agreed(lambda: _resumed(runs, name, resume, RUN) or _new(_below(runs, name), ""))
 
 
 @cache
 def sweep_folder(runs: str, name: str, resume: str | None) -> str:
     """Absolute folder of a multirun; arguments and errors as for `run_folder`."""
-    return _resumed(runs, name, resume, SWEEP) or _new(runs, name, "sweep-")
+    return _resumed(runs, name, resume, SWEEP) or _new(_below(runs, name), "sweep-")
+
+
+@cache
+def evaluation_folder(
+    runs: str, name: str, resume: str | None, run: str | None, checkpoint: str | None
+) -> str:
+    """Absolute folder of an evaluation: a new one, or the one to be resumed.
+
+    That of a run's weights is inside the folder of the run, if this may write there.
+
+    Args:
+        runs: Folder of all runs.
+        name: Name of the evaluation.
+        resume: As for `run_folder`; a checkpoint file is none here.
+        run: Folder of the run that is evaluated, or None.
+        checkpoint: What is evaluated, or None.
+
+    Raises:
+        UserError: `resume` is neither.
+    """
+    return _agreed(lambda: _evaluation_folder(runs, name, resume, run, checkpoint))
+
+
+def _evaluation_folder(
+    runs: str, name: str, resume: str | None, run: str | None, checkpoint: str | None
+) -> str:
+    own = run_of(run or checkpoint)
+    if own and os.access(own, os.W_OK):
+        parent, prefix = own / "eval", f"{name}-"
+    else:
+        parent, prefix = Path(runs).expanduser() / "eval" / name, ""
+    if resume == "auto":
+        there = [path.parent for path in parent.glob(f"{prefix}*/summary.json")]
+        return _newest(path for path in there if _unfinished(path, RUN)) or _new(parent, prefix)
+    if resume is not None and Path(resume).expanduser().is_file():
+        raise UserError(f"resume={resume}: give the folder of an evaluation, or auto")
+    return _resumed(runs, name, resume, RUN) or _new(parent, prefix)
+
+
+def run_of(weights: str | None) -> Path | None:
+    """The folder of the run that weights are of: its folder, or a checkpoint in it; else None."""
+    if weights is None:
+        return None
+    path = Path(weights).expanduser().resolve()
+    candidates = (path, path.parent.parent)
+    return next((p for p in candidates if (p / RUN).is_file() and checkpoints(p)), None)
 
 
 def job_folder(number: int, overrides: str) -> str:
@@ -122,10 +170,10 @@ def _resumed(runs: str, name: str, resume: str | None, kind: str) -> str | None:
     if resume is None:
         return None
     if resume == "auto":
-        found = (Path(runs).expanduser() / name).glob("*/summary.json")
-        stopped = [path for path in found if _can_go_on(path.parent, kind)]
-        newest = max(stopped, key=lambda path: path.stat().st_mtime_ns, default=None)
-        return str(newest.parent.resolve()) if newest else None
+        there = (path.parent for path in _below(runs, name).glob("*/summary.json"))
+        return _newest(
+            path for path in there if _unfinished(path, kind) and (kind != RUN or checkpoints(path))
+        )
     path = Path(resume).expanduser().resolve()
     if path.is_dir():
         if not (path / kind).is_file():
@@ -139,10 +187,13 @@ def _resumed(runs: str, name: str, resume: str | None, kind: str) -> str | None:
     return None
 
 
-def _can_go_on(folder: Path, kind: str) -> bool:
+def _below(runs: str, name: str) -> Path:
+    return Path(runs).expanduser() / name
+
+
+def _unfinished(folder: Path, kind: str) -> bool:
+    """Whether there is something to go on with, and nobody does."""
     if not (folder / kind).is_file() or read_summary(folder).get("status") == "finished":
-        return False
-    if kind == RUN and not checkpoints(folder):
         return False
     try:
         with sole_writer(folder):
@@ -151,12 +202,17 @@ def _can_go_on(folder: Path, kind: str) -> bool:
         return False
 
 
-def _new(runs: str, name: str, prefix: str) -> str:
+def _newest(folders: Iterable[Path]) -> str | None:
+    newest = max(folders, key=lambda f: (f / "summary.json").stat().st_mtime_ns, default=None)
+    return str(newest.resolve()) if newest else None
+
+
+def _new(parent: Path, prefix: str) -> str:
     if "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", 1)) > 1:
         stamp = f"slurm{os.environ['SLURM_JOB_ID']}.{os.environ.get('SLURM_STEP_ID', 0)}"
     else:
         stamp = f"{datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
-    return str((Path(runs).expanduser() / name / f"{prefix}{stamp}").resolve())
+    return str((parent / f"{prefix}{stamp}").resolve())
 
 
 def _agreed(choose: Callable[[], str]) -> str:

@@ -1,5 +1,6 @@
 """Checks a whole command, every job of a multirun included, before any of it is run."""
 
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,10 +22,19 @@ from hydra.version import setbase
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cast_exp.config import conf_dir, explain, gist, listed, mistakes
+from cast_exp.config import conf_dir, explain, gist, key_of, listed, mistakes, swept
 from cast_exp.errors import UserError
-from cast_exp.run.folder import RUN, SWEEP
-from cast_exp.run.weights import told_by_checkpoint, with_weights
+from cast_exp.run.folder import RUN, SWEEP, rank
+from cast_exp.run.follow import following
+from cast_exp.run.misfits import misfits, wrong_evaluations
+from cast_exp.run.unread import (
+    for_evaluation,
+    only_asked,
+    only_read,
+    refused_by_evaluation,
+    unread_by_training,
+)
+from cast_exp.run.weights import told_by_checkpoint, with_checkpoint, with_run
 
 _FOLDER_NAMES = "hydra.job.config.override_dirname.exclude_keys"
 EVAL = "eval"  # the root config of the evaluations
@@ -54,13 +64,11 @@ def checked_command(
     with _hydra(arguments):
         overrides = list(arguments.overrides)
         if config_name == EVAL:
-            overrides = with_weights(overrides)
+            overrides = with_run(overrides)
         if named := _named(overrides):  # its overrides say which keys there are
             overrides = _continued(named, overrides)
         config = _compose(config_name, overrides)
-        if config_name == EVAL:
-            overrides += told_by_checkpoint(config)
-        elif not config.get("task"):
+        if config_name != EVAL and not config.get("task"):
             name = f"experiment={config.hydra.runtime.choices.experiment}"
             raise UserError(
                 f"{name} trains nothing; python -m cast_exp.{EVAL} {name} checkpoint=... evaluates"
@@ -72,16 +80,18 @@ def checked_command(
                 options.append("--multirun")
             overrides = _continued(stopped, overrides)
             config = _compose(config_name, overrides)
-        if not multirun and (swept := _swept(overrides)):
-            lines = [f"{text}: several values; add -m to run with each of them" for text in swept]
+        if not multirun and (several := swept(overrides)):
+            lines = [f"{text}: several values; add -m to run with each of them" for text in several]
             raise UserError(listed(lines))
+        config, overrides = _completed(config_name, config, overrides)
         if any((arguments.help, arguments.hydra_help, arguments.info, arguments.cfg)):
             return options + overrides
         jobs = _jobs(config, overrides) if multirun else [overrides]
-        _check(config_name, jobs, multirun, entry)
+        composed = None if multirun else config
+        _check(config_name, jobs, composed, entry, arguments.overrides)
         if multirun:  # folders of jobs are named by what differs between them
             shared = set.intersection(*map(set, jobs))
-            keys = ",".join(f"'{_key(text)}'" for text in sorted(shared))
+            keys = ",".join(f"'{key_of(text)}'" for text in sorted(shared))
             overrides.append(f"{_FOLDER_NAMES}=[{keys}]")
     return options + overrides
 
@@ -110,23 +120,33 @@ def _hydra(arguments: Namespace) -> Iterator[None]:
 def _compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
     """The config of what in the overrides is not swept."""
     try:
-        swept = _swept(overrides)
-        fixed = [text for text in overrides if text not in swept]
+        several = swept(overrides)
+        fixed = [text for text in overrides if text not in several]
         config: DictConfig = compose(config_name, fixed, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(listed(explain(config_name, overrides, error))) from error
     return config
 
 
-def _swept(overrides: Sequence[str]) -> list[str]:
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    return [str(override.input_line) for override in parsed if override.is_sweep_override()]
+def _completed(
+    config_name: str, config: DictConfig, overrides: list[str]
+) -> tuple[DictConfig, list[str]]:
+    """What the overrides and those that follow from them compose to, and all of them."""
+    several = {key_of(text) for text in swept(overrides)}
+    several |= set(config.hydra.sweeper.get("params") or {})
+    chosen = with_checkpoint(config_name, config, overrides, several)
+    if config_name == EVAL:
+        chosen += for_evaluation(config, chosen)
+    if chosen != overrides:
+        config = _compose(config_name, chosen)
+    added = [*told_by_checkpoint(config, chosen), *following(config, chosen, several)]
+    return _compose(config_name, [*chosen, *added]) if added else config, [*chosen, *added]
 
 
 def _named(overrides: Sequence[str]) -> Path | None:
     """The folder of a run or multirun, if `resume` names one."""
     for text in overrides:
-        if _key(text) == "resume":
+        if key_of(text) == "resume":
             folder = Path(text.partition("=")[2]).expanduser()
             if (folder / RUN).is_file() or (folder / SWEEP).is_file():
                 return folder
@@ -150,25 +170,44 @@ def _continued(folder: Path, overrides: Sequence[str]) -> list[str]:
     """The overrides that a run was started with, less those given anew, and the new ones."""
     if (folder / SWEEP).is_file():
         kept = OmegaConf.load(folder / SWEEP).hydra.overrides
-        saved = [*(text for text in kept.hydra if _key(text) not in _OWN), *kept.task]
+        saved = [*(text for text in kept.hydra if key_of(text) not in _OWN), *kept.task]
     else:
         saved = list(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
-    given = {_key(text) for text in overrides}
-    return [*(str(text) for text in saved if _key(str(text)) not in given), *overrides]
-
-
-def _key(override: str) -> str:
-    return override.partition("=")[0].lstrip("+~")
+    given = {key_of(text) for text in overrides}
+    return [*(str(text) for text in saved if key_of(str(text)) not in given), *overrides]
 
 
 def _check(
-    config_name: str, jobs: Sequence[list[str]], multirun: bool, entry: Callable[..., Any]
+    config_name: str,
+    jobs: Sequence[list[str]],
+    composed: DictConfig | None,
+    entry: Callable[..., Any],
+    typed: Sequence[str],
 ) -> None:
+    """Find mistakes in any of the jobs, and say what has been typed in vain for all of them.
+
+    Args:
+        config_name: Name of the root config.
+        jobs: Overrides of each.
+        composed: What they compose to, if this is no multirun.
+        entry: See `mistakes`.
+        typed: What the user has typed.
+    """
     found: dict[str, list[str]] = {}
+    vain = dict.fromkeys(typed)
     for job in jobs:
         try:
-            config = compose(config_name, job, return_hydra_config=True)
-            lines = mistakes(_as_run(config, multirun), entry)
+            config = composed or compose(config_name, job, return_hydra_config=True)
+            choices = config.hydra.runtime.choices
+            lines = wrong_evaluations(config, some=config_name == EVAL)
+            config = _as_run(config, multirun=composed is None)
+            lines = lines or misfits(config, choices)
+            if config_name == EVAL:
+                lines = lines or refused_by_evaluation(config, typed)
+                config, vain = only_read(config), {}
+            else:
+                vain = dict.fromkeys(filter(vain.__contains__, unread_by_training(config, typed)))
+            lines = lines or mistakes(config, entry)
         except (HydraException, OmegaConfBaseException) as error:
             lines = explain(config_name, job, error)
         for line in lines:
@@ -183,6 +222,8 @@ def _check(
                 for line, job in found.items()
             )
         )
+    if vain and rank() == 0:
+        print(f"note: nothing in this run reads {' '.join(vain)}", file=sys.stderr)
 
 
 def _jobs(config: DictConfig, overrides: Sequence[str]) -> list[list[str]]:
@@ -196,11 +237,11 @@ def _jobs(config: DictConfig, overrides: Sequence[str]) -> list[list[str]]:
             "torchrun starts the processes of one run; for a multirun leave it out and set "
             "strategy=ddp trainer.devices=N"
         )
-    swept = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
-    parsed = OverridesParser.create().parse_overrides([*swept, *overrides])
+    params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+    parsed = OverridesParser.create().parse_overrides([*params, *overrides])
     if not config.hydra.sweeper._target_.endswith(BasicSweeper.__name__):
         # Only that sweeper knows which values it will try.
-        return [[text for text in overrides if text not in _swept(overrides)]]
+        return [[text for text in overrides if text not in swept(overrides)]]
     try:
         jobs: list[list[str]] = BasicSweeper.split_arguments(parsed, None)[0]
     except HydraException as error:
@@ -216,12 +257,3 @@ def _as_run(config: DictConfig, multirun: bool) -> DictConfig:
         HydraConfig.instance().set_config(config)
         del config["hydra"]
     return only_asked(config)
-
-
-def only_asked(config: DictConfig) -> DictConfig:
-    """The config without the evaluations not asked for, which may be of other data than its own."""
-    asked = config.evaluate if OmegaConf.is_list(config.evaluate) else []
-    with open_dict(config):
-        for key in set(config.evaluation) - set(asked):
-            del config.evaluation[key]
-    return config

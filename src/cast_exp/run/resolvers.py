@@ -1,20 +1,43 @@
 """The functions that config files may call as `${name:...}`."""
 
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from cast_exp.config import scaled_lr
-from cast_exp.run.folder import job_folder, run_folder, sweep_folder, sweep_name
+from cast_exp.run.folder import (
+    evaluation_folder,
+    job_folder,
+    run_folder,
+    sweep_folder,
+    sweep_name,
+)
 
 
 def register_resolvers() -> None:
     """Make them known to OmegaConf; calling this again changes nothing.
 
     - `${scaled_lr:base,batch,accumulate,reference}`: see `scaled_lr`.
-    - `${run_folder:runs,name,resume}`, `${sweep_folder:...}`: see `cast_exp.run.folder`.
+    - `${run_folder:runs,name,resume}`, `${sweep_folder:...}`, `${evaluation_folder:...}`: see
+      `cast_exp.run.folder`.
     - `${job_folder:number,overrides}`: the folder of a job inside that of a multirun.
     - `${sweep_name:}`: name of the multirun's folder, or null in a single run.
+    - `${dense:superpixel}`: see `dense`; for lists of defaults.
     """
-    for resolver in (scaled_lr, job_folder, sweep_name):
+    for resolver in (scaled_lr, job_folder, sweep_name, dense):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
-    for resolver in (run_folder, sweep_folder):  # Hydra hands the cache on to the jobs
+    for resolver in (
+        run_folder,
+        sweep_folder,
+        evaluation_folder,
+    ):  # Hydra hands the cache on to the jobs
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True, use_cache=True)
+
+
+def dense(superpixel: str) -> str:
+    """The option of the group `superpixel` that stands for another in dense prediction.
+
+    That is `NAME_dense` if there is such a file, as the official release has other parameters
+    there, or else the method itself.
+    """
+    options = GlobalHydra.instance().config_loader().get_group_options("superpixel")
+    return f"{superpixel}_dense" if f"{superpixel}_dense" in options else superpixel

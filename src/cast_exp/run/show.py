@@ -1,7 +1,8 @@
 """What a run prints when it starts and when it has ended."""
 
 import csv
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from rich.tree import Tree
 
 from cast_exp.config import Plan
 from cast_exp.run.folder import rank
+from cast_exp.run.notes import Counts
+
+log = logging.getLogger(__name__)
 
 _RATE = "val/top1_rate"  # what LinearProbeTask and PhaseTimes name their figures
 _TIME = "time/"
@@ -40,14 +44,18 @@ def show_config(folder: Path, config: Mapping[str, Any]) -> None:
         Console().print(tree)
 
 
-def show_plan(plan: Plan) -> None:
-    """Print the batch, learning rate and steps of a run."""
+def show_plan(plan: Plan, counts: Counts | None, notes: Sequence[str]) -> None:
+    """Print the batch, learning rate and steps of a run, what its images become, and notes."""
     if rank() == 0:
         table = Table(title="plan", show_header=False, title_justify="left")
         for name, value in asdict(plan).items():
             shown = f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
             table.add_row(name.replace("_", " "), shown)
+        for row in ({} if counts is None else counts.rows()).items():
+            table.add_row(*row)
         Console().print(table)
+        for note in notes:
+            log.info("note: %s", note)
 
 
 def show_result(folder: Path, metrics: Mapping[str, float]) -> None:

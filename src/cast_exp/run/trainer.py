@@ -18,6 +18,12 @@ from cast_exp.errors import UserError
 from cast_exp.run.build import build
 from cast_exp.run.folder import rank
 
+READ_BY_EVALUATIONS = (
+    *("accelerator", "devices", "num_nodes", "strategy", "plugins"),
+    *("precision", "benchmark", "deterministic"),
+)
+"""What evaluations read of the config of a trainer."""
+
 _GRACE = 1.0  # seconds that processes have to end by themselves
 
 

@@ -1,65 +1,124 @@
-"""Which weights an evaluation is of, in terms of its overrides."""
+"""Which weights a command is about, in terms of its overrides."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+import torch
+from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
+from cast_exp.config import key_of, values_of
 from cast_exp.errors import UserError
-from cast_exp.models import load_pretrained
+from cast_exp.models import Backbone, load_pretrained
 from cast_exp.models.files import best_weights
+from cast_exp.models.pretrained import locate
+from cast_exp.models.published import PUBLISHED
+from cast_exp.run.build import build
 from cast_exp.run.folder import RUN
+
+PRETRAINED = "pretrained"  # the option of `model` that stands for what a checkpoint holds
 
 # Of a run's overrides, those that say what it trained and how, not on what.
 _OF_TRAINING = (
     *("model", "pooling", "optim", "regularizer", "task", "trainer", "strategy", "precision"),
-    *("callbacks", "logger", "debug", "sweep", "hydra"),
+    *("callbacks", "logger", "debug", "sweep", "hydra", "finetune"),
     *("name", "seed", "checkpoint", "resume", "evaluate", "evaluate_untrained"),
 )
 _DATA = ("experiment", "data", "data@scenes")
+_ARCHITECTURE = ("family", "dim", "depths", "heads")
 
 
-def with_weights(overrides: Sequence[str]) -> list[str]:
-    """The overrides of an evaluation, with the model that `checkpoint` or `run` names.
+def with_run(overrides: Sequence[str]) -> list[str]:
+    """The overrides of an evaluation, with what `run=FOLDER` stands for.
 
-    `run=FOLDER` stands for the best checkpoint of that run and for the data it was trained on; if
-    an experiment or data are chosen, for the checkpoint only.
+    That is the best checkpoint of the run and the data it was trained on; if an experiment or data
+    are chosen, the checkpoint only.
 
     Raises:
         UserError: `run` is not the folder of a run with weights.
     """
-    given = {text.partition("=")[0].lstrip("+~"): text.partition("=")[2] for text in overrides}
+    given = {key_of(text): text.partition("=")[2] for text in overrides}
+    run = given.get("run")
+    if run in (None, "null") or "checkpoint" in given:
+        return list(overrides)
+    folder = Path(str(run).strip("'\"")).expanduser().resolve()
+    if not (folder / RUN).is_file():
+        raise UserError(f"run={run} is not the folder of a run: it has no {RUN}")
     kept: list[str] = []
-    added: list[str] = []
-    if (run := given.get("run")) not in (None, "null") and "checkpoint" not in given:
-        folder = Path(str(run).strip("'\"")).expanduser().resolve()
-        if not (folder / RUN).is_file():
-            raise UserError(f"run={run} is not the folder of a run: it has no {RUN}")
-        if not any(key in given for key in _DATA):
-            kept = [
-                text
-                for text in map(str, OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
-                if (key := text.partition("=")[0].lstrip("+~")) not in given
-                and key.partition(".")[0] not in _OF_TRAINING
-            ]
-        added.append(f"checkpoint='{_escaped(best_weights(folder))}'")
-    if ("checkpoint" in given or added) and "model" not in given:
-        added.append("model=pretrained")
-    return [*kept, *overrides, *added]
+    if not any(key in given for key in _DATA):
+        kept = [
+            text
+            for text in map(str, OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
+            if (key := key_of(text)) not in given and key.partition(".")[0] not in _OF_TRAINING
+        ]
+    path = str(best_weights(folder)).replace("'", "\\'")
+    return [*kept, *overrides, f"checkpoint='{path}'"]
 
 
-def told_by_checkpoint(config: DictConfig) -> list[str]:
-    """Overrides that take from `model` what an experiment says of one to be trained.
+def with_checkpoint(
+    config_name: str, config: DictConfig, overrides: Sequence[str], swept: Collection[str]
+) -> list[str]:
+    """The overrides with `model=pretrained` wherever there is a checkpoint: it decides what it is.
 
-    Weights bring it along: `load_pretrained` has no such options.
+    Args:
+        config_name: Name of the root config.
+        config: What the overrides compose to.
+        overrides: The command, which may sweep over checkpoints.
+        swept: Keys that are swept.
+
+    Raises:
+        UserError: Another model is named than a checkpoint holds, or a checkpoint cannot be read.
     """
-    model = config.get("model") or {}
-    if not str(model.get("_target_")).endswith(load_pretrained.__name__):
+    if config.checkpoint is None and "checkpoint" not in swept:
+        return list(overrides)
+    named = [text for text in overrides if key_of(text) == "model"]
+    names = [name for text in named for name in values_of(text) if name != PRETRAINED]
+    given = [text for text in overrides if key_of(text) == "checkpoint"]
+    checkpoints = [path for text in given for path in values_of(text)] or [config.checkpoint]
+    for checkpoint in checkpoints:
+        if checkpoint not in PUBLISHED:  # which are fetched when they are needed
+            locate(checkpoint)
+        for name in names:
+            _require_agreement(config_name, name, checkpoint)
+    if not named and config.hydra.runtime.choices.model == PRETRAINED:
+        return list(overrides)
+    return [*(text for text in overrides if text not in named), f"model={PRETRAINED}"]
+
+
+def told_by_checkpoint(config: DictConfig, overrides: Sequence[str]) -> list[str]:
+    """Overrides that fit `model` to what a checkpoint tells of itself.
+
+    What a recipe says of a model to be built anew is left out, as the weights bring it along. A
+    choice of `pooling` in the command is meant for the model, unless that says otherwise.
+    """
+    if config.hydra.runtime.choices.model != PRETRAINED:
         return []
     options = inspect.signature(load_pretrained).parameters
-    return [f"~model.{key}" for key in model if key != "_target_" and key not in options]
+    given = {key_of(text) for text in overrides}
+    left_out = [key for key in config.model if key != "_target_" and key not in options]
+    pooled = any(key.partition(".")[0] == "pooling" for key in given)
+    return [
+        *(f"~model.{key}" for key in left_out if f"model.{key}" not in given),
+        *(["model.pooling=${pooling}"] if pooled and "model.pooling" not in given else []),
+    ]
 
 
-def _escaped(path: Path) -> str:
-    return str(path).replace("'", "\\'")
+def _require_agreement(config_name: str, name: str, checkpoint: str) -> None:
+    node = compose(config_name, [f"model={name}"]).model
+    with torch.device("meta"):
+        built: Backbone = build(node)
+    stored = load_pretrained(checkpoint)
+    fields = list(_ARCHITECTURE)
+    if isinstance(OmegaConf.to_container(node)["pooling"], dict):  # type: ignore[index,call-overload]
+        fields.append("grouping")  # not that of the group `pooling`, but one of its own
+    differs = [
+        f"{field} {there} instead of {wanted}"
+        for field in fields
+        if (there := getattr(stored.config, field)) != (wanted := getattr(built.config, field))
+    ]
+    if differs:
+        raise UserError(
+            f"model={name} is not what checkpoint={checkpoint} holds ({', '.join(differs)}); leave "
+            "model= out, the checkpoint decides, or choose another checkpoint"
+        )

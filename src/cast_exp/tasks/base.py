@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from cast_exp.data import ImageDataModule, SceneDataModule
+from cast_exp.data import ImageDataModule
 from cast_exp.data.base import RawDataModule
 from cast_exp.errors import UserError
 from cast_exp.models import Backbone, Hierarchy
@@ -20,11 +20,6 @@ from cast_exp.models.files import CONFIG
 from cast_exp.optim import ParameterGroups, Schedule, decay_all
 
 Data = TypeVar("Data", bound=RawDataModule)
-
-_KINDS: dict[type[RawDataModule], str] = {
-    ImageDataModule: "whole images and their classes",
-    SceneDataModule: "scenes with a class for each pixel",
-}
 
 Readout = Literal["cls", "fused_mean"]
 """What stands for an image: the class token, or the mean of the fused superpixel features."""
@@ -64,6 +59,8 @@ class BaseTask(LightningModule):
 
     views: ClassVar[int] = 1
     """Views of an image in a training batch."""
+    trains_on: ClassVar[type[RawDataModule]] = ImageDataModule
+    """Kind of data that it takes."""
 
     def __init__(
         self,
@@ -92,7 +89,7 @@ class BaseTask(LightningModule):
                 another number of views.
         """
         images = self.of_kind(ImageDataModule, data)
-        made = len(images.views.transforms)
+        made = 0 if images.views is None else len(images.views.transforms)
         if made != self.views:
             raise UserError(
                 f"{type(self).__name__} trains on {self.views} view{'s' * (self.views > 1)} of an "
@@ -108,7 +105,7 @@ class BaseTask(LightningModule):
         """
         if not isinstance(data, kind):
             raise UserError(
-                f"{type(self).__name__} trains on {_KINDS[kind]}, which this data does not have; "
+                f"{type(self).__name__} trains on {kind.holds}, but these data have {data.holds}; "
                 "choose data and task that go together"
             )
         return data

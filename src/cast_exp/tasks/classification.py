@@ -14,7 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from cast_exp.data import Mixing
 from cast_exp.errors import UserError
 from cast_exp.models import Backbone
-from cast_exp.optim import ParameterGroups, WarmupCosine, no_decay_on_norm_and_bias
+from cast_exp.optim import ParameterGroups, Schedule, no_decay_on_norm_and_bias
 from cast_exp.tasks.base import BaseTask, Readout
 
 
@@ -54,7 +54,7 @@ class ClassificationTask(BaseTask):
         self,
         backbone: Backbone,
         optimizer: Callable[..., Optimizer],
-        schedule: WarmupCosine,
+        schedule: Schedule,
         parameter_groups: Callable[..., ParameterGroups] = no_decay_on_norm_and_bias,
         readout: Readout = "cls",
         seed: Annotated[int, Field(ge=0)] = 0,

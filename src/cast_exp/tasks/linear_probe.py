@@ -19,7 +19,7 @@ from cast_exp.errors import UserError
 from cast_exp.metrics import KNNAccuracy
 from cast_exp.models import Backbone
 from cast_exp.models.files import fingerprint
-from cast_exp.optim import WarmupCosine
+from cast_exp.optim import Schedule
 from cast_exp.tasks.base import BaseTask, Readout
 
 Rate = Annotated[float, Field(gt=0)]
@@ -60,7 +60,7 @@ class LinearProbeTask(BaseTask):
         self,
         backbone: Backbone,
         optimizer: Callable[..., Optimizer],
-        schedule: WarmupCosine,
+        schedule: Schedule,
         readout: Readout = "cls",
         seed: Annotated[int, Field(ge=0)] = 0,
         features: Literal["online", "cached"] = "online",

@@ -16,7 +16,7 @@ from cast_exp.errors import UserError
 from cast_exp.losses import Regularizer, moco_loss
 from cast_exp.models import Backbone
 from cast_exp.models.heads import ContrastiveMLP
-from cast_exp.optim import ParameterGroups, WarmupCosine, cosine_momentum, decay_all
+from cast_exp.optim import ParameterGroups, Schedule, cosine_momentum, decay_all
 from cast_exp.tasks.base import BaseTask, Readout
 
 
@@ -59,7 +59,7 @@ class MoCoTask(BaseTask):
         self,
         backbone: Backbone,
         optimizer: Callable[..., Optimizer],
-        schedule: WarmupCosine,
+        schedule: Schedule,
         parameter_groups: Callable[..., ParameterGroups] = decay_all,
         readout: Readout = "cls",
         seed: Annotated[int, Field(ge=0)] = 0,

@@ -51,6 +51,7 @@ class SegmentationTask(BaseTask):
         UserError: The backbone has no fusion block.
     """
 
+    trains_on = SceneDataModule
     head: SegmentationHead
 
     def __init__(

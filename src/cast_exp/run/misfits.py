@@ -1,0 +1,89 @@
+"""Choices that do not go together, told in a sentence before any of their keys is looked at."""
+
+from functools import cache
+from pkgutil import resolve_name
+from typing import Any, get_type_hints
+
+from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from cast_exp.data.base import RawDataModule
+from cast_exp.tasks import BaseTask
+
+
+def wrong_evaluations(config: DictConfig, some: bool) -> list[str]:
+    """What is wrong with the names of evaluations that are asked for.
+
+    Args:
+        config: Composed config, with all evaluations.
+        some: Whether there should be one.
+    """
+    asked, known = config.evaluate, ", ".join(map(str, config.evaluation))
+    if not OmegaConf.is_list(asked):
+        return [f"evaluate={asked}: should be a list, as in evaluate=[{asked}]"]
+    if some and not asked:
+        return [f"nothing to evaluate; set evaluate to some of [{known}]"]
+    strange = [name for name in asked if name not in config.evaluation]
+    return [f"evaluate=[{','.join(asked)}]: {name} is none of {known}" for name in strange]
+
+
+def misfits(config: DictConfig, choices: DictConfig) -> list[str]:
+    """What of a config's tasks and evaluations cannot work on the data that it gives them.
+
+    Args:
+        config: Composed config; of the evaluations only those that are asked for.
+        choices: Option of each group.
+    """
+    found = {}
+    task = _target(config.get("task"))
+    if isinstance(task, type) and issubclass(task, BaseTask):
+        found[f"task={choices.task}"] = ("data", task.trains_on)
+    for name, node in config.evaluation.items():
+        target = _target(node)
+        hints = _hints(target)
+        for key, kind in hints.items():
+            if isinstance(kind, type) and issubclass(kind, RawDataModule) and key in node:
+                found[f"evaluate=[{name}]"] = (_source(node, key), kind)
+    return [
+        f"{what} needs {kind.holds}, {source}={choices[_group(source)]} has {there.holds}; choose "
+        f"one of {source}={','.join(_options(kind))}"
+        for what, (source, kind) in found.items()
+        if isinstance(there := _target(config.get(source)), type)
+        and issubclass(there, RawDataModule)
+        and not issubclass(there, kind)
+    ]
+
+
+def _target(node: Any) -> Any:
+    """What a node would be built by; None if that cannot be told."""
+    try:
+        return resolve_name(node["_target_"])
+    except Exception:  # the validator says why
+        return None
+
+
+def _hints(target: Any) -> dict[str, Any]:
+    return get_type_hints(target.__init__) if isinstance(target, type) else {}  # type: ignore[misc]
+
+
+def _source(node: DictConfig, key: str) -> str:
+    """The top-level node that a key refers to."""
+    text = str(OmegaConf.to_container(node)[key])  # type: ignore[index,call-overload]
+    return text.strip("${}")
+
+
+def _group(source: str) -> str:
+    return "data@scenes" if source == "scenes" else source
+
+
+def _options(kind: type[RawDataModule]) -> list[str]:
+    """The options of `data` that are of a kind."""
+    return [name for name, found in _kinds().items() if issubclass(found, kind)]
+
+
+@cache
+def _kinds() -> dict[str, type[RawDataModule]]:
+    names = GlobalHydra.instance().config_loader().get_group_options("data")
+    found = {name: _target(compose(f"data/{name}").data) for name in names if name[0] != "_"}
+    return {name: kind for name, kind in found.items() if isinstance(kind, type)}

@@ -1,0 +1,80 @@
+"""What of a run will be otherwise than its config asks for, told before it begins."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from lightning.pytorch import Trainer
+
+from cast_exp.config import Plan
+from cast_exp.models.pooling import segment_count
+from cast_exp.optim import Schedule
+
+_NEAR = 0.9  # of what was asked for, and of the peak of a learning rate
+_LOOKS = 100  # at a learning rate in the course of a run
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Superpixels of an image, and the segments they are grouped into.
+
+    Attributes:
+        asked: Superpixels asked for.
+        superpixels: Superpixels of the first image.
+        levels: Segments asked for at each level, as counts or fractions.
+    """
+
+    asked: int
+    superpixels: int
+    levels: Sequence[int | float]
+
+    @property
+    def segments(self) -> list[int]:
+        """Segments that there can be at each level."""
+        found = [self.superpixels]
+        for level in self.levels:
+            found.append(int(segment_count(level, self.superpixels, found[-1])))
+        return found[1:]
+
+    def rows(self) -> dict[str, str]:
+        """What there is to show in a table."""
+        asked = "" if self.superpixels == self.asked else f" ({self.asked} asked for)"
+        rows = {"superpixels of an image": f"{self.superpixels}{asked}"}
+        return rows | ({"segments": ", ".join(map(str, self.segments))} if self.levels else {})
+
+    def notes(self) -> list[str]:
+        """What cannot be met, a line each."""
+        lines = []
+        if self.superpixels < _NEAR * self.asked:
+            lines.append(
+                f"superpixel.count={self.asked}: images of this size get {self.superpixels}"
+            )
+        same = [b for a, b in pairwise([self.superpixels, *self.segments]) if a == b]
+        if same:
+            lines.append(
+                f"levels {list(self.levels)}: of {self.superpixels} superpixels, the level"
+                f"{'s' * (len(same) > 1)} of {' and '.join(map(str, same))} segments group nothing"
+            )
+        return lines
+
+
+def rate_notes(schedule: Schedule, plan: Plan, trainer: Trainer) -> list[str]:
+    """A line if the learning rate will not come near its peak.
+
+    Args:
+        schedule: Course of the learning rate.
+        plan: Steps of the run.
+        trainer: Its epochs are what schedules run over, if it has any.
+    """
+    epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else plan.epochs
+    per_epoch = max(plan.steps_per_epoch, 1)
+    gone, total = plan.steps / per_epoch, float(epochs)
+    if schedule.unit == "step":
+        gone, total = float(plan.steps), float(max(epochs * per_epoch, plan.steps))
+    looks = (schedule.factor(gone * look / _LOOKS, total) for look in range(_LOOKS + 1))
+    if plan.steps == 0 or (most := max(looks)) >= _NEAR:
+        return []
+    return [
+        f"optim.schedule: the warm-up is longer than the run of {plan.steps} steps; the learning "
+        f"rate comes to {most:.0%} of its peak"
+    ]
