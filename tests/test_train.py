@@ -91,6 +91,18 @@ def test_resumed_run_is_bit_identical_also_in_mid_epoch(tmp_path: Path) -> None:
         assert steps_logged[-1] == 7
 
 
+def test_every_epoch_can_be_kept_also_by_a_run_that_goes_on() -> None:
+    kept = ("callbacks.archive.every_n_epochs=1", "callbacks.pictures=null")
+    assert cast_train(*SMALL, *kept, "trainer.max_epochs=2") == 0
+    (run,) = runs()
+    assert cast_train(f"resume={run}", "trainer.max_epochs=3") == 0
+    states = [weights(run, f"epoch{epoch:04d}") for epoch in range(3)]
+    assert same(states[2], weights(run))
+    assert not same(states[0], states[1])
+    assert not same(states[1], states[2])
+    assert len(list((run / "checkpoints").glob("epoch*"))) == 3
+
+
 def test_auto_goes_on_in_the_folder_of_the_run_that_stopped(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

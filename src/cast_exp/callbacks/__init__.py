@@ -1,6 +1,6 @@
 """What runs beside the training loop."""
 
-from cast_exp.callbacks.checkpoints import ExceptionCheckpoint
+from cast_exp.callbacks.checkpoints import ExceptionCheckpoint, ModelCheckpoint
 from cast_exp.callbacks.hierarchy_images import HierarchyImages
 from cast_exp.callbacks.knn_monitor import KNNMonitor
 from cast_exp.callbacks.linear_probe_monitor import LinearProbeMonitor
@@ -17,6 +17,7 @@ __all__ = [
     "HierarchyImages",
     "KNNMonitor",
     "LinearProbeMonitor",
+    "ModelCheckpoint",
     "ModelTable",
     "NanGuard",
     "NonFiniteLoss",
