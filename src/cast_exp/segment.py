@@ -44,6 +44,12 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("photos", nargs="+", type=Path, metavar="PHOTO_OR_FOLDER", help="folders are searched")
     add("--checkpoint", metavar="CKPT", help="file of a run, converted folder, or published name")
+    add(
+        "--weights",
+        choices=("trained", "average"),
+        default="trained",
+        help="average: the moving average that supervised training keeps; default: trained",
+    )
     add("--out", type=Path, default=Path("segments"), metavar="DIR", help="default: segments")
     add("--task", choices=TASKS, default="hierarchy", help="default: hierarchy")
     add(

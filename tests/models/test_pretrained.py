@@ -177,6 +177,34 @@ def test_our_own(fusion, save, caplog):
     assert caplog.messages[-1].endswith("left out head")
 
 
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_the_average_of_the_official_release(prefix, save, caplog):
+    weights, wrap = backbone_state("cast_deit"), LAYOUTS["deit"][0]
+    average = {name: value + 1 for name, value in weights.items()}
+    checkpoint = wrap(weights) | {"model_ema": {prefix + k: v for k, v in average.items()}}
+    with caplog.at_level(logging.INFO, "cast_exp"):
+        model = load_pretrained(save(checkpoint), weights="average")
+    for name, value in model.state_dict().items():
+        if "positions" not in name:
+            theirs = average[official_name(name, restart=False)]
+            assert torch.equal(value, theirs.view_as(value)), name
+    assert caplog.messages[-1].startswith("loaded the average in")
+    assert caplog.messages[-1].endswith("left out model, optimizer, lr_scheduler, scaler")
+
+
+@pytest.mark.parametrize("kept", [None, {}])
+def test_an_official_one_without_average(kept, save):
+    checkpoint = LAYOUTS["deit"][0](backbone_state("cast_deit")) | {"model_ema": kept}
+    with pytest.raises(UserError, match=r"keeps no average .*weights=trained is what"):
+        load_pretrained(save(checkpoint), weights="average")
+
+
+@pytest.mark.parametrize("make", [lambda: own()[0], lambda: moco(blank(backbone_shapes("cast")))])
+def test_weights_without_average(make, save):
+    with pytest.raises(UserError, match=r"keeps no average .*weights=trained is what"):
+        load_pretrained(save(make()), weights="average")
+
+
 def test_our_own_with_changes(save):
     checkpoint, model = own()
     changed = load_pretrained(

@@ -16,6 +16,7 @@ from cast_exp.models.positions import PositionKind
 # Where each kind of run keeps its state dict, and what it puts before the names of the backbone.
 CONTAINERS = ("state_dict", "model", "embedding_model")
 PREFIXES = ("base_encoder.", "encoder.", "vit_backbone.")
+AVERAGE = "model_ema"  # the state dict of the moving average, beside "model"
 
 # Official name -> ours. The stem's convolutions and norms alternate with ReLUs, hence // 3.
 RENAMES: tuple[tuple[str, str], ...] = (
@@ -126,6 +127,18 @@ def official_head(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     """
     names, _ = _backbone_names(checkpoint)
     return {k.removeprefix("head."): v for k, v in names.items() if k.startswith("head.")}
+
+
+def official_average(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A loaded official checkpoint with the moving average in the place of what was trained.
+
+    Only those of supervised training keep one, as `model_ema`; None for any other.
+    """
+    average = checkpoint.get(AVERAGE)
+    if not isinstance(average, Mapping) or not average:
+        return None
+    others = {name: value for name, value in checkpoint.items() if name != AVERAGE}
+    return {**others, CONTAINERS[0]: average}  # which is looked for first
 
 
 def _unwrap(checkpoint: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:

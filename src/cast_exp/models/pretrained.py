@@ -6,16 +6,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from cast_exp.errors import UserError
 from cast_exp.models.backbone import Backbone, ModelConfig
-from cast_exp.models.files import CONFIG, PREFIX, best_weights, read_checkpoint
+from cast_exp.models.files import AVERAGE, CONFIG, PREFIX, best_weights, read_checkpoint
 from cast_exp.models.heads import ContrastiveMLP
-from cast_exp.models.official import convert_official, is_official, official_head
+from cast_exp.models.official import (
+    convert_official,
+    is_official,
+    official_average,
+    official_head,
+)
 from cast_exp.models.pooling import Pooling
 from cast_exp.models.positions import resize_grid
 from cast_exp.models.published import PUBLISHED
@@ -23,6 +28,9 @@ from cast_exp.models.registry import build_backbone
 from cast_exp.models.tokens import Sampling
 
 log = logging.getLogger(__name__)
+
+Weights = Literal["trained", "average"]
+"""What was trained, or the moving average of it that supervised training keeps and validates."""
 
 _PROJECTOR = "projector."
 # What dense and recognition variants do not share.
@@ -47,6 +55,7 @@ class Stored:
 def load_pretrained(
     checkpoint: str | Path,
     *,
+    weights: Weights = "trained",
     pooling: Pooling | None = None,
     sampling: Sampling | None = None,
     mask_empty: bool | None = None,
@@ -65,6 +74,8 @@ def load_pretrained(
             of the official release; a converted model (its folder or `.safetensors` file); or the
             name of one of the published weights, which are downloaded then (`python -m
             cast_exp.models.zoo list`).
+        weights: "average" takes the moving average of the weights and batch statistics; runs of
+            supervised training keep one, and so do the official ones.
         pooling: Levels and grouping; those of our checkpoint, or 64, 32, 16 and 8 by default.
         sampling: How superpixels read the grid; that of our checkpoint, or "nearest" by default.
         mask_empty: False reproduces the official treatment of empty superpixels; that of our
@@ -78,22 +89,28 @@ def load_pretrained(
             their weights have the same names.
 
     Raises:
-        UserError: The file cannot be read or downloaded, is in no known layout, or misses or adds
-            weights.
+        UserError: The file cannot be read or downloaded, is in no known layout, keeps no average,
+            or misses or adds weights.
     """
     loaded = read_checkpoint(locate(checkpoint))
     if CONFIG in loaded:
-        stored = _own(loaded)
+        stored = _own(loaded, AVERAGE if weights == "average" else PREFIX)
     elif is_official(loaded):
-        stored = _official(loaded, heads, merged)
+        kept = official_average(loaded) if weights == "average" else loaded
+        stored = _official(kept, heads, merged) if kept else None
     else:
         raise UserError(
             f"{checkpoint} is neither a checkpoint of a run of ours nor in a layout of the "
             f"official release; it holds {', '.join(list(loaded)[:4]) or 'nothing'}"
         )
+    if stored is None:
+        raise UserError(
+            f"{checkpoint} keeps no average of its weights, as only supervised training does; "
+            "weights=trained is what it has"
+        )
     return _rebuild(
         stored,
-        str(checkpoint),
+        str(checkpoint) if weights == "trained" else f"the average in {checkpoint}",
         pooling,
         sampling=sampling,
         mask_empty=mask_empty,
@@ -164,13 +181,14 @@ def locate(checkpoint: str | Path) -> Path:
     raise UserError(f"no checkpoint at {checkpoint}; {hint}")
 
 
-def _own(checkpoint: Mapping[str, Any]) -> Stored:
+def _own(checkpoint: Mapping[str, Any], prefix: str) -> Stored | None:
+    """The backbone whose names have a prefix; None if it is that of an average and none has it."""
     weights = checkpoint["state_dict"]
-    return Stored(
-        ModelConfig.from_dict(checkpoint[CONFIG]),
-        {k.removeprefix(PREFIX): v for k, v in weights.items() if k.startswith(PREFIX)},
-        tuple(name for name in weights if not name.startswith(PREFIX)),
-    )
+    state = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+    if prefix == AVERAGE and not state:
+        return None
+    left_out = tuple(name for name in weights if not name.startswith(prefix))
+    return Stored(ModelConfig.from_dict(checkpoint[CONFIG]), state, left_out)
 
 
 def _official(checkpoint: Mapping[str, Any], heads: int, merged: int | None) -> Stored:

@@ -16,7 +16,7 @@ from cast_exp.models.backbone import Backbone
 from cast_exp.models.files import read_checkpoint
 from cast_exp.models.heads import SegmentationHead
 from cast_exp.models.hierarchy import Hierarchy
-from cast_exp.models.pretrained import load_pretrained, load_strictly, locate
+from cast_exp.models.pretrained import Weights, load_pretrained, load_strictly, locate
 
 if TYPE_CHECKING:
     from cast_exp.data.scene import Scene
@@ -145,17 +145,19 @@ def require_fusion(backbone: Backbone) -> None:
         )
 
 
-def load_segmenter(checkpoint: str | Path) -> Segmenter:
+def load_segmenter(checkpoint: str | Path, weights: Weights = "trained") -> Segmenter:
     """Build the segmenter that a run of fine-tuning has made.
 
     Args:
         checkpoint: File of the run, such as runs/NAME/TIME/checkpoints/best.ckpt.
+        weights: "trained"; fine-tuning for segmentation keeps no average.
 
     Returns:
         The segmenter in evaluation mode, with the names of its classes.
 
     Raises:
-        UserError: The file cannot be read or is no checkpoint of fine-tuning for segmentation.
+        UserError: The file cannot be read or is no checkpoint of fine-tuning for segmentation; an
+            average was asked for.
     """
     path = locate(checkpoint)
     loaded = read_checkpoint(path)
@@ -164,8 +166,8 @@ def load_segmenter(checkpoint: str | Path) -> Segmenter:
             f"{checkpoint} has no head for segmentation; give a checkpoint of a fine-tuning, such "
             "as of experiment=voc_finetune"
         )
-    backbone = load_pretrained(path)
+    backbone = load_pretrained(path, weights=weights)
     head = SegmentationHead(backbone.dim, len(loaded[CLASSES]))
-    weights = loaded["state_dict"].items()
-    load_strictly(head, {k.removeprefix(HEAD): v for k, v in weights if k.startswith(HEAD)})
+    state = loaded["state_dict"].items()
+    load_strictly(head, {k.removeprefix(HEAD): v for k, v in state if k.startswith(HEAD)})
     return Segmenter(backbone, head, loaded[CLASSES]).eval()

@@ -9,7 +9,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.table import Table
@@ -17,7 +17,7 @@ from rich.table import Table
 from cast_exp.download import recorded, sha256_of
 from cast_exp.errors import UserError
 from cast_exp.models.files import CARD, WEIGHTS, write_converted
-from cast_exp.models.pretrained import load_pretrained, locate
+from cast_exp.models.pretrained import Weights, load_pretrained, locate
 from cast_exp.models.published import PUBLISHED
 
 
@@ -31,6 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     converter = commands.add_parser("convert", help="write a backbone as safetensors with a card")
     converter.add_argument("checkpoint", metavar="NAME_OR_PATH")
     converter.add_argument("--out", type=Path, required=True, metavar="DIR", help="where it goes")
+    converter.add_argument(
+        "--weights",
+        choices=get_args(Weights),
+        default="trained",
+        help="average: the moving average that supervised training keeps; default: trained",
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("cast_exp").setLevel(logging.INFO)
@@ -40,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.command == "info":
             Console().print(_info(options.name))
         else:
-            convert(options.checkpoint, options.out)
+            convert(options.checkpoint, options.out, options.weights)
             print(f"wrote {options.out / WEIGHTS} and {options.out / CARD}")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -48,18 +54,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def convert(checkpoint: str, folder: Path) -> None:
+def convert(checkpoint: str, folder: Path, weights: Weights = "trained") -> None:
     """Write the backbone of a checkpoint as safetensors with a card beside it.
 
     Args:
         checkpoint: Path of a checkpoint, or name of one of the published weights.
         folder: Where the two files go.
+        weights: See `load_pretrained`; the card tells of an average.
 
     Raises:
         UserError: See `load_pretrained`.
     """
     path = locate(checkpoint)
-    model = load_pretrained(path)
+    model = load_pretrained(path, weights=weights)
     assert model.config is not None
     about: dict[str, Any] = {"source": path.name}
     if path.is_file():
@@ -71,6 +78,8 @@ def convert(checkpoint: str, folder: Path) -> None:
             "trained": published.trained,
             "reported": published.reported,
         }
+    if weights == "average":
+        about["weights"] = weights
     write_converted(folder, model.state_dict(), model.config.to_dict(), about)
 
 

@@ -16,6 +16,7 @@ from cast_exp.errors import UserError
 from cast_exp.models import Backbone, load_pretrained
 from cast_exp.models.files import fingerprint
 from cast_exp.models.pooling import check_levels
+from cast_exp.models.pretrained import Weights
 from cast_exp.models.published import PUBLISHED
 from cast_exp.models.segmenter import Segmenter, load_segmenter
 from cast_exp.predict import Task
@@ -38,6 +39,7 @@ class Job:
     Attributes:
         photos: Pictures and folders of pictures.
         checkpoint: See `load_pretrained`.
+        weights: Likewise.
         out: Where the outputs go, a folder for each picture.
         task: What is made.
         levels: Levels of the hierarchy; None for the model's.
@@ -51,6 +53,7 @@ class Job:
 
     photos: Sequence[Path]
     checkpoint: str | None
+    weights: Weights
     out: Path
     task: Task
     levels: tuple[int | float, ...] | None
@@ -124,14 +127,16 @@ class Job:
 
     @cached_property
     def _segmenter(self) -> Segmenter:
-        return load_segmenter(self._given_checkpoint).to(self._device).eval()
+        return load_segmenter(self._given_checkpoint, self.weights).to(self._device).eval()
 
     @cached_property
     def _backbone(self) -> Backbone:
         if self.task == "semantic":
             return self._segmenter.backbone
         # Superpixels are smaller than the cells of the feature grid here and there.
-        backbone = load_pretrained(self._given_checkpoint, sampling="interpolated")
+        backbone = load_pretrained(
+            self._given_checkpoint, weights=self.weights, sampling="interpolated"
+        )
         return backbone.to(self._device).eval()
 
     @property
