@@ -10,9 +10,10 @@ from pydantic import Field
 from cast_exp.errors import UserError
 from cast_exp.evaluation import Subject
 from cast_exp.models import Backbone
-from cast_exp.models.pretrained import load_projector
+from cast_exp.models.pretrained import Weights, load_projector
 from cast_exp.run import (
     build,
+    check_loaded,
     chosen_evaluations,
     log_evaluations,
     run_app,
@@ -28,6 +29,7 @@ def evaluate_model(
     name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")],
     seed: Annotated[int, Field(ge=0, lt=2**32)],
     checkpoint: str | None,
+    weights: Weights,
     run: str | None,
     paths: dict[str, Path],
     model: Node,
@@ -44,6 +46,7 @@ def evaluate_model(
         name: Name of the folder below `paths.runs`.
         seed: Seed of everything random.
         checkpoint: Weights; None to evaluate a model that has not been trained.
+        weights: "average" takes their moving average, which supervised training keeps.
         run: Folder of the run they are of, if that was named.
         paths: `run` is the folder to work in.
         model: Config of a `Backbone`.
@@ -64,7 +67,9 @@ def evaluate_model(
     if not evaluate:
         raise UserError(f"nothing to evaluate; set evaluate to some of [{', '.join(evaluation)}]")
     evaluations = chosen_evaluations(evaluate, evaluation)
-    shown = {"model": model, "checkpoint": checkpoint, "seed": seed, "evaluate": evaluate}
+    check_loaded(weights, model)
+    shown = {"model": model, "checkpoint": checkpoint, "weights": weights, "seed": seed}
+    shown["evaluate"] = evaluate
     show_config(folder, shown | {"evaluation": {key: evaluation[key] for key in evaluate}})
     seed_everything(seed, verbose=False)
     backbone: Backbone = build(model)

@@ -12,6 +12,7 @@ from pydantic import Field
 from cast_exp.config import Plan
 from cast_exp.data.base import RawDataModule
 from cast_exp.evaluation import Subject
+from cast_exp.models.pretrained import Weights
 from cast_exp.run import (
     attach,
     build,
@@ -26,6 +27,7 @@ from cast_exp.run import (
     show_config,
     show_plan,
     show_result,
+    weights_at_end,
 )
 from cast_exp.tasks import BaseTask
 
@@ -38,6 +40,7 @@ def train(
     *,
     name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")],
     seed: Annotated[int, Field(ge=0, lt=2**32)],
+    weights: Weights,
     resume: str | None,
     paths: dict[str, Path],
     data: Node,
@@ -56,6 +59,8 @@ def train(
     Args:
         name: Name of the run, of letters, digits, `_`, `-` and `.`.
         seed: Seed of everything random.
+        weights: "average" takes the moving average: of the checkpoint that `model` is loaded from,
+            and for the evaluations that of the training, if it keeps one.
         resume: See `cast_exp.run.folder.run_folder`.
         paths: `run` is the folder of the run.
         data: Config of an `ImageDataModule` or a `SceneDataModule`.
@@ -74,7 +79,7 @@ def train(
 
     Raises:
         UserError: Missing data, devices that do not exist, a checkpoint that does not fit, an
-            evaluation that there is not.
+            evaluation or an average that there is not.
     """
     config = {key: value for key, value in locals().items() if key != "parts"} | parts
     folder = Path(paths["run"])
@@ -86,6 +91,7 @@ def train(
     plan = Plan.of(the_trainer, served, optim["optimizer"]["lr"])
     show_plan(plan)
     the_task: BaseTask = build(task)
+    at_end = weights_at_end(weights, parts.get("model"), the_task.averages, bool(evaluations))
     for each in evaluations.values():
         each.check(Subject(the_task.backbone, getattr(the_task, "projector", None)))
     the_data = the_task.training_data(served)
@@ -98,7 +104,7 @@ def train(
     metrics = {key: value for key, value in logged.items() if isfinite(value)}
     show_result(folder, metrics)
     if leave_others() and evaluations:
-        trained = Subject.load(folder)
+        trained = Subject.load(folder, weights=at_end)
         subjects = {"": trained}
         if evaluate_untrained:
             subjects["untrained"] = trained.untrained(seed)

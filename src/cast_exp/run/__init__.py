@@ -1,6 +1,7 @@
 """Running what the config says: processes, folders, resuming, multiruns."""
 
 from cast_exp.run.app import run_app
+from cast_exp.run.average import check_loaded, weights_at_end
 from cast_exp.run.build import build
 from cast_exp.run.evaluate import chosen_evaluations, log_evaluations, run_evaluations
 from cast_exp.run.resume import checkpoint_to_resume
@@ -11,6 +12,7 @@ __all__ = [
     "attach",
     "build",
     "build_trainer",
+    "check_loaded",
     "checkpoint_to_resume",
     "chosen_evaluations",
     "fit",
@@ -21,4 +23,5 @@ __all__ = [
     "show_config",
     "show_plan",
     "show_result",
+    "weights_at_end",
 ]

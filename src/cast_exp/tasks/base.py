@@ -62,6 +62,9 @@ class BaseTask(LightningModule):
     trains_on: ClassVar[type[RawDataModule]] = ImageDataModule
     """Kind of data that it takes."""
 
+    averages: ClassVar[bool] = False
+    """Whether checkpoints hold a moving average of the backbone; see `models.files.AVERAGE`."""
+
     def __init__(
         self,
         backbone: Backbone,

@@ -47,6 +47,8 @@ class ClassificationTask(BaseTask):
             does not depend on.
     """
 
+    averages = True
+
     head: nn.Linear
     average: ModelEmaV3
 
