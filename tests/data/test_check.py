@@ -18,8 +18,10 @@ from cast_exp.superpixels import Grid
 OVERRIDES = ["data=image_folder", "superpixel=grid"]
 
 
-def report(root: Path, split: str, **options: object) -> tuple[bool, str]:
-    data = ImageDataModule(ImageFolder, TwoViews(16), Grid(4), root, **options)
+def report(
+    root: Path, split: str, dataset: type | partial = ImageFolder, **options: object
+) -> tuple[bool, str]:
+    data = ImageDataModule(dataset, TwoViews(16), Grid(4), root, **options)
     console = Console(record=True, width=300, quiet=False)
     return check_split(data, split, console), console.export_text()
 
@@ -53,6 +55,32 @@ def test_wrong_layout_and_wrong_count(folder: Path) -> None:
     good, text = report(folder, "train")
     assert not good
     assert "hold no image: dog" in text
+
+
+def test_images_held_out_for_validation(folder: Path) -> None:
+    dataset = partial(ImageFolder, val=None, held_out=0.3)
+    texts = {}
+    for split in ("train", "val"):
+        good, texts[split] = report(folder, split, dataset, expected_images={"train": 24, "val": 9})
+        assert good
+    held_out = len(dataset("val", folder))
+    assert f"train: {24 - held_out} readable" in texts["train"]
+    assert f"val (held out of the training images): {held_out} readable" in texts["val"]
+    good, text = report(folder, "train", dataset, expected_images={"train": 25})
+    assert not good
+    assert "24 files, expected 25" in text
+
+
+def test_classes_that_cannot_be_recognised_are_told(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [*OVERRIDES, f"data.root={folder}"]
+    assert main(command) == 0
+    assert "kNN" not in capsys.readouterr().out
+    for name in ("ant", "bee", "cat"):
+        (folder / "val" / name).rename(folder / "val" / f"other {name}")
+    assert main(command) == 0
+    assert "kNN: no class has both training and validation images" in capsys.readouterr().out
 
 
 def test_many_classes_are_summed_up(tmp_path: Path, folder: Path) -> None:

@@ -1,15 +1,17 @@
 import functools
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from support.tiny_run import Blots
 from torchvision.transforms.v2 import functional as F
 
 from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, ImageDataModule, TwoViews
 from cast_exp.data.base import local_batch_size
-from cast_exp.data.datasets import ImageFolder
+from cast_exp.data.datasets import ImageFolder, RawDataset
 from cast_exp.errors import UserError
 from cast_exp.superpixels import Grid, Seeds
 
@@ -26,6 +28,36 @@ def module(root: Path, **options: object) -> ImageDataModule:
         "workers": 0,
     }
     return ImageDataModule(**{**defaults, **options})
+
+
+@pytest.mark.parametrize("dataset", [Blots, functools.partial(Blots, count=3)])
+def test_generated_data_take_no_root(
+    dataset: Callable[..., RawDataset], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        for data in (module(tmp_path, dataset=dataset) for _ in range(2)):
+            assert isinstance(data.raw("train"), Blots)
+    told = [
+        record.getMessage() for record in caplog.records if str(tmp_path) in record.getMessage()
+    ]
+    assert len(told) == 1
+    assert "not used" in told[0]
+
+
+def test_any_data_set_that_takes_a_root_gets_it(tmp_path: Path) -> None:
+    given = []
+
+    def named(split: str, root: Path) -> Blots:
+        given.append(root)
+        return Blots(split)
+
+    def anything(**options: object) -> Blots:
+        given.append(options["root"])
+        return Blots("train")
+
+    for dataset in (named, anything, functools.partial(named)):
+        module(tmp_path, dataset=dataset).raw("val")
+    assert given == [tmp_path] * 3
 
 
 def on_rank(data: ImageDataModule, rank: int, ranks: int) -> ImageDataModule:

@@ -1,8 +1,10 @@
 """What the data modules share: raw datasets, unreadable files, ranks, workers and orders."""
 
+import inspect
 import logging
 import os
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -31,9 +33,9 @@ class RawDataModule(LightningDataModule):
     """Raw datasets of two splits, and the loaders over them.
 
     Args:
-        dataset: Called with `split` (and `root` if that is set) for a raw dataset.
+        dataset: Called with `split` (and `root` if that is set and it takes one) for a raw dataset.
         superpixel: The superpixel method.
-        root: Folder of the data set; None for generated data.
+        root: Folder of the data set; None, or not used, for generated data.
         batch_size: Images per step over all devices.
         workers: Loader processes per device; `auto` shares the cores this process may use among
             the devices of the node, at most 16 each; 0 loads in the main process.
@@ -65,6 +67,9 @@ class RawDataModule(LightningDataModule):
         self.dataset = dataset
         self.superpixel = superpixel
         self.root = None if root is None else Path(root).expanduser()
+        if self.root is not None and not _takes_root(dataset):
+            _tell_of_unused(self.root)
+            self.root = None
         self.batch_size = batch_size
         self.workers = workers
         self.prefetch = prefetch
@@ -105,6 +110,39 @@ class RawDataModule(LightningDataModule):
         """Path and reason of every file found unreadable so far, in this process."""
         return {k: v for found in self._unreadable.values() for k, v in found.files.items()}
 
+    def held_out(self, split: Split = "train") -> list[str]:
+        """Names of the training images that validate instead; a split tells as well as the other.
+
+        Raises:
+            UserError: Missing data or a wrong layout.
+        """
+        names: list[str] = getattr(self.raw(split), "held_out", [])
+        return names
+
+    def count(self, split: Split) -> tuple[int, int]:
+        """Images of a split as it was published: how many there are, and how many there should be.
+
+        Images that are held out count as the training images that they were published as.
+        """
+        here, held_out = len(self.raw(split)), len(self.held_out(split))
+        if split == "val" and held_out:
+            return here, here
+        here += held_out
+        return here, self.expected_images.get(split, here)
+
+    def require_a_batch(self) -> None:
+        """Make sure that an epoch has a batch.
+
+        Raises:
+            UserError: Missing data, or fewer images than a batch has.
+        """
+        images = len(self.raw("train"))
+        if self.drop_last and images < self.batch_size:
+            raise UserError(
+                f"data.batch_size={self.batch_size} is more than the {images} training images, "
+                f"so an epoch has no batch; set data.batch_size to {images} or less"
+            )
+
     def identity(self, split: Split) -> dict[str, Any]:
         """What tells the images of a split and their superpixels from others, in plain values."""
         return {
@@ -129,15 +167,11 @@ class RawDataModule(LightningDataModule):
     def setup(self, stage: str) -> None:
         """Check that the batch suits the devices and the data."""
         if stage == "fit":
-            images = len(self.raw("train"))
-            if images != (expected := self.expected_images.get("train", images)):
+            images, expected = self.count("train")
+            if images != expected:
                 log.warning("%d training images, expected %d", images, expected)
             local_batch_size(self.batch_size, self._ranks)
-            if self.drop_last and images < self.batch_size:
-                raise UserError(
-                    f"data.batch_size={self.batch_size} is more than the {images} training images, "
-                    f"so an epoch has no batch; set data.batch_size to {images} or less"
-                )
+            self.require_a_batch()
 
     def teardown(self, stage: str) -> None:
         """Sum up the unreadable files."""
@@ -192,6 +226,22 @@ class RawDataModule(LightningDataModule):
             return self.workers
         devices = self.trainer.num_devices if self.trainer else 1
         return min(max(available_cores() // devices, 1), _MOST_WORKERS)
+
+
+def _takes_root(dataset: Callable[..., RawDataset]) -> bool:
+    """Whether there is an argument of that name, or any may be given."""
+    try:
+        parameters = inspect.signature(dataset).parameters
+    except ValueError:  # built-ins without a signature
+        return True
+    return "root" in parameters or any(
+        parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
+    )
+
+
+@cache  # once, however many data modules a run has for its evaluations
+def _tell_of_unused(root: Path) -> None:
+    log.info("the root %s is not used: these data are generated, not read from a folder", root)
 
 
 def local_batch_size(batch_size: int, ranks: int) -> int:

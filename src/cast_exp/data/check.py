@@ -6,6 +6,7 @@ that do not fit and the faults of the layout. The exit code is 0 when all is wel
 something is wrong with the data and 2 when it is with the command.
 """
 
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -27,6 +28,7 @@ from cast_exp.config import conf_dir, explain, listed, mistakes
 from cast_exp.data.base import RawDataModule, available_cores
 from cast_exp.data.datasets.base import VOID, NoSuchSplit, RawDataset, Split, UnreadableImage
 from cast_exp.data.loader import start_worker
+from cast_exp.data.recognition import recognition_obstacle
 from cast_exp.data.scene_datamodule import SceneDataModule
 from cast_exp.errors import UserError
 from cast_exp.run.resolvers import register_resolvers
@@ -46,6 +48,9 @@ def main(overrides: Sequence[str]) -> int:
     console = Console()
     splits: tuple[Split, ...] = ("train", "val")
     good = [check_split(data, split, console) for split in splits]
+    of_images = all(good) and not isinstance(data, SceneDataModule)
+    if of_images and (obstacle := recognition_obstacle(data)):
+        console.print(f"no figures of recognition, such as kNN: {obstacle}", soft_wrap=True)
     return 0 if all(good) else 1
 
 
@@ -88,8 +93,9 @@ def check_split(data: RawDataModule, split: Split, console: Console) -> bool:
     names: list[str] = getattr(dataset, "semantic_classes", []) if on_pixels else dataset.classes
     readable, counts, faults = _read(_Counts(dataset, len(names), on_pixels), split, console)
     present = int((counts[:-1] > 0).sum())
+    drawn = " (held out of the training images)" if split == "val" and data.held_out(split) else ""
     console.print(
-        f"[bold]{split}[/]: {readable} readable images, {present} of {len(names)} classes"
+        f"[bold]{split}[/]{drawn}: {readable} readable images, {present} of {len(names)} classes"
         + (
             f", {counts[-1] / counts.sum():.2%} of the pixels void"
             if counts.any() and on_pixels
@@ -100,14 +106,14 @@ def check_split(data: RawDataModule, split: Split, console: Console) -> bool:
         console.print(_table(names, counts[:-1], on_pixels))
     for fault in faults:
         console.print(fault, soft_wrap=True, highlight=False)
-    expected = data.expected_images.get(split, len(dataset))
-    if len(dataset) != expected:
+    there, expected = data.count(split)
+    if there != expected:
         console.print(
-            f"[red]{len(dataset)} files, expected {expected}[/]; for a part of the data set, set "
+            f"[red]{there} files, expected {expected}[/]; for a part of the data set, set "
             "data.expected_images=null",
             soft_wrap=True,
         )
-    return not faults and len(dataset) == expected
+    return not faults and there == expected
 
 
 class _Counts(Dataset[Any]):
@@ -176,6 +182,8 @@ def _table(classes: list[str], counts: NDArray[np.int64], on_pixels: bool) -> Ta
 
 
 if __name__ == "__main__":
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("cast_exp").setLevel(logging.INFO)
     try:
         sys.exit(main(sys.argv[1:]))
     except UserError as error:

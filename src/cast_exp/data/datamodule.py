@@ -34,11 +34,12 @@ class ImageDataModule(RawDataModule):
     step sees on (``seed``, epoch, ``batch_size``), never on the workers, the ranks or a resume.
 
     Args:
-        dataset: Called with ``split`` (and ``root`` if that is set) for a raw dataset.
+        dataset: Called with ``split`` (and ``root`` if that is set and it takes one) for a raw
+            dataset.
         views: Makes the views of training: two for contrasts, one for classes; None for data that
             are only evaluated on.
         superpixel: The superpixel method.
-        root: Folder of the data set; None for generated data.
+        root: Folder of the data set; None, or not used, for generated data.
         batch_size: Images per step over all devices.
         image_size: Side of the images of the plain loaders in pixels.
         eval_crop: Share of the shorter side that the central crop of the plain loaders keeps:

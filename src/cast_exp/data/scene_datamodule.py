@@ -36,9 +36,10 @@ class SceneDataModule(RawDataModule):
     (`seed`, epoch, index) only.
 
     Args:
-        dataset: Called with `split` (and `root` if that is set) for a raw dataset.
+        dataset: Called with `split` (and `root` if that is set and it takes one) for a raw
+            dataset.
         superpixel: The superpixel method, on the CPU.
-        root: Folder of the data set; None for generated data.
+        root: Folder of the data set; None, or not used, for generated data.
         batch_size: Crops per training step over all devices.
         image_size: Side of the images that the network sees in evaluation, in pixels.
         fit: How evaluation brings an image to that size. `long_side`: superpixels at the image's

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from torchvision import datasets
 
-from cast_exp.data.datasets import ImageFolder, NoSuchSplit
+from cast_exp.data.datasets import ImageFolder, NoSuchSplit, Split
 from cast_exp.errors import UserError
 
 
@@ -46,11 +46,52 @@ def test_labels_of_both_splits_agree_when_classes_differ(tmp_path: Path) -> None
 
 def test_unlabelled_images_at_any_depth(tmp_path: Path) -> None:
     touch(tmp_path, "1.jpg", "a/2.jpg", "a/b/3.webp", "a/b/readme.md")
-    data = ImageFolder("train", tmp_path, train=".", val=None, labelled=False)
+    options = {"train": ".", "val": None, "labelled": False, "held_out": 0}
+    data = ImageFolder("train", tmp_path, **options)
     assert (len(data), data.classes, data._labels.tolist()) == (3, ["image"], [0, 0, 0])
     assert data.path(2) == str(tmp_path / "a/b/3.webp")
+    assert (data.held_out, data.present_classes()) == ([], {0})
     with pytest.raises(NoSuchSplit, match="no val split"):
-        ImageFolder("val", tmp_path, train=".", val=None, labelled=False)
+        ImageFolder("val", tmp_path, **options)
+
+
+def files(data: ImageFolder) -> set[str]:
+    return {data.path(index) for index in range(len(data))}
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_validation_images_are_drawn_from_the_training_folder(
+    labelled: bool, tmp_path: Path
+) -> None:
+    def split(name: Split) -> ImageFolder:
+        return ImageFolder(name, tmp_path, "photos", None, labelled, held_out=0.1)
+
+    names = [f"{'abc'[number % 3]}/deep/{number}.jpg" for number in range(200)]
+    touch(tmp_path / "photos", *names[:100])
+    few = files(split("val"))
+    touch(tmp_path / "photos", *names[100:])
+    train, val = split("train"), split("val")
+    assert files(train).isdisjoint(files(val))
+    assert files(train) | files(val) == {str(tmp_path / "photos" / name) for name in names}
+    assert few == files(val) & {str(tmp_path / "photos" / name) for name in names[:100]}
+    assert 5 < len(val) < 40
+    assert train.held_out == val.held_out
+    assert {str(tmp_path / "photos" / name) for name in val.held_out} == files(val)
+    assert train.classes == val.classes == (["a", "b", "c"] if labelled else ["image"])
+    for data in (train, val):
+        for label, path in ((data._labels[i], data.path(i)) for i in range(len(data))):
+            assert not labelled or Path(path).parts[-3] == data.classes[label]
+
+
+def test_a_folder_of_validation_images_leaves_nothing_to_draw(folder: Path) -> None:
+    train, val = ImageFolder("train", folder), ImageFolder("val", folder)
+    assert (len(train), len(val), train.held_out, val.held_out) == (24, 9, [], [])
+
+
+def test_classes_that_a_split_has_an_image_of(tmp_path: Path) -> None:
+    touch(tmp_path, "train/a/1.jpg", "train/c/1.jpg", "val/b/1.jpg")
+    assert ImageFolder("train", tmp_path).present_classes() == {0, 2}
+    assert ImageFolder("val", tmp_path).present_classes() == {1}
 
 
 def test_coco_layout(tmp_path: Path) -> None:

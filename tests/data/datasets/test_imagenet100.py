@@ -29,6 +29,13 @@ def test_only_the_hundred_are_read_and_numbered_in_sorted_order(imagenet: Path) 
         assert data._labels.tolist() == list(range(100))
 
 
+def test_validation_images_may_be_drawn_from_the_training_folder(imagenet: Path) -> None:
+    train, val = (ImageNet100(s, imagenet, val=None, held_out=0.2) for s in ("train", "val"))
+    assert len(train) + len(val) == 100
+    assert 5 < len(val) < 40
+    assert train.classes == val.classes == sorted(imagenet100_classes())
+
+
 def test_missing_classes_are_listed(imagenet: Path) -> None:
     (imagenet / "train/n02869837/1.JPEG").unlink()
     (imagenet / "train/n02869837").rmdir()

@@ -126,7 +126,28 @@ def test_what_is_missing_is_known_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data\.root is not set"):
         Folder("val", classes=CLASSES)
     with pytest.raises(NoSuchSplit):
-        Folder("val", tmp_path, classes=CLASSES, val=None)
+        Folder("val", tmp_path, classes=CLASSES, val=None, held_out=0)
+
+
+def test_validation_images_are_drawn_from_the_training_list(tmp_path: Path) -> None:
+    voc_tree(tmp_path, objects=True)
+    names = {}
+    for listed in (TRAIN, TRAIN + VAL):
+        write_list(tmp_path, "train", listed)
+        train, val = (
+            Folder(split, tmp_path, classes=CLASSES, val=None, held_out=0.5)
+            for split in ("train", "val")
+        )
+        names = {
+            split: [Path(data.path(index)).stem for index in range(len(data))]
+            for split, data in (("train", train), ("val", val))
+        }
+        assert sorted(names["train"] + names["val"]) == listed
+        assert train.held_out == val.held_out == names["val"] != []
+        for index, name in enumerate(names["val"]):
+            drawn = by_hand(tmp_path / f"SegmentationClass/{name}.png")
+            assert np.array_equal(val[index]["semantic"], drawn)
+            assert "instance" in val[index]
 
 
 # -- Pascal VOC ------------------------------------------------------------------------------------

@@ -43,15 +43,19 @@ class RawDataset(Protocol):
     """A map-style dataset of undecorated images, before any transform.
 
     The datamodule builds one for each split: ``factory(split=split)``, or
-    ``factory(split=split, root=root)`` when ``data.root`` is set. The constructor raises
-    ``UserError`` for a missing root or a wrong layout and :class:`NoSuchSplit` for a split that is
-    not there on purpose.
+    ``factory(split=split, root=root)`` when ``data.root`` is set and there is such an argument.
+    The constructor raises ``UserError`` for a missing root or a wrong layout and
+    :class:`NoSuchSplit` for a split that is not there on purpose.
 
     ``dataset[i]`` is a dict with ``"image"`` (RGB PIL image of any size), ``"label"`` (int,
     ``0..len(classes) - 1``) and whatever further ground truth the dataset has, above all what is
     drawn on its pixels (see `cast_exp.data.Scene`): arrays of the image's size. It is a pure
     function of ``i`` and raises :class:`UnreadableImage` when the file is bad. Class indices of
     the two splits agree.
+
+    It may have ``held_out``, names of training images that validate instead (see
+    `cast_exp.data.datasets.held_out`), and ``present_classes()``, the set of the classes that the
+    split has an image of, if that can be told without reading images.
     """
 
     classes: list[str]

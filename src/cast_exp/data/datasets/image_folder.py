@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from cast_exp.data.datasets.base import NoSuchSplit, Split, read_rgb
+from cast_exp.data.datasets.base import Split, read_rgb
+from cast_exp.data.datasets.held_out import Share, part_of
 from cast_exp.errors import UserError
 
 _NONE = np.empty(0, np.bytes_)
@@ -27,6 +28,9 @@ class ImageFolder(Dataset[dict[str, Any]]):
     followed. Only names are read here, each folder once; they are kept as one byte array (about
     30 MB for ImageNet), which forked workers share.
 
+    Where there is no folder of validation images, some of the training images are held out for
+    validation, by their names; see `cast_exp.data.datasets.held_out`.
+
     Args:
         split: ``train`` or ``val``.
         root: The folder that holds the split folders.
@@ -34,11 +38,16 @@ class ImageFolder(Dataset[dict[str, Any]]):
         val: Folder of the validation images under ``root``; None: there is none.
         labelled: Whether there is a folder for each class. If not, all images below the split
             folder, however deep, are of one class called ``image``.
+        held_out: Share of the training images that validates if ``val`` is None.
+
+    Attributes:
+        held_out: Names of the images that are held out, under the folder of training images; empty
+            if there is a folder of validation images.
 
     Raises:
         UserError: ``root`` or the split's folder is missing, there are no class folders or no
-            images, or a class folder is empty.
-        NoSuchSplit: ``val`` is asked for and configured as None.
+            images, a class folder is empty, or one image only is to be shared out.
+        NoSuchSplit: ``val`` is asked for and configured as None, with nothing held out.
     """
 
     def __init__(
@@ -48,10 +57,9 @@ class ImageFolder(Dataset[dict[str, Any]]):
         train: str = "train",
         val: str | None = "val",
         labelled: bool = True,
+        held_out: Share = 0.05,
     ) -> None:
-        name = train if split == "train" else val
-        if name is None:
-            raise NoSuchSplit(f"the data set has no {split} split (data.dataset.{split} is null)")
+        name = train if split == "train" or val is None else val
         layout = f"<root>/{name}/{'<class>/' if labelled else ''}*.jpg"
         if root is None:
             raise UserError(f"data.root is not set; give the folder that holds {layout}")
@@ -60,6 +68,7 @@ class ImageFolder(Dataset[dict[str, Any]]):
             raise UserError(
                 f"no folder {self.folder}; expected {layout} with <root> = {root}: correct "
                 f"data.root or data.dataset.{split}"
+                + ("=null, which holds out some training images" if name == val else "")
             )
         if labelled:
             siblings = [root / other for other in (train, val) if other is not None]
@@ -71,6 +80,9 @@ class ImageFolder(Dataset[dict[str, Any]]):
             self._labels = np.zeros(len(self._names), np.int32)
         if len(self) == 0:
             raise UserError(self._nothing_found(layout, labelled))
+        self.held_out: list[str] = []
+        if val is None:
+            self._take_part(split, held_out)
 
     def _index_classes(self, split_folders: list[Path]) -> None:
         present = self._class_folders(self.folder)
@@ -98,6 +110,24 @@ class ImageFolder(Dataset[dict[str, Any]]):
             )
         self._names = np.concatenate([_NONE, *names])
         self._labels = np.repeat(np.arange(len(names), dtype=np.int32), counts)
+
+    def _take_part(self, split: Split, share: float) -> None:
+        """Keep the images that are in the split, of all that the training folder holds."""
+        within = [os.fsencode(folder.relative_to(self.folder)) for folder in self._folders]
+        prefixes = [b"" if folder == b"." else folder + b"/" for folder in within]
+        names = [
+            prefixes[label] + name for label, name in zip(self._labels, self._names, strict=True)
+        ]
+        part = part_of(split, names, share)
+        is_held_out = part if split == "val" else ~part
+        self.held_out = [
+            os.fsdecode(name) for name, is_it in zip(names, is_held_out, strict=True) if is_it
+        ]
+        self._names, self._labels = self._names[part], self._labels[part]
+
+    def present_classes(self) -> set[int]:
+        """The classes that the split has an image of."""
+        return set(np.unique(self._labels).tolist())
 
     def _class_folders(self, folder: Path) -> set[str]:
         """Names of the class folders directly below ``folder``."""

@@ -5,6 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from cast_exp.data.datasets.base import Split
+from cast_exp.data.datasets.held_out import Share
 from cast_exp.data.datasets.image_folder import ImageFolder
 from cast_exp.errors import UserError
 
@@ -26,15 +27,21 @@ class ImageNet100(ImageFolder):
         root: The folder that holds the split folders.
         train: Folder of the training images under ``root``.
         val: Folder of the validation images under ``root``; None: there is none.
+        held_out: Share of the training images that validates if ``val`` is None.
 
     Raises:
         UserError: A class folder is missing, and whatever :class:`ImageFolder` raises.
     """
 
     def __init__(
-        self, split: Split, root: Path | None = None, train: str = "train", val: str | None = "val"
+        self,
+        split: Split,
+        root: Path | None = None,
+        train: str = "train",
+        val: str | None = "val",
+        held_out: Share = 0.05,
     ) -> None:
-        super().__init__(split, root, train, val)
+        super().__init__(split, root, train, val, held_out=held_out)
 
     def _class_folders(self, folder: Path) -> set[str]:
         found = super()._class_folders(folder) & imagenet100_classes()

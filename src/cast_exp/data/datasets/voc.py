@@ -14,7 +14,8 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
 from cast_exp.data.datasets.archives import Archive
-from cast_exp.data.datasets.base import VOID, NoSuchSplit, Split, read_map, read_rgb
+from cast_exp.data.datasets.base import VOID, Split, read_map, read_rgb
+from cast_exp.data.datasets.held_out import Share, part_of
 from cast_exp.data.datasets.sbd import write_labels
 from cast_exp.errors import UserError
 
@@ -43,6 +44,9 @@ class VOCFolder(Dataset[dict[str, Any]]):
     ``semantic``, the index of the class or 255 for void; if there are objects of all names of the
     list, ``instance``, 0 for none, 255 for void.
 
+    Where there is no list of validation images, some of the training images are held out for
+    validation, by their names; see `cast_exp.data.datasets.held_out`.
+
     Args:
         split: ``train`` or ``val``.
         root: The folder.
@@ -50,12 +54,17 @@ class VOCFolder(Dataset[dict[str, Any]]):
             class.
         train: Name of the list of training images.
         val: Name of the list of validation images; None: there is none.
+        held_out: Share of the training images that validates if ``val`` is None.
+
+    Attributes:
+        held_out: Names of the images that are held out; empty if there is a list of validation
+            images.
 
     Raises:
-        UserError: Another layout, a list that is missing or empty, or a name without image or label
-            map. From an item: a label map of another size than the image's, or with a value that no
-            class has.
-        NoSuchSplit: ``val`` is asked for and configured as None.
+        UserError: Another layout, a list that is missing or empty, a name without image or label
+            map, or one image only to be shared out. From an item: a label map of another size than
+            the image's, or with a value that no class has.
+        NoSuchSplit: ``val`` is asked for and configured as None, with nothing held out.
     """
 
     def __init__(
@@ -66,10 +75,8 @@ class VOCFolder(Dataset[dict[str, Any]]):
         classes: Sequence[str],
         train: str = "train",
         val: str | None = "val",
+        held_out: Share = 0.05,
     ) -> None:
-        name = train if split == "train" else val
-        if name is None:
-            raise NoSuchSplit(f"the data set has no {split} split (data.dataset.{split} is null)")
         if root is None:
             raise UserError(f"data.root is not set; give the folder <root> that holds {_LAYOUT}")
         if not all((root / part).is_dir() for part in ("JPEGImages", "ImageSets/Segmentation")):
@@ -79,7 +86,13 @@ class VOCFolder(Dataset[dict[str, Any]]):
         self._root = root
         self._images: list[Path] = []
         self._labels: list[Path] = []
-        names = self._names(name)
+        names = self._names(train if split == "train" or val is None else val)
+        self.held_out: list[str] = []
+        if val is None:
+            part = part_of(split, map(os.fsencode, names), held_out).tolist()
+            kept = [name for name, is_in in zip(names, part, strict=True) if is_in]
+            others = [name for name, is_in in zip(names, part, strict=True) if not is_in]
+            self.held_out, names = (kept if split == "val" else others), kept
         self._add(names, root / "SegmentationClass")
         objects = _by_stem(root / "SegmentationObject", [".png"])
         self._objects = [objects[n] for n in names] if objects.keys() >= set(names) else None
