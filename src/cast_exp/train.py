@@ -16,12 +16,14 @@ from cast_exp.models.pretrained import Weights
 from cast_exp.run import (
     attach,
     build,
+    build_callbacks,
     build_trainer,
     checkpoint_to_resume,
     chosen_evaluations,
     fit,
     leave_others,
     log_evaluations,
+    record_held_out,
     run_app,
     run_evaluations,
     show_config,
@@ -66,7 +68,8 @@ def train(
         data: Config of an `ImageDataModule` or a `SceneDataModule`.
         task: Config of a `BaseTask`.
         trainer: Config of a `Trainer`.
-        callbacks: Configs of its callbacks by name; null for none of that name.
+        callbacks: Configs of its callbacks by name; null for none of that name. Those that the data
+            leave nothing to do are left out.
         logger: Configs of its loggers likewise.
         optim: Config of the optimiser; `optimizer.lr` is what the run is told to use.
         evaluate: Names of the evaluations that follow the training, of the best backbone.
@@ -83,18 +86,20 @@ def train(
     """
     config = {key: value for key, value in locals().items() if key != "parts"} | parts
     folder = Path(paths["run"])
-    show_config(folder, config)
     evaluations = chosen_evaluations(evaluate, evaluation)
     seed_everything(seed, verbose=False)
-    the_trainer = build_trainer(trainer, callbacks, logger)
     served: RawDataModule = build(data)
-    plan = Plan.of(the_trainer, served, optim["optimizer"]["lr"])
-    show_plan(plan)
     the_task: BaseTask = build(task)
     at_end = weights_at_end(weights, parts.get("model"), the_task.averages, bool(evaluations))
+    the_data = the_task.training_data(served)
+    the_callbacks = build_callbacks(callbacks, served, the_task)
+    the_trainer = build_trainer(trainer, the_callbacks, logger)
+    plan = Plan.of(the_trainer, served, optim["optimizer"]["lr"])
     for each in evaluations.values():
         each.check(Subject(the_task.backbone, getattr(the_task, "projector", None)))
-    the_data = the_task.training_data(served)
+    show_config(folder, config)
+    show_plan(plan)
+    record_held_out(folder, served)
     attach(the_trainer, the_task, the_data)
     checkpoint = checkpoint_to_resume(folder, resume, the_task)
     for the_logger in the_trainer.loggers:

@@ -123,7 +123,7 @@ def test_data_without_classes_are_refused_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Blots, "classes", ())
-    with pytest.raises(UserError, match="at least two classes"):
+    with pytest.raises(UserError, match="no classes to tell apart"):
         run(tmp_path, LinearProbeMonitor())
 
 

@@ -1,12 +1,13 @@
 """How good the features are while they are being learnt, without training anything on them."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning_utilities.core.apply_func import apply_to_collection
 from pydantic import Field
 from torch import Tensor
 
+from cast_exp.callbacks.needs import NeedsClasses
 from cast_exp.callbacks.side_work import (
     apart_from_training,
     data_of,
@@ -18,7 +19,7 @@ from cast_exp.errors import UserError
 from cast_exp.metrics import KNNAccuracy
 
 
-class KNNMonitor(Callback):
+class KNNMonitor(NeedsClasses):
     """Logs the k-nearest-neighbour accuracy "val/knn" (and "val/knn_top5") of the task's features.
 
     Training images vote on validation images; see `KNNAccuracy`. The untrained network is scored
@@ -35,6 +36,8 @@ class KNNMonitor(Callback):
         temperature: See `KNNAccuracy`.
         batch_size: Images encoded at a time.
     """
+
+    figures: ClassVar[tuple[str, ...]] = ("val/knn", "val/knn_top5", "val/knn_untrained")
 
     def __init__(
         self,
@@ -68,12 +71,10 @@ class KNNMonitor(Callback):
         """Score the untrained network.
 
         Raises:
-            UserError: The data have no classes.
+            UserError: There is nothing to recognise; see `recognition_obstacle`.
         """
-        if data_of(trainer).num_classes < 2:
-            raise UserError(
-                "kNN needs images of at least two classes; use callbacks=without_labels"
-            )
+        if obstacle := self.obstacle(data_of(trainer)):
+            raise UserError(f"no kNN: {obstacle}; leave this callback out")
         if trainer.global_step == 0 and (scores := self._score(trainer, pl_module)):
             self.untrained = self.latest
             log_scalars(trainer, {name: score.item() for name, score in scores.items()})

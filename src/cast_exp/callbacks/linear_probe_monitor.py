@@ -1,13 +1,14 @@
 """What a linear classifier makes of the features while they are being learnt."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from cast_exp.callbacks.needs import NeedsClasses
 from cast_exp.callbacks.side_work import (
     apart_from_training,
     data_of,
@@ -19,7 +20,7 @@ from cast_exp.data.features import Features
 from cast_exp.errors import UserError
 
 
-class LinearProbeMonitor(Callback):
+class LinearProbeMonitor(NeedsClasses):
     """Logs "val/probe", the top-1 accuracy (0..1) of a linear classifier on the task's features.
 
     At the end of every so many epochs, and of training, the features of some images are computed
@@ -36,6 +37,8 @@ class LinearProbeMonitor(Callback):
         batch_size: Images encoded at a time, and features in a step of the classifier.
         seed: Of the order of the features.
     """
+
+    figures: ClassVar[tuple[str, ...]] = ("val/probe",)
 
     def __init__(
         self,
@@ -59,10 +62,10 @@ class LinearProbeMonitor(Callback):
         """Look whether there is something to classify.
 
         Raises:
-            UserError: The data have no classes.
+            UserError: There is nothing to recognise; see `recognition_obstacle`.
         """
-        if data_of(trainer).num_classes < 2:
-            raise UserError("a linear probe needs images of at least two classes; leave it out")
+        if obstacle := self.obstacle(data_of(trainer)):
+            raise UserError(f"no linear probe: {obstacle}; leave this callback out")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Train and score a classifier, every so many epochs and after the last step."""

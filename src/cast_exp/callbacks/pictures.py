@@ -5,16 +5,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
+from cast_exp.callbacks.needs import NeedsData
 from cast_exp.callbacks.side_work import spare_the_run
+from cast_exp.data.base import RawDataModule
+from cast_exp.data.datasets.base import NoSuchSplit
 
 
-class Pictures(Callback):
+class Pictures(NeedsData):
     """Draws the same images before, during and after training.
 
     Args:
@@ -39,6 +42,14 @@ class Pictures(Callback):
         self.split = split
         self.seed = seed
         self._drawn_at = -1
+
+    def obstacle(self, data: RawDataModule) -> str | None:
+        """Whether the split is one that the data set is configured without."""
+        try:
+            data.raw(self.split)
+        except NoSuchSplit:
+            return f"there are no {self.split} images to draw"
+        return None
 
     @abstractmethod
     def draw(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -68,9 +68,10 @@ class Plan:
         """The plan of a trainer and its data, whose training images are counted.
 
         Raises:
-            UserError: Missing data, a batch that the devices cannot share, or no number of epochs
-                or steps to train for.
+            UserError: Missing data, a batch that the devices cannot share or that the images do not
+                fill, or no number of epochs or steps to train for.
         """
+        data.require_a_batch()
         images = len(data.raw("train"))
         accumulate = trainer.accumulate_grad_batches
         batches = images // data.batch_size

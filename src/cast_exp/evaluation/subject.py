@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from cast_exp.data import ImageDataModule
+from cast_exp.data.recognition import recognition_obstacle
 from cast_exp.errors import UserError
 from cast_exp.models import Backbone, Hierarchy, load_pretrained
 from cast_exp.models.pretrained import load_projector
@@ -101,11 +102,11 @@ def check_recognition(images: ImageDataModule, readout: Readout, subject: Subjec
     """Look whether a subject can be evaluated by the classes of images.
 
     Raises:
-        UserError: Missing data, one class only, or a backbone without fusion block to read.
+        UserError: Missing data, nothing to recognise (see `recognition_obstacle`), or a backbone
+            without fusion block to read.
     """
     images.raw("train")
-    images.raw("val")
-    if images.num_classes < 2:
-        raise UserError("recognition is measured on images of at least two classes; choose others")
+    if obstacle := recognition_obstacle(images):
+        raise UserError(f"kNN and linear probes (evaluate) need other data: {obstacle}")
     if subject is not None:
         read_out(subject.look(last_grouping=False), readout)

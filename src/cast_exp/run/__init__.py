@@ -3,7 +3,9 @@
 from cast_exp.run.app import run_app
 from cast_exp.run.average import check_loaded, weights_at_end
 from cast_exp.run.build import build
+from cast_exp.run.callbacks import build_callbacks
 from cast_exp.run.evaluate import chosen_evaluations, log_evaluations, run_evaluations
+from cast_exp.run.held_out import record_held_out
 from cast_exp.run.resume import checkpoint_to_resume
 from cast_exp.run.show import show_config, show_plan, show_result
 from cast_exp.run.trainer import attach, build_trainer, fit, leave_others
@@ -11,6 +13,7 @@ from cast_exp.run.trainer import attach, build_trainer, fit, leave_others
 __all__ = [
     "attach",
     "build",
+    "build_callbacks",
     "build_trainer",
     "check_loaded",
     "checkpoint_to_resume",
@@ -18,6 +21,7 @@ __all__ = [
     "fit",
     "leave_others",
     "log_evaluations",
+    "record_held_out",
     "run_app",
     "run_evaluations",
     "show_config",

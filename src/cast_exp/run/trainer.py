@@ -2,7 +2,7 @@
 
 import atexit
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 import torch.distributed
 from hydra.errors import InstantiationException
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from cast_exp.data.base import available_cores
@@ -28,21 +28,21 @@ _GRACE = 1.0  # seconds that processes have to end by themselves
 
 
 def build_trainer(
-    node: Mapping[str, Any], callbacks: Mapping[str, Any], loggers: Mapping[str, Any]
+    node: Mapping[str, Any], callbacks: Sequence[Callback], loggers: Mapping[str, Any]
 ) -> Trainer:
-    """Build a trainer with its callbacks and loggers.
+    """Build a trainer with its loggers.
 
     Args:
         node: Config of the trainer.
-        callbacks: Configs by name; None leaves one out.
-        loggers: Likewise.
+        callbacks: What runs beside it; see `build_callbacks`.
+        loggers: Configs by name; None leaves one out.
 
     Raises:
         UserError: Devices that do not exist, or another choice that Lightning cannot follow.
     """
     _check_devices(node)
     parts = {
-        "callbacks": [build(part) for part in callbacks.values() if part is not None],
+        "callbacks": list(callbacks),
         "logger": [build(part) for part in loggers.values() if part is not None],
     }
     try:

@@ -65,6 +65,9 @@ class BaseTask(LightningModule):
     averages: ClassVar[bool] = False
     """Whether checkpoints hold a moving average of the backbone; see `models.files.AVERAGE`."""
 
+    figures: ClassVar[tuple[str, ...] | None] = None
+    """Names of the figures of validation that it may log; None if it does not say."""
+
     def __init__(
         self,
         backbone: Backbone,

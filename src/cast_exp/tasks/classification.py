@@ -1,8 +1,10 @@
 """Supervised training by the recipe of DeiT (Touvron et al., 2021)."""
 
+import logging
 from collections.abc import Callable
 from typing import Annotated, Any
 
+from lightning.pytorch import LightningDataModule
 from pydantic import Field
 from timm.data.mixup import mixup_target
 from timm.utils import ModelEmaV3
@@ -11,11 +13,14 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
-from cast_exp.data import Mixing
+from cast_exp.data import Mixing, RawDataModule
+from cast_exp.data.recognition import recognition_obstacle
 from cast_exp.errors import UserError
 from cast_exp.models import Backbone
 from cast_exp.optim import ParameterGroups, Schedule, no_decay_on_norm_and_bias
 from cast_exp.tasks.base import BaseTask, Readout
+
+log = logging.getLogger(__name__)
 
 
 class ClassificationTask(BaseTask):
@@ -48,6 +53,7 @@ class ClassificationTask(BaseTask):
     """
 
     averages = True
+    figures = ("val/top1", "val/top5", "val/ema_top1")
 
     head: nn.Linear
     average: ModelEmaV3
@@ -75,6 +81,22 @@ class ClassificationTask(BaseTask):
         self.label_smoothing = label_smoothing
         self.ema_decay = ema_decay
         self.classes = classes
+
+    def training_data(self, data: RawDataModule) -> LightningDataModule:
+        """The images; see `BaseTask.training_data`.
+
+        Raises:
+            UserError: There are no classes to name, or no images to validate on.
+        """
+        images = super().training_data(data)
+        data.raw("val")
+        if data.num_classes < 2:
+            raise UserError(
+                "classification needs images of at least two classes; choose labelled data"
+            )
+        if obstacle := recognition_obstacle(data):
+            log.info("validation says nothing of recognition: %s", obstacle)
+        return images
 
     def configure_model(self) -> None:
         """Create the head, the moving average and the metrics, which need the number of classes."""

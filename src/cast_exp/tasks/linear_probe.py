@@ -15,6 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from cast_exp.data import ImageDataModule
 from cast_exp.data.base import RawDataModule
 from cast_exp.data.features import CachedFeatures
+from cast_exp.data.recognition import recognition_obstacle
 from cast_exp.errors import UserError
 from cast_exp.metrics import KNNAccuracy
 from cast_exp.models import Backbone
@@ -53,8 +54,11 @@ class LinearProbeTask(BaseTask):
 
     Raises:
         UserError: The backbone has no fusion block to read, or rates without 1 or with doubles;
-            from `configure_model`, data without classes or more classes than outputs.
+            from `training_data`, data with nothing to recognise; from `configure_model`, more
+            classes than outputs.
     """
+
+    figures = ("val/top1", "val/top5", "val/best_top1", "val/knn", "val/knn_top5")
 
     def __init__(
         self,
@@ -88,22 +92,24 @@ class LinearProbeTask(BaseTask):
         self.train()  # Lightning trains a new module in the mode it finds it in
 
     def training_data(self, data: RawDataModule) -> LightningDataModule:
-        """The images, or their features if these are to be cached."""
+        """The images, or their features if these are to be cached.
+
+        Raises:
+            UserError: There is nothing to recognise; see `recognition_obstacle`.
+        """
+        images = self.of_kind(ImageDataModule, data)
+        images.raw("val")
+        if obstacle := recognition_obstacle(images):
+            raise UserError(f"a linear probe needs other data: {obstacle}")
         if self.cached:
-            images = self.of_kind(ImageDataModule, data)
             return CachedFeatures(images, self._encode, self._identity)
-        return super().training_data(data)
+        return super().training_data(images)
 
     def configure_model(self) -> None:
         """Make the classifiers, once the number of classes is known."""
         if len(self.heads):
             return
         there: int = self.trainer.datamodule.num_classes  # type: ignore[attr-defined]
-        if there < 2:
-            raise UserError(
-                f"a linear probe needs images of at least two classes, these have {there}; "
-                "choose labelled data"
-            )
         outputs = self.classes or there
         if outputs < there:
             raise UserError(

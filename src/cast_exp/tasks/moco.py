@@ -5,12 +5,14 @@ from copy import deepcopy
 from typing import Annotated, Any, Self
 
 import torch
+from lightning.pytorch import LightningDataModule
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from cast_exp.data.base import RawDataModule
 from cast_exp.distributed import gather, require_equal
 from cast_exp.errors import UserError
 from cast_exp.losses import Regularizer, moco_loss
@@ -54,6 +56,7 @@ class MoCoTask(BaseTask):
     """
 
     views = 2
+    figures = ()
 
     def __init__(
         self,
@@ -89,6 +92,19 @@ class MoCoTask(BaseTask):
         if freeze_stem:
             backbone.stem.requires_grad_(False)
             self.train()  # Lightning trains a new module in the mode it finds it in
+
+    def training_data(self, data: RawDataModule) -> LightningDataModule:
+        """The images; see `BaseTask.training_data`.
+
+        Raises:
+            UserError: There is one image in a batch, and so nothing to contrast it with.
+        """
+        if data.batch_size < 2:
+            raise UserError(
+                f"data.batch_size={data.batch_size}: MoCo contrasts the images of a batch, so there "
+                "should be two or more; with few images, add some"
+            )
+        return super().training_data(data)
 
     def train(self, mode: bool = True) -> Self:
         """Set the training mode of all modules but a frozen stem, which stays in evaluation."""

@@ -54,6 +54,8 @@ class SegmentationTask(BaseTask):
     trains_on = SceneDataModule
     head: SegmentationHead
 
+    figures = ("val/miou", "val/pixel_accuracy", "val/boundary_f", "val/ceiling")
+
     def __init__(
         self,
         backbone: Backbone,

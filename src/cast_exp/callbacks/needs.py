@@ -1,0 +1,31 @@
+"""What callbacks need of the data of a run, and which figures they add to it."""
+
+from typing import ClassVar
+
+from lightning.pytorch import Callback
+
+from cast_exp.data.base import RawDataModule
+from cast_exp.data.recognition import recognition_obstacle
+
+
+class NeedsData(Callback):
+    """A callback that only works on some data."""
+
+    figures: ClassVar[tuple[str, ...]] = ()
+    """Names of what it logs; without it, no checkpoint can follow them."""
+
+    def obstacle(self, data: RawDataModule) -> str | None:
+        """Why it cannot work on data, as a clause; None if it can.
+
+        Raises:
+            UserError: Missing data or a wrong layout.
+        """
+        raise NotImplementedError
+
+
+class NeedsClasses(NeedsData):
+    """A callback that scores how well images are told apart by their classes."""
+
+    def obstacle(self, data: RawDataModule) -> str | None:
+        """See `recognition_obstacle`."""
+        return recognition_obstacle(data)
