@@ -90,7 +90,7 @@ def test_class_folders_that_share_no_class_are_told_of(
     ("count", "overrides", "expected"),
     [
         (1, [], "there is one image only"),
-        (2, ["data.batch_size=1"], "MoCo contrasts the images of a batch"),
+        (2, ["data.batch_size=1"], "MoCo contrasts images of a batch"),
         (5, ["data.batch_size=64"], "is more than the 4 training images"),
         (5, ["data.batch_size=2", "evaluate=[knn]"], "the images have no classes to tell apart"),
         (5, ["experiment=in1k_supervised", "data.batch_size=2"], "at least two classes"),

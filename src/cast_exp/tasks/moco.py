@@ -101,7 +101,7 @@ class MoCoTask(BaseTask):
         """
         if data.batch_size < 2:
             raise UserError(
-                f"data.batch_size={data.batch_size}: MoCo contrasts the images of a batch, so there "
+                f"data.batch_size={data.batch_size}: MoCo contrasts images of a batch, so there "
                 "should be two or more; with few images, add some"
             )
         return super().training_data(data)
