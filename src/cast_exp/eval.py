@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 from lightning.pytorch import seed_everything
 from pydantic import Field
 
@@ -15,6 +14,7 @@ from cast_exp.run import (
     build,
     check_loaded,
     chosen_evaluations,
+    evaluation_trainers,
     log_evaluations,
     run_app,
     run_evaluations,
@@ -50,7 +50,7 @@ def evaluate_model(
         run: Folder of the run they are of, if that was named.
         paths: `run` is the folder to work in.
         model: Config of a `Backbone`.
-        trainer: Its `accelerator` says where to work.
+        trainer: Config of a `Trainer`; see `evaluation_trainers` for what is read.
         evaluate: Names of the evaluations.
         evaluate_untrained: Evaluate the same backbone without training as well.
         evaluation: Configs of all there are, by name.
@@ -61,7 +61,8 @@ def evaluate_model(
         Figures as "<evaluation>/<name>".
 
     Raises:
-        UserError: Nothing to evaluate, missing data, or weights that do not fit.
+        UserError: Nothing to evaluate, missing data, devices that do not exist, or weights that
+            do not fit.
     """
     folder = Path(paths["run"])
     if not evaluate:
@@ -71,6 +72,7 @@ def evaluate_model(
     shown = {"model": model, "checkpoint": checkpoint, "weights": weights, "seed": seed}
     shown["evaluate"] = evaluate
     show_config(folder, shown | {"evaluation": {key: evaluation[key] for key in evaluate}})
+    make_trainer = evaluation_trainers(trainer)
     seed_everything(seed, verbose=False)
     backbone: Backbone = build(model)
     subject = Subject(backbone, load_projector(checkpoint) if checkpoint else None)
@@ -79,19 +81,12 @@ def evaluate_model(
     subjects = {"": subject}
     if evaluate_untrained:
         subjects["untrained"] = subject.untrained(seed)
-    device = _device(trainer["accelerator"])
     loggers = [build(part) for part in logger.values() if part is not None]
     for each in loggers:
         each.log_hyperparams(shown)
-    figures = run_evaluations(evaluations, subjects, device, folder)
+    figures = run_evaluations(evaluations, subjects, make_trainer, folder)
     log_evaluations(loggers, figures, folder)
     return figures
-
-
-def _device(accelerator: str) -> torch.device:
-    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
-        raise UserError(f"trainer.accelerator={accelerator}: this machine has no GPU")
-    return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ from cast_exp.run import (
     build_trainer,
     checkpoint_to_resume,
     chosen_evaluations,
+    ending_well,
+    evaluation_trainers,
     fit,
-    leave_others,
     log_evaluations,
     record_held_out,
     run_app,
@@ -108,13 +109,15 @@ def train(
     logged = {key: float(value) for key, value in the_trainer.callback_metrics.items()}
     metrics = {key: value for key, value in logged.items() if isfinite(value)}
     show_result(folder, metrics)
-    if leave_others() and evaluations:
+    if evaluations:
         trained = Subject.load(folder, weights=at_end)
         subjects = {"": trained}
         if evaluate_untrained:
             subjects["untrained"] = trained.untrained(seed)
-        device = the_trainer.strategy.root_device
-        figures = run_evaluations(evaluations, subjects, device, folder)
+        # As of `cast_exp.eval run=...`, in whatever precision the training was.
+        make_trainer = evaluation_trainers({**trainer, "precision": "32-true"})
+        with ending_well(the_trainer):
+            figures = run_evaluations(evaluations, subjects, make_trainer, folder)
         log_evaluations(the_trainer.loggers, figures, folder, the_trainer.global_step)
         metrics |= figures
     return metrics

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.trainers import evaluate
 
 from cast_exp.data import SceneDataModule
 from cast_exp.data.datasets import Shapes
@@ -14,8 +15,6 @@ from cast_exp.errors import UserError
 from cast_exp.evaluation import FigureGround, Subject
 from cast_exp.models import Pooling, create_model
 from cast_exp.superpixels import Grid, Seeds
-
-CPU = torch.device("cpu")
 
 
 def shapes(superpixel=None, dataset=Shapes, **options):
@@ -77,28 +76,28 @@ def test_against_pixels(tmp_path, name, options, block):
     tested, data = subject(name, **options), shapes()
     evaluation = FigureGround(data, mass=0.5, pictures=0)
     evaluation.check()
-    figures = evaluation(tested, CPU, tmp_path)
+    figures = evaluate(evaluation, tested, tmp_path)
     slow = slow_figures(tested.backbone, data, block, 0.5)
     assert figures["jaccard"] == figures["jaccard_object_tokens"] == pytest.approx(slow, abs=1e-9)
     assert figures["images"] == 5
-    other = FigureGround(data, block=0, mass=0.5, pictures=0)(tested, CPU, tmp_path / "other")
+    other = evaluate(FigureGround(data, block=0, mass=0.5, pictures=0), tested, tmp_path / "other")
     assert other["jaccard"] == pytest.approx(slow_figures(tested.backbone, data, 0, 0.5), abs=1e-9)
 
 
 def test_truth_of_another_size_than_the_network_sees(tmp_path):
     tested, data = subject(), shapes(fit="long_side", image_size=48)
-    figures = FigureGround(data, rule="union", mass_rule="pixels", pictures=1)(
-        tested, CPU, tmp_path
+    figures = evaluate(
+        FigureGround(data, rule="union", mass_rule="pixels", pictures=1), tested, tmp_path
     )
     slow = slow_figures(tested.backbone, data, 2, 0.6)
     assert figures["jaccard_object_tokens"] == pytest.approx(slow, abs=1e-9)
     assert figures["jaccard"] == figures["jaccard_union_pixels"] != figures["jaccard_object_tokens"]
-    assert FigureGround(data)(subject("vit_tiny"), CPU, tmp_path / "vit")["images"] == 5
+    assert evaluate(FigureGround(data), subject("vit_tiny"), tmp_path / "vit")["images"] == 5
 
 
 def test_files(tmp_path):
     tested, data = subject(), shapes()
-    figures = FigureGround(data, pictures=2)(tested, CPU, tmp_path)
+    figures = evaluate(FigureGround(data, pictures=2), tested, tmp_path)
     _, *records = map(json.loads, (tmp_path / "images.jsonl").read_text().splitlines())
     assert len(records) == 5
     per_image = [max_over_heads(record["tokens"]) for record in records]
@@ -114,18 +113,18 @@ def max_over_heads(by_head):
 
 def test_goes_on_where_it_was_interrupted(tmp_path):
     tested, data = subject(), shapes()
-    whole = FigureGround(data)(tested, CPU, tmp_path / "whole")
+    whole = evaluate(FigureGround(data), tested, tmp_path / "whole")
     file = tmp_path / "again" / "images.jsonl"
     file.parent.mkdir()
     lines = (tmp_path / "whole" / "images.jsonl").read_text().splitlines(keepends=True)
     file.write_text("".join(lines[:3]) + lines[3][:20])  # killed while it wrote
     counted = CountedCalls(tested.backbone)
-    assert FigureGround(data)(tested, CPU, file.parent) == whole
+    assert evaluate(FigureGround(data), tested, file.parent) == whole
     assert counted.calls == 3
     assert file.read_text() == "".join(lines)
     # of other weights
     tested.backbone.cls_token.data *= -1
-    assert FigureGround(data)(tested, CPU, file.parent) != whole
+    assert evaluate(FigureGround(data), tested, file.parent) != whole
     assert counted.calls == 8
 
 
@@ -151,12 +150,12 @@ class Classes(Shapes):
 def test_classes_stand_for_objects_where_there_are_no_instances(tmp_path):
     evaluation = FigureGround(shapes(dataset=Classes), pictures=1)
     evaluation.check()
-    figures = evaluation(subject(), CPU, tmp_path)
+    figures = evaluate(evaluation, subject(), tmp_path)
     assert (figures["images"], figures["without_object"]) == (4, 1)
     assert 0 < figures["jaccard"] < 1
     assert [path.stem for path in (tmp_path / "pictures").iterdir()] != ["00000"]
     with pytest.raises(UserError, match="none of the 5 validation images has an object"):
-        FigureGround(shapes(dataset=Nothing))(subject(), CPU, tmp_path / "nothing")
+        evaluate(FigureGround(shapes(dataset=Nothing)), subject(), tmp_path / "nothing")
 
 
 class Nothing(Shapes):
@@ -192,7 +191,7 @@ def test_data_without_figure_or_ground_are_refused(dataset, message):
 @pytest.mark.parametrize("size", [64, 8])
 def test_a_single_segment_is_the_whole_image(tmp_path, size):
     data = shapes(Grid(1), image_size=size)
-    figures = FigureGround(data, pictures=1)(subject(), CPU, tmp_path)
+    figures = evaluate(FigureGround(data, pictures=1), subject(), tmp_path)
     share = [(scene.truth["instance"] > 0).mean() for scene in data.scenes("val")]
     assert figures["jaccard_union_tokens"] == pytest.approx(np.mean(share))
 
@@ -200,9 +199,9 @@ def test_a_single_segment_is_the_whole_image(tmp_path, size):
 def test_levels_and_blocks_of_the_call(tmp_path):
     tested, data = subject(), shapes()
     one, other = (
-        FigureGround(data, levels=levels)(tested, CPU, tmp_path / str(levels[0]))
+        evaluate(FigureGround(data, levels=levels), tested, tmp_path / str(levels[0]))
         for levels in ((16, 8, 4, 2), (24, 12, 6, 3))
     )
-    assert one == FigureGround(data)(tested, CPU, tmp_path / "own") != other
+    assert one == evaluate(FigureGround(data), tested, tmp_path / "own") != other
     with pytest.raises(UserError, match="block 9"):
-        FigureGround(data, block=9)(tested, CPU, tmp_path / "block")
+        evaluate(FigureGround(data, block=9), tested, tmp_path / "block")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.trainers import evaluate
 
 from cast_exp.data import SceneDataModule
 from cast_exp.data.datasets import Shapes
@@ -19,7 +20,6 @@ from cast_exp.metrics import HierarchyMetrics
 from cast_exp.models import create_model
 from cast_exp.superpixels import Grid, Seeds
 
-CPU = torch.device("cpu")
 LEVELS = (12, 6, 3)
 
 
@@ -60,7 +60,7 @@ def test_figures_are_those_of_the_segmentations_of_each_pixel(subject, tmp_path)
         maps = [hierarchy.segmentation(level)[0] for level in (1, 2, 3)]
         metric.update(maps, scene.truth["regions"], scene.truth["semantic"])
         numbers.append([len(np.unique(labels)) for labels in maps])
-    figures = evaluation(data, baselines=[])(subject, CPU, tmp_path)
+    figures = evaluate(evaluation(data, baselines=[]), subject, tmp_path)
     expected = {name: float(value) for name, value in metric.compute().items()}
     means = dict(zip(LEVELS, np.mean(numbers, 0), strict=True))
     expected |= {f"segments/{level}": mean for level, mean in means.items()}
@@ -71,12 +71,12 @@ def test_every_method_is_measured_on_nested_levels(subject, vit, tmp_path):
     seen = {}
 
     class Looked(HierarchyEvaluation):
-        def _draw(self, scene, found, path):
+        def _draw(self, scene, found):
             seen[scene.index] = found
-            super()._draw(scene, found, path)
+            return super()._draw(scene, found)
 
     look = Looked(scenes(), levels=LEVELS, vit=vit, pictures=2, splits=["train"])
-    figures = look(subject, CPU, tmp_path)
+    figures = evaluate(look, subject, tmp_path)
     assert len(seen) == 2
     for found in seen.values():
         assert list(found) == ["model", "kmeans", "kmedoids", "color", "vit"]
@@ -93,12 +93,12 @@ def test_every_method_is_measured_on_nested_levels(subject, vit, tmp_path):
 
 
 def test_merging_by_colour_finds_what_only_differs_in_colour(subject, tmp_path):
-    figures = evaluation()(subject, CPU, tmp_path)
+    figures = evaluate(evaluation(), subject, tmp_path)
     assert figures["color/covering/6"] > figures["covering/6"] + 0.1
 
 
 def test_tables_curves_and_pictures_are_written(subject, tmp_path):
-    figures = evaluation()(subject, CPU, tmp_path)
+    figures = evaluate(evaluation(), subject, tmp_path)
     with (tmp_path / "levels.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["method"], int(row["level"])) for row in rows] == [
@@ -120,7 +120,7 @@ def test_tables_curves_and_pictures_are_written(subject, tmp_path):
 
 
 def test_an_interrupted_evaluation_goes_on_with_equal_figures(subject, tmp_path):
-    whole = evaluation()(subject, CPU, tmp_path / "whole")
+    whole = evaluate(evaluation(), subject, tmp_path / "whole")
     calls = []
 
     class Stopping(torch.nn.Module):
@@ -135,39 +135,41 @@ def test_an_interrupted_evaluation_goes_on_with_equal_figures(subject, tmp_path)
             return subject.backbone.state_dict(*args, **kwargs)
 
     stopping = Subject(Stopping())
-    with pytest.raises(KeyboardInterrupt):
-        evaluation()(stopping, CPU, tmp_path / "parts")
-    parts = evaluation()(stopping, CPU, tmp_path / "parts")
+    with pytest.raises(SystemExit):  # what Lightning makes of Ctrl-C
+        evaluate(evaluation(), stopping, tmp_path / "parts")
+    parts = evaluate(evaluation(), stopping, tmp_path / "parts")
     assert calls.count("image") == 5
     assert parts == pytest.approx(whole, nan_ok=True)
 
 
 def test_figures_of_other_weights_are_not_gone_on_with(subject, tmp_path, caplog):
-    evaluation(baselines=[])(subject, CPU, tmp_path)
+    evaluate(evaluation(baselines=[]), subject, tmp_path)
     torch.manual_seed(5)
     other = Subject(create_model("cast_tiny", sampling="interpolated", image_size=48).eval())
-    again = evaluation(baselines=[])(other, CPU, tmp_path)
+    again = evaluate(evaluation(baselines=[]), other, tmp_path)
     assert "not used" in caplog.text
-    assert again == pytest.approx(evaluation(baselines=[])(other, CPU, tmp_path / "x"), nan_ok=True)
+    assert again == pytest.approx(
+        evaluate(evaluation(baselines=[]), other, tmp_path / "x"), nan_ok=True
+    )
 
 
 def test_levels_finer_than_the_superpixels_are_the_superpixels(subject, tmp_path):
     data = scenes(method=Grid(9))
-    figures = evaluation(data, levels=(64, 8, 1))(subject, CPU, tmp_path)
+    figures = evaluate(evaluation(data, levels=(64, 8, 1)), subject, tmp_path)
     for prefix in ("", "kmeans/", "kmedoids/", "color/"):
         assert figures[f"{prefix}segments/64"] <= 9
         assert figures[f"{prefix}segments/1"] == 1
 
 
 def test_an_image_of_one_superpixel_is_one_segment(subject, tmp_path):
-    figures = evaluation(scenes(method=Grid(1)), levels=(4, 2))(subject, CPU, tmp_path)
+    figures = evaluate(evaluation(scenes(method=Grid(1)), levels=(4, 2)), subject, tmp_path)
     assert figures["segments/4"] == figures["color/segments/2"] == 1
     assert figures["covering/4"] == pytest.approx(figures["kmeans/covering/2"])
 
 
 def test_mistakes_are_said(subject, tmp_path):
     with pytest.raises(UserError, match="5 levels were asked for"):
-        evaluation(levels=(9, 8, 7, 6, 5))(subject, CPU, tmp_path)
+        evaluate(evaluation(levels=(9, 8, 7, 6, 5)), subject, tmp_path)
     with pytest.raises(UserError, match=r"^evaluation.hierarchy.levels=\[8, 8\]: every level"):
         evaluation(levels=(8, 8))
     create_model("cast_tiny").save_pretrained(tmp_path / "cast")

@@ -7,9 +7,11 @@ import pytest
 import torch
 from lightning.pytorch.loggers import WandbLogger
 from support.cli import SMALL, cast_train, runs
+from support.probe_run import images
+from support.trainers import make_trainer
 
 from cast_exp.errors import UserError
-from cast_exp.evaluation import Subject
+from cast_exp.evaluation import Evaluation, MakeTrainer, Subject
 from cast_exp.models import create_model
 from cast_exp.models.heads import ContrastiveMLP
 from cast_exp.run import log_evaluations, run_evaluations
@@ -43,16 +45,20 @@ def test_an_unknown_evaluation_is_reported_before_training(
     assert "probe is none of knn" in capsys.readouterr().err
 
 
-class Sizes:
+class Sizes(Evaluation):
     """Counts parameters; some are not to be had."""
 
     headline = ("size",)
 
-    def check(self) -> None:
+    def __init__(self) -> None:
+        super().__init__(images())
+
+    def check(self, subject: Subject | None = None) -> None:
         """Nothing to look for."""
 
-    def __call__(self, subject: Subject, device: torch.device, folder: Path) -> dict[str, float]:
-        assert not subject.backbone.training
+    def evaluate(
+        self, make_trainer: MakeTrainer, subject: Subject, folder: Path
+    ) -> dict[str, float]:
         size = 1.0 * sum(p.numel() for p in subject.backbone.parameters())
         return {"size": size, "undefined": float("nan")}
 
@@ -60,7 +66,9 @@ class Sizes:
 class Unlucky(Sizes):
     """Never succeeds."""
 
-    def __call__(self, subject: Subject, device: torch.device, folder: Path) -> dict[str, float]:
+    def evaluate(
+        self, make_trainer: MakeTrainer, subject: Subject, folder: Path
+    ) -> dict[str, float]:
         raise RuntimeError("no luck")
 
 
@@ -68,11 +76,9 @@ def test_a_failed_evaluation_takes_no_other_along(tmp_path: Path) -> None:
     subject = Subject(create_model("cast_tiny"))
     both = {"": subject, "untrained": subject.untrained(0)}
     with pytest.raises(UserError, match=r"unlucky \(no luck\); untrained/unlucky \(no luck\)"):
-        run_evaluations(
-            {"unlucky": Unlucky(), "sizes": Sizes()}, both, torch.device("cpu"), tmp_path
-        )
+        run_evaluations({"unlucky": Unlucky(), "sizes": Sizes()}, both, make_trainer, tmp_path)
     folder = tmp_path / "alone"
-    alone = run_evaluations({"sizes": Sizes()}, {"": subject}, torch.device("cpu"), folder)
+    alone = run_evaluations({"sizes": Sizes()}, {"": subject}, make_trainer, folder)
     assert alone.keys() == {"sizes/size"}
     (row,) = (tmp_path / "evaluations.md").read_text().splitlines()[2:]
     size = 100 * sum(p.numel() for p in subject.backbone.parameters())

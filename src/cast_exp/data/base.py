@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cast_exp.data.datasets.base import RawDataset, Split
@@ -178,6 +179,13 @@ class RawDataModule(LightningDataModule):
         if self.unreadable:
             log.warning("%d unreadable images were left out", len(self.unreadable))
 
+    def chosen(self, split: Split, limit: int | None = None) -> NDArray[np.int64]:
+        """Numbers of all images of a split in ascending order, or of a random but fixed choice."""
+        indices = np.arange(len(self.raw(split)))
+        if limit is not None and limit < len(indices):
+            indices = np.sort(np.random.default_rng(0).permutation(indices)[:limit])
+        return indices
+
     # -- for the loaders -------------------------------------------------------------------------
 
     def _train_loader(self, samples: KeyedSamples, repeats: int = 1) -> TrainLoader:
@@ -198,10 +206,8 @@ class RawDataModule(LightningDataModule):
         )
 
     def _fixed_order(self, split: Split, limit: int | None, shared: bool) -> FixedSampler:
-        """All images of a split, or a random but fixed choice, or this rank's share of them."""
-        indices = np.arange(len(self.raw(split)))
-        if limit is not None and limit < len(indices):
-            indices = np.sort(np.random.default_rng(0).permutation(indices)[:limit])
+        """What is `chosen`, or this rank's share of it."""
+        indices = self.chosen(split, limit)
         return FixedSampler(indices[self._rank :: self._ranks] if shared else indices)
 
     def _options(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from cast_exp.data.datasets.base import Split
 from cast_exp.data.loader import ResumableLoader
 from cast_exp.data.sampling import EpochSampler
 from cast_exp.data.stored import load_tensors, save_tensors
-from cast_exp.distributed import gather_rows
+from cast_exp.distributed import gather_rows, together
 from cast_exp.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -199,7 +199,8 @@ class CachedFeatures(LightningDataModule):
         shown = track(
             loader, f"features of {split} images", disable=not self._trainer.is_global_zero
         )
-        mine = Features.of((images.prepare(batch, device) for batch in shown), self.encoder)
+        batches = (images.prepare(batch, device) for batch in shown)
+        mine = together(Features.of, batches, self.encoder)
         features = mine.joined(device)
         seconds = perf_counter() - start
         log.info("features of %d %s images in %.1f seconds", len(features), split, seconds)

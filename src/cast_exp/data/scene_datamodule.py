@@ -1,10 +1,12 @@
 """The scenes of a run: whole images for evaluation, random crops for training."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torchvision.transforms.v2 import functional as F
 
@@ -12,6 +14,7 @@ from cast_exp.data.base import ATTEMPTS, RawDataModule
 from cast_exp.data.crops import CropSamples, RandomCrop
 from cast_exp.data.datasets.base import RawDataset, Split, UnreadableImage
 from cast_exp.data.loader import TrainLoader
+from cast_exp.data.sampling import FixedSampler
 from cast_exp.data.scene import Scene
 from cast_exp.data.scene_samples import Fit, SceneLoader, SceneSamples
 from cast_exp.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Probability, Range
@@ -149,9 +152,13 @@ class SceneDataModule(RawDataModule):
             limit: At most that many images, a random but fixed choice.
             shared: Deal the images out to the ranks, instead of all of them to each.
         """
+        return self.scenes_of(split, self._fixed_order(split, limit, shared).indices)
+
+    def scenes_of(self, split: Split, indices: Sequence[int] | NDArray[np.int64]) -> SceneLoader:
+        """The scenes of a split with these numbers, in their order; see `scenes`."""
         return SceneLoader(
             SceneSamples(self.raw(split), self.superpixel, self.image_size, self.fit),
-            self._fixed_order(split, limit, shared),
+            FixedSampler(indices),
             self._unreadable[split],
             **self._options(),
         )

@@ -2,13 +2,16 @@
 
 from cast_exp.distributed.gather import gather, gather_rows, rank, require_equal, world_size
 from cast_exp.distributed.sync_batch_norm import SyncBatchNorm, SyncBatchNormPlugin
+from cast_exp.distributed.together import gather_objects, together
 
 __all__ = [
     "SyncBatchNorm",
     "SyncBatchNormPlugin",
     "gather",
+    "gather_objects",
     "gather_rows",
     "rank",
     "require_equal",
+    "together",
     "world_size",
 ]

@@ -1,6 +1,6 @@
 """What a backbone is worth: evaluations of weights, which a run may end with."""
 
-from cast_exp.evaluation.base import Evaluation
+from cast_exp.evaluation.base import Evaluation, MakeTrainer
 from cast_exp.evaluation.figure_ground import FigureGround
 from cast_exp.evaluation.hierarchy import HierarchyEvaluation
 from cast_exp.evaluation.knn import KNN
@@ -14,6 +14,7 @@ __all__ = [
     "FigureGround",
     "HierarchyEvaluation",
     "LinearProbe",
+    "MakeTrainer",
     "Retrieval",
     "Subject",
 ]

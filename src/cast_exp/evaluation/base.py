@@ -1,19 +1,63 @@
 """What every evaluation is."""
 
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import nn
 
+from cast_exp.data.base import RawDataModule
+from cast_exp.distributed import gather_objects, together
 from cast_exp.evaluation.subject import Subject
+from cast_exp.models.tokens import Sampling
+
+MakeTrainer = Callable[..., Trainer]
+"""Makes a trainer on the devices, in the precision and by the strategy that were chosen; takes
+further arguments of a `Trainer`."""
 
 
-class Evaluation(Protocol):
-    """Measures a backbone on the data it was built with."""
+class Evaluation(LightningModule, ABC):
+    """Measures a backbone on the data it was built with, by `Trainer.test`.
+
+    One that is added says what its loaders are (`test_dataloader`, this process's share), what is
+    done with a batch (`test_step`, under the trainer's precision, without waiting for another
+    process), what of it others need to know (`share`), and what figures are made of the shares of
+    all (`compute`).
+
+    Args:
+        data: What it is measured on.
+    """
 
     headline: ClassVar[tuple[str, ...]]
     """Names of the figures to show first, those that matter most."""
 
+    passes: ClassVar[tuple[str, ...]] = ("images",)
+    """What is gone through, one after the other, all processes waiting for each other between."""
+
+    sampling: Sampling | None = None
+    """How superpixels read the feature grid, however the model was pretrained; None for as then."""
+
+    subject: Subject
+    """What is evaluated; while it is."""
+
+    folder: Path
+    """Where files go; while it is evaluated."""
+
+    going: str
+    """Which of the passes it is."""
+
+    def __init__(self, data: RawDataModule) -> None:
+        super().__init__()
+        self.data = data
+        # There may be fewer images left than processes.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+
+    @abstractmethod
     def check(self, subject: Subject | None = None) -> None:
         """Look whether the data are there and fit, before anything is computed.
 
@@ -23,21 +67,61 @@ class Evaluation(Protocol):
         Raises:
             UserError: They are not, or it cannot.
         """
-        ...
 
-    def __call__(self, subject: Subject, device: torch.device, folder: Path) -> dict[str, float]:
-        """Evaluate.
+    def evaluate(
+        self, make_trainer: MakeTrainer, subject: Subject, folder: Path
+    ) -> dict[str, float]:
+        """Evaluate, on all processes of the trainer at the same time.
 
         Args:
-            subject: In evaluation mode, on `device`; it is not changed.
-            device: Where to work.
+            make_trainer: See there.
+            subject: It is not changed, but for being on the CPU and in evaluation mode afterwards.
             folder: For files (tables, pictures, what to go on from when interrupted); made if
                 needed.
 
         Returns:
-            Figures by name.
+            Figures by name, the same on all processes.
 
         Raises:
-            UserError: The backbone cannot be evaluated so.
+            UserError: The backbone cannot be evaluated so; the evaluation failed on another process
+                (it then fails on all).
         """
-        ...
+        kept = vars(self) | {"_modules": self._modules.copy()}
+        try:
+            trainer = self.trainer = self.data.trainer = make_trainer(default_root_dir=folder)
+            self.subject, self.folder = subject.reading(self.sampling), folder
+            # Registered, hence moved to the device: these share their weights with the above.
+            networks = [subject.backbone, subject.projector]
+            self.networks = nn.ModuleList(net for net in networks if net is not None).eval()
+            together(self.prepare)
+            for going in self.passes:
+                self.going = going
+                with warnings.catch_warnings():  # about there being nothing left to do
+                    warnings.filterwarnings("ignore", "Total length of .* across ranks is zero")
+                    together(trainer.test, self, verbose=False)
+                if trainer.received_sigterm:  # Lightning does not look after the last batch
+                    raise SIGTERMException
+            return together(self.compute, gather_objects(self.share()))
+        finally:
+            self.data.trainer = None
+            vars(self).clear()
+            vars(self).update(kept)
+
+    def prepare(self) -> None:
+        """Look at what is there already; no process writes while one of them is at this."""
+
+    def share(self) -> Any:
+        """What this process has found, with tensors on the CPU."""
+        raise NotImplementedError
+
+    def compute(self, shares: Sequence[Any]) -> dict[str, float]:
+        """Make figures, and files on the first process, of what all processes have found.
+
+        Args:
+            shares: By rank.
+        """
+        raise NotImplementedError
+
+    def in_full_precision(self) -> torch.autocast:
+        """For what in a step is not the network."""
+        return torch.autocast(self.device.type, enabled=False)

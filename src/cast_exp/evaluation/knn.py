@@ -1,19 +1,29 @@
 """How many images have the class of their nearest neighbours."""
 
-from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from cast_exp.data import ImageDataModule
+from cast_exp.data.loader import BatchLoader
+from cast_exp.evaluation.base import Evaluation
 from cast_exp.evaluation.subject import Subject, check_recognition
 from cast_exp.metrics import KNNAccuracy
 from cast_exp.tasks.base import Readout, read_out
 
+Encoded = tuple[Tensor, Tensor, Tensor]
+"""Vectors of images (N, C), their classes and their numbers, int64 (N,)."""
 
-class KNN:
+_ROLES: tuple[Literal["memory", "query"], ...] = ("memory", "query")
+
+
+class KNN(Evaluation):
     """Weighted k-nearest-neighbour votes of training images on validation images.
+
+    Figures: "top1" and "top5" in 0..1.
 
     Args:
         images: Training and validation images.
@@ -22,7 +32,7 @@ class KNN:
         queries: Validation images they vote on; None for all.
         neighbours: How many vote on each.
         temperature: See `KNNAccuracy`.
-        batch_size: Images encoded at a time.
+        batch_size: Images encoded at a time, on each device.
     """
 
     headline: ClassVar[tuple[str, ...]] = ("top1",)
@@ -37,6 +47,7 @@ class KNN:
         temperature: Annotated[float, Field(gt=0)] = 0.07,
         batch_size: Annotated[int, Field(ge=1)] = 64,
     ) -> None:
+        super().__init__(images)
         self.images = images
         self.readout = readout
         self.memory = memory
@@ -53,26 +64,42 @@ class KNN:
         """
         check_recognition(self.images, self.readout, subject)
 
-    @torch.no_grad()
-    def __call__(self, subject: Subject, device: torch.device, folder: Path) -> dict[str, float]:
-        """Evaluate a backbone.
+    def prepare(self) -> None:
+        """Begin with nothing."""
+        self.encoded: tuple[list[Encoded], list[Encoded]] = ([], [])
 
-        Args:
-            subject: What to evaluate.
-            device: Where to work.
-            folder: Not used; there is nothing to keep.
+    def test_dataloader(self) -> list[BatchLoader]:
+        """Images of the memory, and queries."""
+        load = self.images.plain_dataloader
+        return [
+            load("train", self.memory, self.batch_size, shared=True),
+            load("val", self.queries, self.batch_size, shared=True),
+        ]
 
-        Returns:
-            "top1" and "top5" in 0..1.
-        """
-        metric = KNNAccuracy(self.images.num_classes, self.neighbours, self.temperature).to(device)
-        roles: tuple[tuple[Literal["train", "val"], Literal["memory", "query"], int | None], ...]
-        roles = (("train", "memory", self.memory), ("val", "query", self.queries))
-        for split, role, limit in roles:
-            for loaded in self.images.plain_dataloader(split, limit, self.batch_size):
-                batch = self.images.prepare(loaded, device)
-                hierarchy = subject.backbone(
-                    batch["images"], batch["superpixels"], last_grouping=False
-                )
-                metric.update(read_out(hierarchy, self.readout), batch["label"], role)
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Finish a batch on its device."""
+        return self.images.prepare(batch, self.device)
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int) -> None:
+        """Encode a batch."""
+        backbone = self.subject.backbone
+        hierarchy = backbone(batch["images"], batch["superpixels"], last_grouping=False)
+        vectors = read_out(hierarchy, self.readout).float()
+        self.encoded[dataloader_idx].append((vectors, batch["label"], batch["index"]))
+
+    def share(self) -> list[list[Encoded]]:
+        """What was encoded."""
+        return [[tuple(c.cpu() for c in batch) for batch in role] for role in self.encoded]  # type: ignore[misc]
+
+    def compute(self, shares: Sequence[list[list[Encoded]]]) -> dict[str, float]:
+        """Let all vote, in the order of the images."""
+        device = self.trainer.strategy.root_device
+        metric = KNNAccuracy(
+            self.images.num_classes, self.neighbours, self.temperature, sync_on_compute=False
+        ).to(device)
+        for number, role in enumerate(_ROLES):
+            if batches := [batch for share in shares for batch in share[number]]:
+                vectors, labels, indices = map(torch.cat, zip(*batches, strict=True))
+                order = indices.argsort()
+                metric.update(vectors[order].to(device), labels[order].to(device), role)
         return {name: float(value) for name, value in metric.compute().items()}

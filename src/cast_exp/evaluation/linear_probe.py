@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 import torch
-from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger
 from pydantic import Field
 
 from cast_exp.data import ImageDataModule
+from cast_exp.distributed import together
+from cast_exp.evaluation.base import Evaluation, MakeTrainer
 from cast_exp.evaluation.subject import Subject, check_recognition
 from cast_exp.optim import EpochCosine
 from cast_exp.tasks import LinearProbeTask
 from cast_exp.tasks.base import Readout
 
 
-class LinearProbe:
+class LinearProbe(Evaluation):
     """Trains linear classifiers on cached features; see `LinearProbeTask`.
 
     Args:
@@ -27,7 +28,7 @@ class LinearProbe:
         base_lr: Learning rate for 256 images per step.
         rates: Multiples of it that are tried in the same pass; 1 must be among them.
         epochs: Passes over the features.
-        batch_size: Images per step.
+        batch_size: Images per step over all devices.
         seed: Seed of the classifiers and of the order of the images.
     """
 
@@ -43,6 +44,7 @@ class LinearProbe:
         batch_size: Annotated[int, Field(ge=1)] = 256,
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
+        super().__init__(images)
         self.images = images
         self.readout = readout
         self.base_lr = base_lr
@@ -59,17 +61,28 @@ class LinearProbe:
         """
         check_recognition(self.images, self.readout, subject)
 
-    def __call__(self, subject: Subject, device: torch.device, folder: Path) -> dict[str, float]:
-        """Evaluate a backbone.
+    def evaluate(
+        self, make_trainer: MakeTrainer, subject: Subject, folder: Path
+    ) -> dict[str, float]:
+        """See `Evaluation.evaluate`; it trains, on the same devices.
 
         Args:
+            make_trainer: See there.
             subject: What to probe; it is not changed.
-            device: Where to work.
             folder: For features, curves and classifiers.
 
         Returns:
             "top1" and "top5" at the base rate after the last epoch, "top1_best_rate", "knn": 0..1.
         """
+        trainer = make_trainer(
+            max_epochs=self.epochs,
+            default_root_dir=folder,
+            logger=CSVLogger(folder, name="", version=""),
+            callbacks=[],
+            enable_progress_bar=False,
+            log_every_n_steps=10,
+        )
+        device, ranks = trainer.strategy.root_device, trainer.world_size
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(self.seed)
             task = LinearProbeTask(
@@ -81,23 +94,15 @@ class LinearProbe:
                 features="cached",
                 rates=self.rates,
             )
-            data = copy(self.images)
-            data.batch_size = min(self.batch_size, len(data.raw("train")))
-            data.drop_last = False
-            trainer = Trainer(
-                accelerator=device.type,
-                devices=[device.index or 0] if device.type == "cuda" else 1,
-                max_epochs=self.epochs,
-                default_root_dir=folder,
-                logger=CSVLogger(folder, name="", version=""),
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                num_sanity_val_steps=0,
-                use_distributed_sampler=False,
-                log_every_n_steps=10,
-            )
-            trainer.fit(task, task.training_data(data))
+            images = copy(self.images)
+            batch_size = min(self.batch_size, len(images.raw("train")))
+            images.batch_size = max(batch_size // ranks, 1) * ranks
+            images.drop_last = False
+            data = task.training_data(images)
+            # Before the strategy sets up its processes, and their random generators anew.
+            task.trainer, trainer.datamodule = trainer, data  # type: ignore[attr-defined]
+            task.configure_model()
+            together(trainer.fit, task, data)
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
         kept = ("top1", "top5", "top1_best_rate", "knn")
         return {name: figures[f"val/{name}"] for name in kept if f"val/{name}" in figures}

@@ -37,6 +37,7 @@ class BoundaryF(Metric):
         num_classes: Classes have the labels 0..num_classes-1.
         tolerance: Distance that is near enough, as a share of the image's diagonal; rounded up to
             whole pixels.
+        options: Of torchmetrics' `Metric`.
 
     Attributes:
         counts: Boundary pixels that are predicted, predicted and right, true, true and found, by
@@ -51,8 +52,8 @@ class BoundaryF(Metric):
     sums: Tensor
     images: Tensor
 
-    def __init__(self, num_classes: int, tolerance: Tolerance = 0.0075) -> None:
-        super().__init__()
+    def __init__(self, num_classes: int, tolerance: Tolerance = 0.0075, **options: Any) -> None:
+        super().__init__(**options)
         self.num_classes = num_classes
         self.tolerance = tolerance
         counts = torch.zeros(4, num_classes, dtype=torch.int64)

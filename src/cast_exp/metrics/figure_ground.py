@@ -1,6 +1,6 @@
 """How well attention tells figure from ground."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -59,6 +59,7 @@ class FigureGroundJaccard(Metric):
     Args:
         rule: Of the figure that is called "jaccard".
         mass_rule: Likewise.
+        options: Of torchmetrics' `Metric`.
 
     Attributes:
         images: Images that were averaged.
@@ -70,8 +71,10 @@ class FigureGroundJaccard(Metric):
     empty: Tensor
     sums: Tensor
 
-    def __init__(self, rule: ObjectRule = "object", mass_rule: MassRule = "tokens") -> None:
-        super().__init__()
+    def __init__(
+        self, rule: ObjectRule = "object", mass_rule: MassRule = "tokens", **options: Any
+    ) -> None:
+        super().__init__(**options)
         self.headline = f"{rule}_{mass_rule}"
         self.add_state("sums", torch.zeros(2, 2, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")

@@ -48,6 +48,7 @@ class HierarchyMetrics(Metric):
         names: Names of the levels, fine to coarse.
         tolerance: Distance between boundaries that is near enough, as a share of the image's
             diagonal; rounded up to whole pixels.
+        options: Of torchmetrics' `Metric`.
 
     Attributes:
         images: Images with regions, which are averaged.
@@ -64,8 +65,8 @@ class HierarchyMetrics(Metric):
     purities: Tensor
     leaving: Tensor
 
-    def __init__(self, names: Sequence[str], tolerance: Tolerance = 0.0075) -> None:
-        super().__init__()
+    def __init__(self, names: Sequence[str], tolerance: Tolerance = 0.0075, **options: Any) -> None:
+        super().__init__(**options)
         self.names = list(names)
         self.tolerance = tolerance
         levels = len(self.names)

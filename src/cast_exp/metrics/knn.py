@@ -1,6 +1,6 @@
 """Weighted k-nearest-neighbour accuracy of image features."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ class KNNAccuracy(Metric):
         neighbours: k; all of the memory when that is smaller.
         temperature: Smaller values let the nearest neighbours count for more.
         block: Queries, and memory features, compared at a time.
+        options: Of torchmetrics' `Metric`.
     """
 
     is_differentiable = False
@@ -36,9 +37,14 @@ class KNNAccuracy(Metric):
     query_labels: list[Tensor]
 
     def __init__(
-        self, classes: int, neighbours: int = 20, temperature: float = 0.07, block: int = 2048
+        self,
+        classes: int,
+        neighbours: int = 20,
+        temperature: float = 0.07,
+        block: int = 2048,
+        **options: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(**options)
         self.classes = classes
         self.neighbours = neighbours
         self.temperature = temperature

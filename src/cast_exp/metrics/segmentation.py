@@ -24,6 +24,7 @@ class SegmentationIoU(Metric):
 
     Args:
         num_classes: Classes have the labels 0..num_classes-1.
+        options: Of torchmetrics' `Metric`.
 
     Attributes:
         table: Pixels by class in truth and in prediction, int64 (num_classes, num_classes).
@@ -34,8 +35,8 @@ class SegmentationIoU(Metric):
     full_state_update = False
     table: Tensor
 
-    def __init__(self, num_classes: int) -> None:
-        super().__init__()
+    def __init__(self, num_classes: int, **options: Any) -> None:
+        super().__init__(**options)
         self.num_classes = num_classes
         self.add_state(
             "table", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum"

@@ -8,7 +8,7 @@ from cast_exp.run.evaluate import chosen_evaluations, log_evaluations, run_evalu
 from cast_exp.run.held_out import record_held_out
 from cast_exp.run.resume import checkpoint_to_resume
 from cast_exp.run.show import show_config, show_plan, show_result
-from cast_exp.run.trainer import attach, build_trainer, fit, leave_others
+from cast_exp.run.trainer import attach, build_trainer, ending_well, evaluation_trainers, fit
 
 __all__ = [
     "attach",
@@ -18,8 +18,9 @@ __all__ = [
     "check_loaded",
     "checkpoint_to_resume",
     "chosen_evaluations",
+    "ending_well",
+    "evaluation_trainers",
     "fit",
-    "leave_others",
     "log_evaluations",
     "record_held_out",
     "run_app",

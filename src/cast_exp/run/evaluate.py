@@ -6,14 +6,15 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch.loggers import Logger, WandbLogger
 from rich.console import Console
 from rich.table import Table
 
 from cast_exp.errors import UserError
-from cast_exp.evaluation import Evaluation, Subject
+from cast_exp.evaluation import Evaluation, MakeTrainer, Subject
 from cast_exp.run.build import build
+from cast_exp.run.folder import rank
+from cast_exp.run.trainer import ending_well, start_processes
 
 log = logging.getLogger(__name__)
 
@@ -42,18 +43,19 @@ def chosen_evaluations(names: Sequence[str], nodes: Mapping[str, Any]) -> dict[s
 def run_evaluations(
     evaluations: Mapping[str, Evaluation],
     subjects: Mapping[str, Subject],
-    device: torch.device,
+    make_trainer: MakeTrainer,
     folder: Path,
 ) -> dict[str, float]:
     """Evaluate one backbone or several, and set them side by side in a table.
 
     An evaluation that fails takes nothing along: it is logged, and the others go on. Each works in
-    a folder of its own, in which it may keep what it would not like to compute again.
+    a folder of its own, in which it may keep what it would not like to compute again. All processes
+    of the trainers run this, and get the same figures; the first one tells of them.
 
     Args:
         evaluations: By name.
         subjects: By what stands before the names of their figures: "" for the one of the run.
-        device: Where to work.
+        make_trainer: See `evaluation_trainers`.
         folder: Folder of the run; `evaluations.md` there is the table.
 
     Returns:
@@ -61,9 +63,22 @@ def run_evaluations(
         that are not defined, such as boundary F where nothing has a boundary, are left out.
 
     Raises:
+        KeyboardInterrupt: On Ctrl-C; what is done is kept.
         UserError: An evaluation failed, after all have had their turn and with the figures of the
             others logged and in the table.
     """
+    first = make_trainer()
+    with ending_well(first):
+        start_processes(first)
+        return _run_all(evaluations, subjects, make_trainer, folder)
+
+
+def _run_all(
+    evaluations: Mapping[str, Evaluation],
+    subjects: Mapping[str, Subject],
+    make_trainer: MakeTrainer,
+    folder: Path,
+) -> dict[str, float]:
     figures: dict[str, float] = {}
     failed = []
     for name, evaluation in evaluations.items():
@@ -71,18 +86,20 @@ def run_evaluations(
             place = "/".join(filter(None, [title, name]))
             log.info("evaluation: %s", place)
             try:
-                found = evaluation(subject.to(device), device, folder / place)
+                found = evaluation.evaluate(make_trainer, subject, folder / place)
             except Exception as error:
                 known = isinstance(error, UserError)
-                log.error("%s failed: %s", place, error, exc_info=not known)
+                if rank() == 0 or not known:  # where it happened is where its trace is
+                    log.error("%s failed: %s", place, error, exc_info=not known)
                 failed.append(f"{place} ({error})")
             else:
                 found = {key: value for key, value in found.items() if isfinite(value)}
                 figures |= {f"{place}/{key}": value for key, value in found.items()}
                 shown = [key for key in evaluation.headline if key in found]
                 log.info("%s: %s", place, "  ".join(f"{k} {found[k]:.4f}" for k in shown))
-            _show(evaluations, list(subjects), figures, folder / "evaluations.md")
-    if figures:
+            if rank() == 0:
+                _show(evaluations, list(subjects), figures, folder / "evaluations.md")
+    if figures and rank() == 0:
         Console().print(_table(evaluations, list(subjects), figures))
     if failed:
         raise UserError(
@@ -96,13 +113,15 @@ def log_evaluations(
 ) -> None:
     """Hand the figures to loggers, and W&B the pictures that the evaluations have left as well.
 
+    Only the first process does so.
+
     Args:
         loggers: Where to.
         figures: See `run_evaluations`.
         folder: Folder of the run, with a folder for each evaluation.
         step: Training steps that the weights have seen.
     """
-    for logger in loggers:
+    for logger in loggers if rank() == 0 else ():
         logger.log_metrics(dict(figures), step=step)
         if isinstance(logger, WandbLogger):
             for place in sorted({name.rpartition("/")[0] for name in figures}):

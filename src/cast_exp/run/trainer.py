@@ -2,28 +2,29 @@
 
 import atexit
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed
 from hydra.errors import InstantiationException
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from cast_exp.data.base import available_cores
 from cast_exp.errors import UserError
 from cast_exp.run.build import build
-from cast_exp.run.folder import rank
 
 READ_BY_EVALUATIONS = (
     *("accelerator", "devices", "num_nodes", "strategy", "plugins"),
     *("precision", "benchmark", "deterministic"),
 )
-"""What evaluations read of the config of a trainer."""
+"""What evaluations take from the config of a trainer."""
 
+_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # others change the weights themselves
 _GRACE = 1.0  # seconds that processes have to end by themselves
 
 
@@ -45,11 +46,52 @@ def build_trainer(
         "callbacks": list(callbacks),
         "logger": [build(part) for part in loggers.values() if part is not None],
     }
-    try:
-        trainer: Trainer = build(node, **parts)
-    except InstantiationException as error:
-        raise UserError(f"trainer: {error.__cause__}") from error
-    return trainer
+    return _built(node, **parts)
+
+
+def evaluation_trainers(node: Mapping[str, Any]) -> Callable[..., Trainer]:
+    """What makes trainers for evaluations, on the devices and in the precision of a config.
+
+    The rest of the config is of training. Nothing is logged or saved by such a trainer unless its
+    options say so.
+
+    Args:
+        node: Config of a trainer.
+
+    Returns:
+        Called with further options of a `Trainer`, for a new one each time.
+
+    Raises:
+        UserError: Devices that do not exist, or a precision that is not for evaluations.
+    """
+    _check_devices(node)
+    if node["precision"] not in _PRECISIONS:
+        raise UserError(
+            f"trainer.precision={node['precision']}: evaluations run in one of "
+            f"{', '.join(_PRECISIONS)}; choose precision=fp32, bf16 or fp16"
+        )
+    read = {key: node[key] for key in READ_BY_EVALUATIONS if key in node}
+
+    def make(**options: Any) -> Trainer:
+        quiet = {
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_model_summary": False,
+            "num_sanity_val_steps": 0,
+            "use_distributed_sampler": False,
+            "inference_mode": False,  # modules may keep tensors for later training
+        }
+        bar = {} if "callbacks" in options else {"callbacks": [RichProgressBar()]}
+        return _built({"_target_": node["_target_"]} | read, **(quiet | bar | options))
+
+    return make
+
+
+def start_processes(trainer: Trainer) -> None:
+    """Start the other processes of a trainer, unless they are there, and join them."""
+    if trainer.strategy.launcher is not None:
+        trainer.strategy.launcher.launch(lambda: None)
+    trainer.strategy.setup_environment()
 
 
 def attach(trainer: Trainer, task: LightningModule, data: LightningDataModule) -> None:
@@ -67,14 +109,26 @@ def attach(trainer: Trainer, task: LightningModule, data: LightningDataModule) -
 def fit(
     trainer: Trainer, task: LightningModule, data: LightningDataModule, checkpoint: Path | None
 ) -> None:
-    """Train, from a checkpoint if there is one, and leave no process behind on any path.
+    """Train, from a checkpoint if there is one, and end as `ending_well` says.
+
+    Raises:
+        KeyboardInterrupt: On Ctrl-C.
+        UserError: What is asked for cannot be done, such as going on beyond the last epoch.
+    """
+    with ending_well(trainer):
+        trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)
+
+
+@contextmanager
+def ending_well(trainer: Trainer) -> Iterator[None]:
+    """Leave no process behind that a trainer has started, on any path.
 
     Raises:
         KeyboardInterrupt: On Ctrl-C, of which Lightning makes a normal exit.
-        UserError: What is asked for cannot be done, such as going on beyond the last epoch.
+        UserError: Lightning says that what is asked for cannot be done.
     """
     try:
-        trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)
+        yield
     except BaseException as error:
         # Not before the error has been reported: Lightning kills a process that outlives another.
         atexit.register(_end_processes, trainer)
@@ -85,13 +139,6 @@ def fit(
         raise
 
 
-def leave_others() -> bool:
-    """End what joins the processes of a run; whether this is the one that goes on alone."""
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
-    return rank() == 0
-
-
 def _end_processes(trainer: Trainer) -> None:
     """End the other processes of the run, which may wait for this one for ever."""
     for process in getattr(trainer.strategy.launcher, "procs", []):
@@ -99,6 +146,14 @@ def _end_processes(trainer: Trainer) -> None:
             process.wait(_GRACE)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+def _built(node: Mapping[str, Any], **parts: Any) -> Trainer:
+    try:
+        trainer: Trainer = build(node, **parts)
+    except InstantiationException as error:
+        raise UserError(f"trainer: {error.__cause__}") from error
+    return trainer
 
 
 def _check_devices(node: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from support.retrieval import scenes, subject
+from support.trainers import evaluate
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassJaccardIndex
 
@@ -18,8 +19,6 @@ from cast_exp.metrics.boundary import BoundaryF
 from cast_exp.models import create_model
 from cast_exp.superpixels import Grid
 from cast_exp.viz import semantic_sheet
-
-CPU = torch.device("cpu")
 
 
 @torch.no_grad()
@@ -61,7 +60,7 @@ def by_pixels(judged, data, level, neighbours, fused=False):
 def test_figures_are_those_of_the_way_by_pixels(level, neighbours, tmp_path, monkeypatch):
     monkeypatch.setattr(retrieval, "_IMAGES", 3)
     data, judged = scenes(), subject()
-    found = Retrieval(data, level, neighbours)(judged, CPU, tmp_path)
+    found = evaluate(Retrieval(data, level, neighbours), judged, tmp_path)
     expected = by_pixels(judged, data, level, neighbours)
     assert [found["miou"], found["boundary_f"]] == pytest.approx(expected, abs=1e-6)
     assert 0 < found["miou"] <= found["ceiling"] <= found["ceiling/level0"] <= 1
@@ -69,12 +68,12 @@ def test_figures_are_those_of_the_way_by_pixels(level, neighbours, tmp_path, mon
 
 def test_all_levels_in_one_pass_are_those_of_each(tmp_path):
     data, judged = scenes(), subject()
-    together = Retrieval(data, "all", 3)(judged, CPU, tmp_path / "all")
+    together = evaluate(Retrieval(data, "all", 3), judged, tmp_path / "all")
     for level in range(3):
-        alone = Retrieval(data, level, 3)(judged, CPU, tmp_path / str(level))
+        alone = evaluate(Retrieval(data, level, 3), judged, tmp_path / str(level))
         for name in set(alone) - {"ceiling/level0"}:
             assert together[f"{name}/level{level}"] == alone[name]
-    coarsest = Retrieval(data, None, 3)(judged, CPU, tmp_path / "coarsest")
+    coarsest = evaluate(Retrieval(data, None, 3), judged, tmp_path / "coarsest")
     assert {name: together[name] for name in coarsest} == coarsest
     with open(tmp_path / "all" / "classes.csv") as file:
         rows = list(csv.DictReader(file))
@@ -92,7 +91,7 @@ def test_the_first_images_are_drawn_with_every_level_and_the_prediction(tmp_path
 
     monkeypatch.setattr(retrieval, "semantic_sheet", sheet)
     data, judged = scenes(), subject()
-    Retrieval(data, 1, 3, pictures=2)(judged, CPU, tmp_path)
+    evaluate(Retrieval(data, 1, 3, pictures=2), judged, tmp_path)
     sheets = sorted((tmp_path / "pictures").iterdir())
     assert [path.name for path in sheets] == ["00000.png", "00001.png"]
     assert Image.open(sheets[0]).width > 6 * 384  # three levels, image, prediction, truth, errors
@@ -117,21 +116,21 @@ def test_the_first_images_are_drawn_with_every_level_and_the_prediction(tmp_path
 def test_features_without_the_projector(tmp_path, caplog):
     caplog.set_level("INFO")
     data, judged = scenes(), subject()
-    fused = Retrieval(data, 1, 3, embedding="fused")(judged, CPU, tmp_path / "fused")
+    fused = evaluate(Retrieval(data, 1, 3, embedding="fused"), judged, tmp_path / "fused")
     expected = by_pixels(judged, data, 1, 3, fused=True)
     assert [fused["miou"], fused["boundary_f"]] == pytest.approx(expected, abs=1e-6)
     bare = Subject(judged.backbone)
     assert "no projector" not in caplog.text
-    assert Retrieval(data, 1, 3)(bare, CPU, tmp_path / "auto") == fused
+    assert evaluate(Retrieval(data, 1, 3), bare, tmp_path / "auto") == fused
     assert "no projector" in caplog.text
     with pytest.raises(UserError, match="no projector"):
-        Retrieval(data, embedding="projector")(bare, CPU, tmp_path)
+        evaluate(Retrieval(data, embedding="projector"), bare, tmp_path)
 
 
 def test_an_interrupted_memory_is_gone_on_with(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "IMAGES_PER_FILE", 2)
     data, judged = scenes(), subject()
-    straight = Retrieval(data, "all", 3)(judged, CPU, tmp_path / "straight")
+    straight = evaluate(Retrieval(data, "all", 3), judged, tmp_path / "straight")
     encoded = []
 
     class Cut(retrieval.SegmentEncoder):
@@ -146,13 +145,13 @@ def test_an_interrupted_memory_is_gone_on_with(tmp_path, monkeypatch):
 
     monkeypatch.setattr(retrieval, "SegmentEncoder", Cut)
     evaluation, folder = Retrieval(data, "all", 3), tmp_path / "run"
-    with pytest.raises(KeyboardInterrupt):
-        evaluation(judged, CPU, folder)
+    with pytest.raises(SystemExit):  # what Lightning makes of Ctrl-C
+        evaluate(evaluation, judged, folder)
     Cut.left = 100
-    assert evaluation(judged, CPU, folder) == straight
+    assert evaluate(evaluation, judged, folder) == straight
     assert encoded == [0, 1, 2, 3, 4, 4, 5, 6, 0, 1, 2, 3]  # the fifth had not been written
     encoded.clear()
-    assert evaluation(judged, CPU, folder) == straight
+    assert evaluate(evaluation, judged, folder) == straight
     assert encoded == [0, 1, 2, 3]  # validation images only
     files = sorted(path.name for path in (folder / "memory").iterdir())
     assert files == [f"{number:05d}.safetensors" for number in range(4)]
@@ -160,15 +159,15 @@ def test_an_interrupted_memory_is_gone_on_with(tmp_path, monkeypatch):
 
 def test_a_memory_of_something_else_is_not_used(tmp_path, caplog):
     data, judged = scenes(), subject()
-    Retrieval(data)(judged, CPU, tmp_path)
+    evaluate(Retrieval(data), judged, tmp_path)
     other = subject()
     with torch.no_grad():
         other.projector[0].weight.add_(torch.randn_like(other.projector[0].weight))
-    found = Retrieval(data)(other, CPU, tmp_path)
+    found = evaluate(Retrieval(data), other, tmp_path)
     assert "another backbone or other data" in caplog.text
-    assert found == Retrieval(data)(other, CPU, tmp_path / "fresh")
-    fewer = Retrieval(data, memory=2)(other, CPU, tmp_path)
-    assert fewer == Retrieval(data, memory=2)(other, CPU, tmp_path / "fewer")
+    assert found == evaluate(Retrieval(data), other, tmp_path / "fresh")
+    fewer = evaluate(Retrieval(data, memory=2), other, tmp_path)
+    assert fewer == evaluate(Retrieval(data, memory=2), other, tmp_path / "fewer")
 
 
 def test_images_of_a_single_segment(tmp_path):
@@ -185,7 +184,7 @@ def test_images_of_a_single_segment(tmp_path):
 
     data = scenes(Plain)
     data.superpixel = One(1)
-    found = Retrieval(data, "all")(subject(), CPU, tmp_path)
+    found = evaluate(Retrieval(data, "all"), subject(), tmp_path)
     assert found["miou"] == found["accuracy"] == found["ceiling"] == found["miou/level0"] == 1
 
 
@@ -196,20 +195,20 @@ def test_no_training_segment_with_a_class(tmp_path):
             return item | {"semantic": np.full_like(item["semantic"], 255)}
 
     with pytest.raises(UserError, match="the memory has no segment with a class"):
-        Retrieval(scenes(Void))(subject(), CPU, tmp_path)
+        evaluate(Retrieval(scenes(Void)), subject(), tmp_path)
 
 
 def test_no_fusion_block(tmp_path):
     plain = Subject(create_model("cast_tiny").eval())
     with pytest.raises(UserError, match=r"has no fusion block.*model\.fusion"):
-        Retrieval(scenes())(plain, CPU, tmp_path)
+        evaluate(Retrieval(scenes()), plain, tmp_path)
 
 
 def test_a_level_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match=r"level=3: the backbone has levels 0 to 2"):
-        Retrieval(scenes(), level=3)(subject(), CPU, tmp_path)
+        evaluate(Retrieval(scenes(), level=3), subject(), tmp_path)
     with pytest.raises(UserError, match=r"level=1: the backbone has levels 0 to 0"):
-        Retrieval(scenes(), level=1)(subject("vit_tiny"), CPU, tmp_path)
+        evaluate(Retrieval(scenes(), level=1), subject("vit_tiny"), tmp_path)
 
 
 def test_no_semantic_truth():

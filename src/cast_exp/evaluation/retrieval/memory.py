@@ -1,17 +1,15 @@
 """What votes: prototypes of training segments with their classes, kept in files."""
 
 import logging
-from collections.abc import Callable, Iterator
+from bisect import bisect
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.progress import track
+from numpy.typing import NDArray
 from torch import Tensor
 
-from cast_exp.data import Scene
-from cast_exp.data.sampling import FixedSampler
-from cast_exp.data.scene_samples import SceneLoader
 from cast_exp.data.stored import load_tensors, save_tensors
 from cast_exp.errors import UserError
 
@@ -26,49 +24,56 @@ Entries = dict[int, tuple[Tensor, Tensor]]
 class SegmentMemory:
     """Prototypes and classes of the segments of many scenes, in files of 256 images each.
 
-    A file is written as soon as it is full, in one go, so that an interrupted evaluation goes on
-    from there. Files that were made from something else are not used, but written over.
+    Which images a file is of is known beforehand, so files can be made in any order and by several
+    processes. One is written in one go, so that an interrupted evaluation goes on with those that
+    are missing. Files that were made from something else are not used, but written over.
 
     Args:
         folder: Where the files are.
         key: What the prototypes are made from; another text means other prototypes.
         void: Class of segments that do not vote.
+        images: Numbers of all images, in ascending order.
     """
 
-    def __init__(self, folder: Path, key: str, void: int) -> None:
+    def __init__(self, folder: Path, key: str, void: int, images: NDArray[np.int64]) -> None:
         self.folder = folder
-        self.key = key
+        self.key = f"{key} {IMAGES_PER_FILE}"
         self.void = void
-        self.files: list[Path] = []
+        starts = range(0, len(images), IMAGES_PER_FILE)
+        self.parts = [images[start : start + IMAGES_PER_FILE].tolist() for start in starts]
+        """Images of each file."""
+        self._entered: dict[int, Entries] = {}
 
-    def grow(self, scenes: SceneLoader, enter: Callable[[Scene], Entries]) -> None:
-        """Enter all scenes that are not in the memory yet.
+    def missing(self) -> list[int]:
+        """Numbers of the files that are still to be made."""
+        there = [load_tensors(path, self.key, ["index"]) is not None for path in self._paths()]
+        if any(there):
+            log.info("%s: %d of %d files are there", self.folder, sum(there), len(there))
+        return [number for number, found in enumerate(there) if not found]
 
-        Args:
-            scenes: Scenes in ascending order of their index.
-            enter: Makes entries of a scene.
-        """
-        last = -1
-        while (path := self._path()).exists():
-            if (found := load_tensors(path, self.key, ["index"])) is None:
-                break
-            last = int(found["index"][-1])
-            self.files.append(path)
-        order = scenes.sampler
-        assert isinstance(order, FixedSampler)
-        order.indices = [index for index in np.asarray(order.indices) if index > last]
-        if self.files:
-            log.info("%s: going on after image %d; %d to do", self.folder, last, len(order))
-        index: list[int] = []
-        entries: list[Entries] = []
-        for scene in track(scenes, "memory of training segments", disable=not len(order)):
-            index.append(scene.index)
-            entries.append(enter(scene))
-            if len(index) == IMAGES_PER_FILE:
-                self._write(index, entries)
-                index, entries = [], []
-        if index:
-            self._write(index, entries)
+    def enter(self, index: int, entries: Entries) -> None:
+        """Enter a scene of the file that is being filled, or of the next one."""
+        number = self._file_of(index)
+        if self._entered and number != self._file_of(next(iter(self._entered))):
+            self.flush()  # its last image cannot be read
+        self._entered[index] = entries
+        if index == self.parts[number][-1]:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the file that is being filled; a file none of whose images can be read is not."""
+        if not self._entered:
+            return
+        tensors = {"index": torch.tensor(list(self._entered))}
+        for level in next(iter(self._entered.values())):
+            prototypes, classes = zip(
+                *(entries[level] for entries in self._entered.values()), strict=True
+            )
+            tensors[f"prototypes/{level}"] = torch.cat(prototypes)
+            tensors[f"classes/{level}"] = torch.cat(classes)
+        number = self._file_of(next(iter(self._entered)))
+        save_tensors(self._paths()[number], tensors, self.key)
+        self._entered = {}
 
     def blocks(
         self, level: int, device: torch.device | str = "cpu"
@@ -80,9 +85,9 @@ class SegmentMemory:
         """
         voters = 0
         names = [f"prototypes/{level}", f"classes/{level}"]
-        for path in self.files:
-            found = load_tensors(path, self.key, names)
-            assert found is not None
+        for path in self._paths():
+            if (found := load_tensors(path, self.key, names)) is None:
+                continue
             prototypes, classes = (found[name] for name in names)
             votes = classes != self.void
             voters += int(votes.sum())
@@ -93,15 +98,8 @@ class SegmentMemory:
                 "their pixels are void"
             )
 
-    def _path(self) -> Path:
-        return self.folder / f"{len(self.files):05d}.safetensors"
+    def _paths(self) -> list[Path]:
+        return [self.folder / f"{number:05d}.safetensors" for number in range(len(self.parts))]
 
-    def _write(self, index: list[int], entries: list[Entries]) -> None:
-        tensors = {"index": torch.tensor(index)}
-        for level in entries[0]:
-            prototypes, classes = zip(*(entry[level] for entry in entries), strict=True)
-            tensors[f"prototypes/{level}"] = torch.cat(prototypes)
-            tensors[f"classes/{level}"] = torch.cat(classes)
-        path = self._path()
-        save_tensors(path, tensors, self.key)
-        self.files.append(path)
+    def _file_of(self, index: int) -> int:
+        return bisect([part[0] for part in self.parts], index) - 1

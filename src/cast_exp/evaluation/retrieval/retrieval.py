@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -14,11 +13,13 @@ import numpy as np
 import torch
 from PIL import Image
 from pydantic import Field
-from rich.progress import track
 from torch import Tensor
 
 from cast_exp.data import Scene, SceneDataModule
+from cast_exp.data.scene_samples import SceneLoader
+from cast_exp.distributed import rank, world_size
 from cast_exp.errors import UserError
+from cast_exp.evaluation.base import Evaluation
 from cast_exp.evaluation.retrieval.memory import Entries, SegmentMemory
 from cast_exp.evaluation.retrieval.score import Ceiling, LevelScore
 from cast_exp.evaluation.retrieval.segments import Embedding, SegmentEncoder, Segments
@@ -32,6 +33,7 @@ from cast_exp.viz.semantic import SemanticPicture, semantic_sheet
 
 log = logging.getLogger(__name__)
 
+MEMORY, QUERIES = "memory", "queries"
 _IMAGES = 32  # whose segments are searched for in one pass over the memory
 
 
@@ -82,7 +84,7 @@ class Encoded:
         Image.fromarray(semantic_sheet([picture], classes)).save(path)
 
 
-class Retrieval:
+class Retrieval(Evaluation):
     """Labels the segments of validation images by those of training images (paper, section 4).
 
     Nothing is trained on the classes. A segment is the direction of the sum of the unit features of
@@ -90,7 +92,13 @@ class Retrieval:
     memory; those that are mostly void do not vote. A validation segment takes the class most
     frequent among the nearest of them by cosine similarity.
 
-    The memory is kept and gone on with after an interruption; see `SegmentMemory`.
+    Figures, in 0..1, of the level chosen, or the coarsest: "miou", "accuracy" (of pixels),
+    "boundary_f", "boundary_precision", "boundary_recall", and "ceiling", the mIoU if each segment
+    took the class most frequent in it; "ceiling/level0" for superpixels (or the segments of a ViT).
+    For all levels also each as "<name>/level<number>".
+
+    Files: `memory`, which is gone on with after an interruption (see `SegmentMemory`);
+    `classes.csv` with IoU and boundary F of each class; `pictures/<index>.png`.
 
     Args:
         scenes: Training and validation images with "semantic" truth.
@@ -114,6 +122,7 @@ class Retrieval:
     """
 
     headline: ClassVar[tuple[str, ...]] = ("miou", "boundary_f", "ceiling", "ceiling/level0")
+    passes: ClassVar[tuple[str, ...]] = (MEMORY, QUERIES)
 
     def __init__(
         self,
@@ -133,6 +142,7 @@ class Retrieval:
                 f"evaluation.retrieval.segments={segments}: clustering starts from equal squares; "
                 "set a square number such as 36"
             )
+        super().__init__(scenes)
         self.scenes = scenes
         self.level = level
         self.neighbours = neighbours
@@ -140,7 +150,7 @@ class Retrieval:
         self.segments = segments
         self.memory = memory
         self.queries = queries
-        self.sampling: Sampling | None = sampling
+        self.sampling = sampling
         self.boundary_tolerance = boundary_tolerance
         self.pictures = pictures
 
@@ -156,97 +166,135 @@ class Retrieval:
         self.scenes.need("semantic", "train")
         self.scenes.need("semantic", "val")
 
-    def __call__(self, subject: Subject, device: torch.device, folder: Path) -> dict[str, float]:
-        """Evaluate a backbone.
-
-        Args:
-            subject: What to evaluate.
-            device: Where to encode and to search.
-            folder: For the memory, `classes.csv` with IoU and boundary F of each class, and
-                `pictures/<index>.png`.
-
-        Returns:
-            In 0..1, of the level chosen, or the coarsest: "miou", "accuracy" (of pixels),
-            "boundary_f", "boundary_precision", "boundary_recall", and "ceiling", the mIoU if each
-            segment took the class most frequent in it; "ceiling/level0" for superpixels (or the
-            segments of a ViT). For all levels also each as "<name>/level<number>".
+    def prepare(self) -> None:
+        """Look which files of the memory are missing.
 
         Raises:
-            UserError: No semantic truth, a backbone without fusion block, a level that is not
-                there, or no training segment with a class.
+            UserError: A backbone without fusion block, or without projector where that is chosen.
         """
-        self.check()
-        subject = subject.reading(self.sampling)
-        classes = self.scenes.num_classes
-        encoder = SegmentEncoder(subject, self.level, self.embedding, self.segments)
-        if self.embedding == "auto" and subject.projector is None:
+        if self.embedding == "auto" and self.subject.projector is None:
             log.info("the checkpoint has no projector (converted models have none): fused features")
-        memory = SegmentMemory(folder / "memory", self._key(subject), void=classes)
-
-        def encode(scene: Scene, draw: bool = False) -> Encoded:
-            segments = encoder(scene.to(device))
-            truth = torch.from_numpy(np.asarray(scene.truth["semantic"], np.int64))
-            counts, drawn = segments.counts(truth, classes), scene.pixels if draw else None
-            return Encoded(segments, truth, counts, scene.index, drawn)
-
-        memory.grow(self.scenes.scenes("train", self.memory), lambda scene: encode(scene).entries())
-        finest = Ceiling(classes)
-        scores: dict[int, LevelScore] = {}
-        shown = track(self.scenes.scenes("val", self.queries), "retrieval for validation images")
-        encoded = (encode(scene, number < self.pictures) for number, scene in enumerate(shown))
-        while images := list(islice(encoded, _IMAGES)):
-            for image in images:
-                finest.update(image.counts[:, :-1])
-            for level in images[0].segments.chosen:
-                score = scores.setdefault(level, LevelScore(classes, self.boundary_tolerance))
-                for image, predicted in zip(
-                    images, self._predict(images, level, memory, device), strict=True
-                ):
-                    image.judge(predicted, level, score)
-                    if image.drawn is not None and level == image.segments.chosen[-1]:
-                        path = folder / "pictures" / f"{image.index:05d}.png"
-                        image.draw(predicted, level, self.scenes.semantic_classes, path)
-        return self._figures(scores, finest, folder)
-
-    def _predict(
-        self, images: list[Encoded], level: int, memory: SegmentMemory, device: torch.device
-    ) -> tuple[Tensor, ...]:
-        """Class of each segment of each image."""
-        prototypes = [image.segments.prototypes(level) for image in images]
-        predicted = nearest_votes(
-            torch.cat(prototypes).to(device),
-            memory.blocks(level, device),
-            self.neighbours,
+        self.encoder = SegmentEncoder(self.subject, self.level, self.embedding, self.segments)
+        self.entries = SegmentMemory(
+            self.folder / "memory",
+            self._key(),
             self.scenes.num_classes,
+            self.scenes.chosen("train", self.memory),
         )
-        return torch.split(predicted.cpu(), [len(one) for one in prototypes])
+        self.to_make = self.entries.missing()
+        self.asked = self.scenes.chosen("val", self.queries).tolist()
+        self.waiting: list[Encoded] = []
+        self.finest = Ceiling(self.scenes.num_classes)
+        self.scores: dict[int, LevelScore] = {}
 
-    def _figures(
-        self, scores: Mapping[int, LevelScore], finest: Ceiling, folder: Path
-    ) -> dict[str, float]:
-        """Sum up, and write what is to be known of each class."""
-        if not scores:
+    def test_dataloader(self) -> SceneLoader:
+        """This process's share of the files of the memory, or of the queries."""
+        mine = slice(rank(), None, world_size())
+        if self.going == QUERIES:
+            return self.scenes.scenes_of("val", self.asked[mine])
+        files = [self.entries.parts[number] for number in self.to_make[mine]]
+        return self.scenes.scenes_of("train", [index for file in files for index in file])
+
+    def transfer_batch_to_device(
+        self, batch: Scene, device: torch.device, dataloader_idx: int
+    ) -> Scene:
+        """Leave the scene where it is: only the network needs it elsewhere."""
+        return batch
+
+    def test_step(self, scene: Scene, batch_idx: int) -> None:
+        """Encode a scene; enter it into the memory, or let many queries be answered at a time.
+
+        Raises:
+            UserError: A level that is not there, or no training segment with a class.
+        """
+        draw = self.going == QUERIES and scene.index in self.asked[: self.pictures]
+        segments = self.encoder(scene.to(self.device))
+        truth = torch.from_numpy(np.asarray(scene.truth["semantic"], np.int64))
+        counts = segments.counts(truth, self.scenes.num_classes)
+        encoded = Encoded(segments, truth, counts, scene.index, scene.pixels if draw else None)
+        if self.going == MEMORY:
+            self.entries.enter(scene.index, encoded.entries())
+            return
+        self.waiting.append(encoded)
+        if len(self.waiting) == _IMAGES:
+            self._answer()
+
+    def on_test_epoch_end(self) -> None:
+        """Do what is left."""
+        self.entries.flush()
+        self._answer()
+
+    def share(self) -> tuple[dict[int, LevelScore], Ceiling]:
+        """Scores of this process's queries."""
+        return self.scores, self.finest
+
+    def compute(self, shares: Sequence[tuple[dict[int, LevelScore], Ceiling]]) -> dict[str, float]:
+        """Merge the scores, and write what is to be known of each class.
+
+        Raises:
+            UserError: There was no query.
+        """
+        scores: dict[int, LevelScore] = {}
+        finest: Ceiling | None = None
+        for own, own_finest in (share for share in shares if share[0]):
+            if finest is None:
+                scores, finest = own, own_finest
+                continue
+            finest.merge(own_finest)
+            for level, score in own.items():
+                scores[level].merge(score)
+        if finest is None:
             raise UserError("there is no validation image, or none can be read")
         by_level = {level: scores[level].compute() for level in sorted(scores)}
         figures = dict(by_level[max(by_level)])
         if self.level == "all":
-            for level, own in by_level.items():
-                figures |= {f"{name}/level{level}": value for name, value in own.items()}
+            for level, found in by_level.items():
+                figures |= {f"{name}/level{level}": value for name, value in found.items()}
         figures["ceiling/level0"] = finest.compute()
+        if rank() == 0:
+            self._write_classes(scores)
+        return figures
+
+    def _answer(self) -> None:
+        """Predict for the images that wait, and add them to the scores."""
+        images, self.waiting = self.waiting, []
+        for image in images:
+            self.finest.update(image.counts[:, :-1])
+        for level in images[0].segments.chosen if images else []:
+            start = LevelScore(self.scenes.num_classes, self.boundary_tolerance)
+            score = self.scores.setdefault(level, start)
+            for image, predicted in zip(images, self._predict(images, level), strict=True):
+                image.judge(predicted, level, score)
+                if image.drawn is not None and level == image.segments.chosen[-1]:
+                    path = self.folder / "pictures" / f"{image.index:05d}.png"
+                    image.draw(predicted, level, self.scenes.semantic_classes, path)
+
+    def _predict(self, images: list[Encoded], level: int) -> tuple[Tensor, ...]:
+        """Class of each segment of each image."""
+        prototypes = [image.segments.prototypes(level) for image in images]
+        with self.in_full_precision():
+            predicted = nearest_votes(
+                torch.cat(prototypes).to(self.device),
+                self.entries.blocks(level, self.device),
+                self.neighbours,
+                self.scenes.num_classes,
+            )
+        return torch.split(predicted.cpu(), [len(one) for one in prototypes])
+
+    def _write_classes(self, scores: Mapping[int, LevelScore]) -> None:
         columns = {
             f"{name}/level{level}": values
-            for level in by_level
+            for level in sorted(scores)
             for name, values in scores[level].by_class().items()
         }
-        with open(folder / "classes.csv", "w", newline="", encoding="utf-8") as file:
+        with open(self.folder / "classes.csv", "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["class", *columns])
             writer.writerows(zip(self.scenes.semantic_classes, *columns.values(), strict=True))
-        return figures
 
-    def _key(self, subject: Subject) -> str:
+    def _key(self) -> str:
         """What the memory depends on."""
-        data = self.scenes
+        data, subject = self.scenes, self.subject
         made_from = {
             "backbone": fingerprint(subject.backbone),
             "config": str(subject.backbone.config),
@@ -257,5 +305,6 @@ class Retrieval:
             "limit": self.memory,
             "size": data.image_size,
             "fit": data.fit,
+            "precision": self.trainer.precision,
         }
         return json.dumps(made_from | data.identity("train"))

@@ -1,4 +1,4 @@
-"""How right a prediction for each segment is."""
+"""How right a prediction for each segment is; processes merge their scores."""
 
 from torch import Tensor
 
@@ -14,7 +14,7 @@ class Ceiling:
     """
 
     def __init__(self, classes: int) -> None:
-        self.best = SegmentationIoU(classes)
+        self.best = SegmentationIoU(classes, sync_on_compute=False)
 
     def update(self, counts: Tensor) -> None:
         """Add an image.
@@ -23,6 +23,10 @@ class Ceiling:
             counts: Pixels of each class in each segment, void left out, int64 (S, classes).
         """
         self.best.update_table(count_table(counts.argmax(1), counts))
+
+    def merge(self, other: "Ceiling") -> None:
+        """Add the images of another."""
+        self.best.merge_state(other.best)
 
     def compute(self) -> float:
         """In 0..1."""
@@ -38,8 +42,8 @@ class LevelScore:
     """
 
     def __init__(self, classes: int, tolerance: float) -> None:
-        self.regions = SegmentationIoU(classes)
-        self.boundaries = BoundaryF(classes, tolerance)
+        self.regions = SegmentationIoU(classes, sync_on_compute=False)
+        self.boundaries = BoundaryF(classes, tolerance, sync_on_compute=False)
         self.ceiling = Ceiling(classes)
 
     def update(self, predicted: Tensor, counts: Tensor, painted: Tensor, truth: Tensor) -> None:
@@ -54,6 +58,12 @@ class LevelScore:
         self.regions.update_table(count_table(predicted, counts))
         self.boundaries.update(painted, truth)
         self.ceiling.update(counts)
+
+    def merge(self, other: "LevelScore") -> None:
+        """Add the images of another."""
+        self.regions.merge_state(other.regions)
+        self.boundaries.merge_state(other.boundaries)
+        self.ceiling.merge(other.ceiling)
 
     def compute(self) -> dict[str, float]:
         """Figures in 0..1 by name; see `Retrieval`."""

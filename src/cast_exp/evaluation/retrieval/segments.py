@@ -128,7 +128,8 @@ class SegmentEncoder:
         hierarchy = self.backbone(F.pad(scene.image, padding), scene.superpixels)
         assert hierarchy.fused is not None
         grid = self._embed(hierarchy.fused[0]).view(side, side, -1)
-        labels, sums = cluster_patches(grid, stride, (height, width), self.clusters)
+        with torch.autocast(grid.device.type, enabled=False):
+            labels, sums = cluster_patches(grid, stride, (height, width), self.clusters)
         full = F.interpolate(
             labels[None, None].float(), scene.full_superpixels.shape, mode="nearest-exact"
         )

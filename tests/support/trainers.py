@@ -1,0 +1,29 @@
+"""Trainers for tests of evaluations: on the CPU, with whatever processes there are."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import DDPStrategy
+
+from cast_exp.distributed import world_size
+from cast_exp.evaluation import Evaluation, Subject
+from cast_exp.run import evaluation_trainers
+
+
+def make_trainer(precision: str = "32-true", **options: Any) -> Trainer:
+    """A quiet trainer for an evaluation."""
+    node: dict[str, Any] = {
+        "_target_": "lightning.pytorch.Trainer",
+        "accelerator": "cpu",
+        "devices": world_size(),
+        "strategy": "auto" if world_size() == 1 else DDPStrategy(process_group_backend="gloo"),
+        "precision": precision,
+    }
+    quiet: dict[str, Any] = {"callbacks": [], "enable_progress_bar": False}
+    return evaluation_trainers(node)(**(quiet | options))
+
+
+def evaluate(evaluation: Evaluation, subject: Subject, folder: Path) -> dict[str, float]:
+    """The figures of a subject."""
+    return evaluation.evaluate(make_trainer, subject, folder)
