@@ -1,5 +1,6 @@
 """Evaluate a backbone: `python -m cast_exp.eval experiment=... checkpoint=...`; see `--help`."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,12 +15,17 @@ from cast_exp.run import (
     build,
     check_loaded,
     chosen_evaluations,
+    evaluation_notes,
     evaluation_trainers,
     log_evaluations,
     run_app,
     run_evaluations,
     show_config,
+    write_card,
 )
+from cast_exp.run.trainer import READ_BY_EVALUATIONS
+
+log = logging.getLogger(__name__)
 
 Node = Any  # the config of something to be built
 
@@ -65,8 +71,11 @@ def evaluate_model(
             do not fit.
     """
     folder = Path(paths["run"])
-    if not evaluate:
-        raise UserError(f"nothing to evaluate; set evaluate to some of [{', '.join(evaluation)}]")
+    if evaluate_untrained and checkpoint is None:
+        raise UserError(
+            "evaluate_untrained=true puts an untrained model beside a trained one, but there is no "
+            "checkpoint; set checkpoint=... or run=..., or leave it out"
+        )
     evaluations = chosen_evaluations(evaluate, evaluation)
     check_loaded(weights, model)
     shown = {"model": model, "checkpoint": checkpoint, "weights": weights, "seed": seed}
@@ -78,13 +87,19 @@ def evaluate_model(
     subject = Subject(backbone, load_projector(checkpoint) if checkpoint else None)
     for each in evaluations.values():
         each.check(subject)
+    for note in evaluation_notes(evaluations, subject.backbone):
+        log.info("note: %s", note)
+    settings = {"seed": seed, "evaluation": {name: evaluation[name] for name in evaluate}}
+    settings["trainer"] = {key: trainer[key] for key in READ_BY_EVALUATIONS if key in trainer}
+    write_card(folder, subject, checkpoint, weights, evaluations, settings)
     subjects = {"": subject}
     if evaluate_untrained:
         subjects["untrained"] = subject.untrained(seed)
     loggers = [build(part) for part in logger.values() if part is not None]
     for each in loggers:
         each.log_hyperparams(shown)
-    figures = run_evaluations(evaluations, subjects, make_trainer, folder)
+    title = "untrained" if checkpoint is None else weights
+    figures = run_evaluations(evaluations, subjects, make_trainer, folder, title)
     log_evaluations(loggers, figures, folder)
     return figures
 

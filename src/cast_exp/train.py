@@ -14,6 +14,7 @@ from cast_exp.data.base import RawDataModule
 from cast_exp.evaluation import Subject
 from cast_exp.models.pretrained import Weights
 from cast_exp.run import (
+    Counts,
     attach,
     build,
     build_callbacks,
@@ -24,6 +25,7 @@ from cast_exp.run import (
     evaluation_trainers,
     fit,
     log_evaluations,
+    rate_notes,
     record_held_out,
     run_app,
     run_evaluations,
@@ -99,7 +101,9 @@ def train(
     for each in evaluations.values():
         each.check(Subject(the_task.backbone, getattr(the_task, "projector", None)))
     show_config(folder, config)
-    show_plan(plan)
+    counts = Counts.of(served, "train", the_task.backbone)
+    notes = [*(counts.notes() if counts else []), *rate_notes(the_task.schedule, plan, the_trainer)]
+    show_plan(plan, counts, notes)
     record_held_out(folder, served)
     attach(the_trainer, the_task, the_data)
     checkpoint = checkpoint_to_resume(folder, resume, the_task)
@@ -117,7 +121,7 @@ def train(
         # As of `cast_exp.eval run=...`, in whatever precision the training was.
         make_trainer = evaluation_trainers({**trainer, "precision": "32-true"})
         with ending_well(the_trainer):
-            figures = run_evaluations(evaluations, subjects, make_trainer, folder)
+            figures = run_evaluations(evaluations, subjects, make_trainer, folder, at_end)
         log_evaluations(the_trainer.loggers, figures, folder, the_trainer.global_step)
         metrics |= figures
     return metrics

@@ -3,6 +3,7 @@
 import inspect
 import logging
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -30,7 +31,7 @@ _MOST_WORKERS = 16
 _TOLERATED = 10
 
 
-class RawDataModule(LightningDataModule):
+class RawDataModule(LightningDataModule, ABC):
     """Raw datasets of two splits, and the loaders over them.
 
     Args:
@@ -143,6 +144,13 @@ class RawDataModule(LightningDataModule):
                 f"data.batch_size={self.batch_size} is more than the {images} training images, "
                 f"so an epoch has no batch; set data.batch_size to {images} or less"
             )
+
+    @abstractmethod
+    def first_superpixels(self, split: Split) -> int | None:
+        """Superpixels of the first image, as training or (`val`) evaluation gets it.
+
+        None if no image of many can be read.
+        """
 
     def identity(self, split: Split) -> dict[str, Any]:
         """What tells the images of a split and their superpixels from others, in plain values."""

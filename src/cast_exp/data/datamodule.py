@@ -114,6 +114,12 @@ class ImageDataModule(RawDataModule):
         self.superpixels_on = superpixels_on
         self.repeats = repeats
 
+    def first_superpixels(self, split: Split) -> int | None:
+        """See `RawDataModule.first_superpixels`."""
+        transform = evaluation_transform(self.image_size, self.eval_crop, self.eval_resize)
+        views = self._samples(self.raw(split), [transform], ATTEMPTS)[0, 0]["views"]
+        return None if views is None else len(torch.unique(self.superpixel(views[0][None] / 255)))
+
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Finish a batch that Lightning has moved to its device."""
         return self.prepare(batch, batch["label"].device)

@@ -142,6 +142,14 @@ class SceneDataModule(RawDataModule):
                 f"{', '.join(has) or 'no ground truth on pixels'}); choose other data"
             )
 
+    def first_superpixels(self, split: Split) -> int | None:
+        """See `RawDataModule.first_superpixels`."""
+        if split == "val":
+            scene = self._scene_samples(split)[0, 0]["scene"]
+            return None if scene is None else scene.count
+        superpixels = self._crops()[0, 0]["superpixels"]
+        return len(superpixels[0].unique()) if superpixels else None
+
     # -- loaders ---------------------------------------------------------------------------------
 
     def scenes(self, split: Split, limit: int | None = None, shared: bool = False) -> SceneLoader:
@@ -157,7 +165,7 @@ class SceneDataModule(RawDataModule):
     def scenes_of(self, split: Split, indices: Sequence[int] | NDArray[np.int64]) -> SceneLoader:
         """The scenes of a split with these numbers, in their order; see `scenes`."""
         return SceneLoader(
-            SceneSamples(self.raw(split), self.superpixel, self.image_size, self.fit),
+            self._scene_samples(split),
             FixedSampler(indices),
             self._unreadable[split],
             **self._options(),
@@ -166,21 +174,24 @@ class SceneDataModule(RawDataModule):
     def train_dataloader(self) -> TrainLoader:
         """Random crops, this rank's share of every batch, in the order of the epoch."""
         self.need("semantic", "train")
-        dataset = self.raw("train")
-        return self._train_loader(
-            CropSamples(
-                dataset,
-                self.cropping,
-                self.superpixel,
-                self.superpixel_scale,
-                self.seed,
-                ATTEMPTS,
-            )
-        )
+        return self._train_loader(self._crops())
 
     def val_dataloader(self) -> SceneLoader:
         """This rank's share of the validation scenes, each on one rank only."""
         return self.scenes("val", shared=True)
+
+    def _scene_samples(self, split: Split) -> SceneSamples:
+        return SceneSamples(self.raw(split), self.superpixel, self.image_size, self.fit)
+
+    def _crops(self) -> CropSamples:
+        return CropSamples(
+            self.raw("train"),
+            self.cropping,
+            self.superpixel,
+            self.superpixel_scale,
+            self.seed,
+            ATTEMPTS,
+        )
 
     # -- batches ---------------------------------------------------------------------------------
 

@@ -61,6 +61,7 @@ def load_pretrained(
     mask_empty: bool | None = None,
     fusion: bool | None = None,
     image_size: Annotated[int, Field(ge=1)] | None = None,
+    drop_path: Annotated[float, Field(ge=0, lt=1)] | None = None,
     heads: Annotated[int, Field(ge=1)] = 12,
     merged: Annotated[int, Field(ge=1)] | None = None,
 ) -> Backbone:
@@ -84,6 +85,8 @@ def load_pretrained(
             takes it from a dense one. That of the checkpoint by default.
         image_size: Side of the images whose position codes are stored, in pixels; they are resized
             bicubically. That of the checkpoint by default.
+        drop_path: Stochastic depth of the last block in further training, in 0..1; that of the
+            checkpoint by default.
         heads: Attention heads of an official model; ours are known.
         merged: Take an official superpixel ViT for a ToMe that merges so many tokens in each block;
             their weights have the same names.
@@ -116,6 +119,7 @@ def load_pretrained(
         mask_empty=mask_empty,
         fusion=fusion,
         image_size=image_size,
+        drop_path=drop_path,
     )
 
 

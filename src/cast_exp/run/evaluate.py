@@ -45,6 +45,7 @@ def run_evaluations(
     subjects: Mapping[str, Subject],
     make_trainer: MakeTrainer,
     folder: Path,
+    title: str = "trained",
 ) -> dict[str, float]:
     """Evaluate one backbone or several, and set them side by side in a table.
 
@@ -57,6 +58,7 @@ def run_evaluations(
         subjects: By what stands before the names of their figures: "" for the one of the run.
         make_trainer: See `evaluation_trainers`.
         folder: Folder of the run; `evaluations.md` there is the table.
+        title: What the table calls the subject of no name.
 
     Returns:
         Figures as "<evaluation>/<name>", and "<subject>/<evaluation>/<name>" of the others; those
@@ -70,7 +72,7 @@ def run_evaluations(
     first = make_trainer()
     with ending_well(first):
         start_processes(first)
-        return _run_all(evaluations, subjects, make_trainer, folder)
+        return _run_all(evaluations, subjects, make_trainer, folder, title)
 
 
 def _run_all(
@@ -78,12 +80,14 @@ def _run_all(
     subjects: Mapping[str, Subject],
     make_trainer: MakeTrainer,
     folder: Path,
+    title: str,
 ) -> dict[str, float]:
+    titles = ["%", *(name or title for name in subjects)]
     figures: dict[str, float] = {}
     failed = []
     for name, evaluation in evaluations.items():
-        for title, subject in subjects.items():
-            place = "/".join(filter(None, [title, name]))
+        for whose, subject in subjects.items():
+            place = "/".join(filter(None, [whose, name]))
             log.info("evaluation: %s", place)
             try:
                 found = evaluation.evaluate(make_trainer, subject, folder / place)
@@ -98,9 +102,10 @@ def _run_all(
                 shown = [key for key in evaluation.headline if key in found]
                 log.info("%s: %s", place, "  ".join(f"{k} {found[k]:.4f}" for k in shown))
             if rank() == 0:
-                _show(evaluations, list(subjects), figures, folder / "evaluations.md")
+                rows = _rows(evaluations, list(subjects), figures)
+                _write(titles, rows, folder / "evaluations.md")
     if figures and rank() == 0:
-        Console().print(_table(evaluations, list(subjects), figures))
+        Console().print(_table(titles, _rows(evaluations, list(subjects), figures)))
     if failed:
         raise UserError(
             f"these evaluations failed: {'; '.join(failed)}; the others are in {folder}"
@@ -149,30 +154,17 @@ def _rows(
     return rows
 
 
-def _titles(subjects: list[str]) -> list[str]:
-    return ["%", *(subject or "trained" for subject in subjects)]
-
-
-def _table(
-    evaluations: Mapping[str, Evaluation], subjects: list[str], figures: Mapping[str, float]
-) -> Table:
+def _table(titles: list[str], rows: list[list[str]]) -> Table:
     table = Table(title="evaluations", title_justify="left")
-    for title in _titles(subjects):
+    for title in titles:
         table.add_column(title, justify="left" if title == "%" else "right")
-    for row in _rows(evaluations, subjects, figures):
+    for row in rows:
         table.add_row(*row)
     return table
 
 
-def _show(
-    evaluations: Mapping[str, Evaluation],
-    subjects: list[str],
-    figures: Mapping[str, float],
-    path: Path,
-) -> None:
+def _write(titles: list[str], rows: list[list[str]], path: Path) -> None:
     """Write the table as Markdown, anew after each evaluation."""
-    titles = _titles(subjects)
-    rows = [titles, ["---"] + ["---:"] * (len(titles) - 1)]
-    rows += _rows(evaluations, subjects, figures)
+    lines = [titles, ["---"] + ["---:"] * (len(titles) - 1), *rows]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"| {' | '.join(row)} |\n" for row in rows))
+    path.write_text("".join(f"| {' | '.join(line)} |\n" for line in lines))

@@ -1,12 +1,16 @@
 """What of a run will be otherwise than its config asks for, told before it begins."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from lightning.pytorch import Trainer
 
 from cast_exp.config import Plan
+from cast_exp.data.base import RawDataModule
+from cast_exp.data.datasets import Split
+from cast_exp.evaluation import Evaluation
+from cast_exp.models import Backbone
 from cast_exp.models.pooling import segment_count
 from cast_exp.optim import Schedule
 
@@ -28,6 +32,29 @@ class Counts:
     superpixels: int
     levels: Sequence[int | float]
 
+    @classmethod
+    def of(
+        cls,
+        data: RawDataModule,
+        split: Split,
+        backbone: Backbone,
+        levels: Sequence[int | float] | None = None,
+    ) -> "Counts | None":
+        """Those of the first image that can be read; None for square patches, which are no choice.
+
+        Args:
+            data: Where it is from.
+            split: See `RawDataModule.first_superpixels`.
+            backbone: What groups the superpixels.
+            levels: Other levels than its own.
+        """
+        config = backbone.config
+        if config is None or config.family == "vit":
+            return None
+        there = data.first_superpixels(split)
+        levels = config.levels if levels is None else levels
+        return None if there is None else cls(data.superpixel.count, there, levels)
+
     @property
     def segments(self) -> list[int]:
         """Segments that there can be at each level."""
@@ -47,7 +74,8 @@ class Counts:
         lines = []
         if self.superpixels < _NEAR * self.asked:
             lines.append(
-                f"superpixel.count={self.asked}: images of this size get {self.superpixels}"
+                f"{self.asked} superpixels are asked for, but an image of this size has "
+                f"{self.superpixels}"
             )
         same = [b for a, b in pairwise([self.superpixels, *self.segments]) if a == b]
         if same:
@@ -78,3 +106,18 @@ def rate_notes(schedule: Schedule, plan: Plan, trainer: Trainer) -> list[str]:
         f"optim.schedule: the warm-up is longer than the run of {plan.steps} steps; the learning "
         f"rate comes to {most:.0%} of its peak"
     ]
+
+
+def evaluation_notes(evaluations: Mapping[str, Evaluation], backbone: Backbone) -> list[str]:
+    """What the superpixels of a first image are too few for, a line each.
+
+    Args:
+        evaluations: By name.
+        backbone: What is evaluated.
+    """
+    lines = []
+    for name, evaluation in evaluations.items():
+        levels = getattr(evaluation, "levels", None)
+        if counts := Counts.of(evaluation.data, "val", backbone, levels):
+            lines += [f"{name}: {note}" for note in counts.notes()]
+    return lines

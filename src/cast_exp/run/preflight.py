@@ -139,7 +139,8 @@ def _completed(
         chosen += for_evaluation(config, chosen)
     if chosen != overrides:
         config = _compose(config_name, chosen)
-    added = [*told_by_checkpoint(config, chosen), *following(config, chosen, several)]
+    added = told_by_checkpoint(config, chosen, evaluates=config_name == EVAL)
+    added += following(config, chosen, several)
     return _compose(config_name, [*chosen, *added]) if added else config, [*chosen, *added]
 
 

@@ -23,9 +23,16 @@ PRETRAINED = "pretrained"  # the option of `model` that stands for what a checkp
 _OF_TRAINING = (
     *("model", "pooling", "optim", "regularizer", "task", "trainer", "strategy", "precision"),
     *("callbacks", "logger", "debug", "sweep", "hydra", "finetune"),
-    *("name", "seed", "checkpoint", "resume", "evaluate", "evaluate_untrained"),
+    *("name", "seed", "checkpoint", "weights", "resume", "evaluate", "evaluate_untrained"),
 )
 _DATA = ("experiment", "data", "data@scenes")
+_BUILT = (
+    "fusion",
+    "sampling",
+    "image_size",
+    "drop_path",
+)  # what recipes change of a model that is loaded
+_MEANT = (("pooling", "pooling", "${pooling}"), ("compat", "mask_empty", "${compat.mask_empty}"))
 _ARCHITECTURE = ("family", "dim", "depths", "heads")
 
 
@@ -86,21 +93,29 @@ def with_checkpoint(
     return [*(text for text in overrides if text not in named), f"model={PRETRAINED}"]
 
 
-def told_by_checkpoint(config: DictConfig, overrides: Sequence[str]) -> list[str]:
+def told_by_checkpoint(config: DictConfig, overrides: Sequence[str], evaluates: bool) -> list[str]:
     """Overrides that fit `model` to what a checkpoint tells of itself.
 
-    What a recipe says of a model to be built anew is left out, as the weights bring it along. A
-    choice of `pooling` in the command is meant for the model, unless that says otherwise.
+    What a recipe says of a model to be built anew is left out, as the weights bring it along; in an
+    evaluation, so is what a recipe of training would add to it. A choice of `pooling`
+    or `compat` in the command is meant for the model, unless that says otherwise.
     """
     if config.hydra.runtime.choices.model != PRETRAINED:
         return []
     options = inspect.signature(load_pretrained).parameters
     given = {key_of(text) for text in overrides}
     left_out = [key for key in config.model if key != "_target_" and key not in options]
-    pooled = any(key.partition(".")[0] == "pooling" for key in given)
+    trains = bool(config.get("task"))  # in an evaluation, an experiment that trains
+    reset = [key for key in _BUILT if evaluates and trains and config.model[key] is not None]
+    chosen = {key.partition(".")[0] for key in given}
     return [
         *(f"~model.{key}" for key in left_out if f"model.{key}" not in given),
-        *(["model.pooling=${pooling}"] if pooled and "model.pooling" not in given else []),
+        *(f"model.{key}=null" for key in reset if f"model.{key}" not in given),
+        *(
+            f"model.{key}={value}"
+            for group, key, value in _MEANT
+            if group in chosen and f"model.{key}" not in given
+        ),
     ]
 
 
