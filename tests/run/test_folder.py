@@ -12,6 +12,7 @@ from cast_exp.errors import UserError
 from cast_exp.run import folder as folder_module
 from cast_exp.run.folder import (
     checkpoints,
+    evaluation_folder,
     job_folder,
     rank,
     read_summary,
@@ -26,6 +27,7 @@ from cast_exp.run.folder import (
 def fresh() -> None:
     run_folder.cache_clear()
     sweep_folder.cache_clear()
+    evaluation_folder.cache_clear()
 
 
 def a_run(root: Path, name: str, status: str, age: int, checkpoint: bool = True) -> Path:
@@ -166,3 +168,30 @@ def test_checkpoints_newest_first(tmp_path: Path) -> None:
     (folder / "other.txt").touch()
     assert [path.stem for path in checkpoints(tmp_path)] == ["c", "a", "b"]
     assert folder_module.checkpoints(tmp_path / "nothing") == []
+
+
+def test_evaluations_of_a_run_are_inside_of_it(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "name", "stamp", "finished", age=0)
+    runs, checkpoint = str(tmp_path), str(run / "checkpoints" / "last.ckpt")
+    for given in ((str(run), None), (str(run), checkpoint), (None, checkpoint), (None, str(run))):
+        evaluation_folder.cache_clear()
+        found = Path(evaluation_folder(runs, "knn", None, *given))
+        assert found.parent == run / "eval"
+        assert found.name.startswith("knn-")
+    for other in (None, "cast_small_in1k_moco", str(tmp_path / "elsewhere" / "last.ckpt")):
+        evaluation_folder.cache_clear()
+        assert Path(evaluation_folder(runs, "knn", None, None, other)).parent == (
+            tmp_path / "eval" / "knn"
+        )
+
+
+def test_an_evaluation_that_stopped_is_found_again(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "name", "stamp", "finished", age=0)
+    a_run(run / "eval", "knn-new", "finished", age=0, checkpoint=False)
+    stopped = a_run(run / "eval", "knn-old", "interrupted", age=1, checkpoint=False)
+    a_run(run / "eval", "other-old", "interrupted", age=0, checkpoint=False)
+    assert evaluation_folder(str(tmp_path), "knn", "auto", str(run), None) == str(stopped)
+    evaluation_folder.cache_clear()
+    assert evaluation_folder(str(tmp_path), "knn", str(stopped), None, None) == str(stopped)
+    with pytest.raises(UserError, match="give the folder of an evaluation"):
+        evaluation_folder(str(tmp_path), "knn", str(run / "checkpoints" / "last.ckpt"), None, None)

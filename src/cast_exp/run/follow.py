@@ -23,13 +23,12 @@ def following(config: DictConfig, overrides: Sequence[str], swept: Collection[st
         overrides: The command.
         swept: Keys that are swept, and left out of the config.
     """
-    choices = config.hydra.runtime.choices
-    if choices[f"{_GROUP}@{_NODE}"] != dense(choices[_GROUP]):
+    choices, given = config.hydra.runtime.choices, {key_of(text) for text in overrides}
+    if f"{_GROUP}@{_NODE}" in given or choices[f"{_GROUP}@{_NODE}"] != dense(choices[_GROUP]):
         return []  # another method has been named
     written = compose(f"{_GROUP}/{choices[_GROUP]}")[_GROUP]
     changed = {str(key) for key, value in config[_GROUP].items() if value != written.get(key)}
     changed |= {key.removeprefix(f"{_GROUP}.") for key in swept if key.startswith(f"{_GROUP}.")}
-    given = {key_of(text) for text in overrides}
     return [
         f"{'' if key in config.scenes.superpixel else '+'}{_NODE}.{key}=${{{_GROUP}.{key}}}"
         for key in sorted(changed - {"count"})
