@@ -17,7 +17,7 @@ from cast_exp.data.datasets import Shapes
 from cast_exp.errors import UserError
 from cast_exp.evaluation import HierarchyEvaluation, Subject
 from cast_exp.metrics import HierarchyMetrics
-from cast_exp.models import create_model
+from cast_exp.models import Pooling, create_model
 from cast_exp.superpixels import Grid, Seeds
 
 LEVELS = (12, 6, 3)
@@ -165,6 +165,19 @@ def test_an_image_of_one_superpixel_is_one_segment(subject, tmp_path):
     figures = evaluate(evaluation(scenes(method=Grid(1)), levels=(4, 2)), subject, tmp_path)
     assert figures["segments/4"] == figures["color/segments/2"] == 1
     assert figures["covering/4"] == pytest.approx(figures["kmeans/covering/2"])
+
+
+def test_levels_of_the_backbone_itself(subject, tmp_path):
+    pooling = Pooling((10, 5, 2))
+    own = Subject(create_model("cast_tiny", pooling=pooling, sampling="interpolated").eval())
+    other = evaluation(levels=(10, 5, 2))
+    figures = evaluate(evaluation(levels=None), own, tmp_path / "own")
+    assert figures == pytest.approx(evaluate(other, own, tmp_path / "given"), nan_ok=True)
+    assert "covering/10" in figures
+    for levels in ((), (0.5, 0.2)):
+        fractions = Subject(create_model("cast_tiny", pooling=Pooling(levels)))
+        with pytest.raises(UserError, match=r"levels=null stands for the model's own, but it has"):
+            evaluation(levels=None).check(fractions)
 
 
 def test_mistakes_are_said(subject, tmp_path):

@@ -34,6 +34,8 @@ Baseline = Literal["kmeans", "kmedoids", "color"]
 Method = Callable[[Scene, Hierarchy], list[Tensor]]
 """Segmentations of a scene from fine to coarse, int64 (H, W) at the size of the truth."""
 
+Levels = Annotated[Sequence[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+
 MODEL = "model"
 _LEVELS = (64, 32, 16, 8)  # the paper's
 
@@ -57,7 +59,8 @@ class HierarchyEvaluation(SceneEvaluation):
 
     Args:
         scenes: Images with "regions".
-        levels: Segments at each level, fine to coarse. An image of fewer superpixels has that many.
+        levels: Segments at each level, fine to coarse; None for the backbone's own. An image of
+            fewer superpixels has that many.
         baselines: What else to measure.
         vit: Checkpoint of a ViT for spherical K-Means; without one there is no such row.
         splits: Whose images.
@@ -73,7 +76,7 @@ class HierarchyEvaluation(SceneEvaluation):
     def __init__(
         self,
         scenes: SceneDataModule,
-        levels: Annotated[Sequence[Annotated[int, Field(ge=1)]], Field(min_length=1)] = _LEVELS,
+        levels: Levels | None = _LEVELS,
         baselines: Sequence[Baseline] = ("kmeans", "kmedoids", "color"),
         vit: str | None = None,
         splits: Sequence[Split] = ("val",),
@@ -83,8 +86,9 @@ class HierarchyEvaluation(SceneEvaluation):
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
         super().__init__(scenes, splits, limit, pictures)
-        given = f"evaluation.hierarchy.levels={list(levels)}"
-        self.levels = [int(level) for level in check_levels(levels, given)]
+        self.given = levels
+        if levels is not None:
+            check_levels(levels, f"evaluation.hierarchy.levels={list(levels)}")
         self.baselines = list(baselines)
         self.vit = vit
         self.sampling = sampling
@@ -95,16 +99,17 @@ class HierarchyEvaluation(SceneEvaluation):
 
         Raises:
             UserError: There are none, the ViT cannot be loaded or is none, or the backbone has
-                fewer groupings than there are levels.
+                fewer groupings than there are levels, or no counts of its own.
         """
         if subject is not None:
-            subject.look(levels=self.levels)
+            subject.look(levels=self._levels_for(subject))
         for split in self.splits:
             self.scenes.need("regions", split)
         self._load_vit()
 
     def prepare(self) -> None:
         """Look what is to do, and by which methods."""
+        self.levels = self._levels_for(self.subject)
         super().prepare()
         baselines: dict[str, Method] = {
             "kmeans": partial(self._cluster, "kmeans"),
@@ -185,6 +190,16 @@ class HierarchyEvaluation(SceneEvaluation):
 
     def _metric(self) -> HierarchyMetrics:
         return HierarchyMetrics([str(level) for level in self.levels], sync_on_compute=False)
+
+    def _levels_for(self, subject: Subject) -> list[int]:
+        own = subject.backbone.config.levels if subject.backbone.config else ()
+        levels = own if self.given is None else self.given
+        if not levels or min(levels) < 1:
+            raise UserError(
+                f"evaluation.hierarchy.levels=null stands for the model's own, but it has "
+                f"{list(own) or 'none'}; set numbers, as in evaluation.hierarchy.levels=[16,8,4]"
+            )
+        return [int(level) for level in levels]
 
     def _load_vit(self) -> ViT | None:
         if self.vit is None:

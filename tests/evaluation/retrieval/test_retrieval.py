@@ -16,7 +16,7 @@ from cast_exp.errors import UserError
 from cast_exp.evaluation.retrieval import Retrieval, memory, retrieval
 from cast_exp.evaluation.subject import Subject
 from cast_exp.metrics.boundary import BoundaryF
-from cast_exp.models import create_model
+from cast_exp.models import Pooling, create_model
 from cast_exp.superpixels import Grid
 from cast_exp.viz import semantic_sheet
 
@@ -209,6 +209,13 @@ def test_a_level_that_is_not_there(tmp_path):
         evaluate(Retrieval(scenes(), level=3), subject(), tmp_path)
     with pytest.raises(UserError, match=r"level=1: the backbone has levels 0 to 0"):
         evaluate(Retrieval(scenes(), level=1), subject("vit_tiny"), tmp_path)
+
+
+def test_the_finest_grouping_is_the_first_or_else_the_superpixels(tmp_path):
+    data = scenes()
+    for judged, level in ((subject(), 1), (subject(pooling=Pooling(())), 0)):
+        found = evaluate(Retrieval(data, "finest"), judged, tmp_path / f"finest{level}")
+        assert found == evaluate(Retrieval(data, level), judged, tmp_path / str(level))
 
 
 def test_no_semantic_truth():

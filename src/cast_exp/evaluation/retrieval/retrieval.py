@@ -103,7 +103,8 @@ class Retrieval(Evaluation):
     Args:
         scenes: Training and validation images with "semantic" truth.
         level: Level of the hierarchy whose segments are taken, 0 being the superpixels; None for
-            the coarsest, "all" for each, with one encoding of every image.
+            the coarsest, "finest" for the first grouping (without any the superpixels), "all" for
+            each, with one encoding of every image.
         neighbours: How many training segments vote.
         embedding: Features: "projector" of contrastive pretraining, "fused" without it, or "auto"
             for the projector if there is one.
@@ -127,7 +128,7 @@ class Retrieval(Evaluation):
     def __init__(
         self,
         scenes: SceneDataModule,
-        level: Annotated[int, Field(ge=0)] | Literal["all"] | None = None,
+        level: Annotated[int, Field(ge=0)] | Literal["finest", "all"] | None = None,
         neighbours: Annotated[int, Field(ge=1)] = 20,
         embedding: Embedding = "auto",
         segments: Annotated[int, Field(ge=1)] = 36,

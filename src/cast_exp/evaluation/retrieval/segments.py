@@ -17,7 +17,7 @@ from cast_exp.models import ViT
 from cast_exp.ops import contingency
 
 Embedding = Literal["auto", "projector", "fused"]
-LevelChoice = int | Literal["all"] | None
+LevelChoice = int | Literal["finest", "all"] | None
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ class SegmentEncoder:
 
     Args:
         subject: Backbone and projector.
-        level: A level of the hierarchy, 0 being the superpixels; "all", or None for the coarsest.
+        level: A level of the hierarchy, 0 being the superpixels; "finest" for the first grouping
+            (without any the superpixels), "all", or None for the coarsest.
         embedding: Whether features are those of the projector or fused ones; "auto" takes the
             projector's if there is one.
         clusters: Segments of a ViT.
@@ -149,7 +150,8 @@ class SegmentEncoder:
         """
         if self.level == "all":
             return list(range(depth + 1))
-        level = depth if self.level is None else self.level
+        level = min(1, depth) if self.level == "finest" else self.level
+        level = depth if level is None else level
         if level > depth:
             raise UserError(
                 f"evaluation.retrieval.level={level}: the backbone has levels 0 to {depth}"
