@@ -1,5 +1,6 @@
 """Evaluations on two processes give what one gives, and go on with each other's work."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,12 @@ from cast_exp.evaluation import figure_ground
 
 BY_IMAGE = ("retrieval", "figure_ground", "hierarchy")
 IMAGES = {"retrieval": 7 + 4, "figure_ground": 5, "hierarchy": 5 + 3}
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    """What a probe has logged."""
+    with open(folder / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def same(found: dict[str, float], expected: dict[str, float]) -> bool:
@@ -36,7 +43,11 @@ def test_two_processes_probe_as_one_does(tmp_path: Path) -> None:
     expected, _ = measured("linear_probe", tmp_path / "one")
     found = on_two_ranks(measured, "linear_probe", tmp_path / "two")
     assert found[0][0] == found[1][0] == pytest.approx(expected, abs=1e-6)
-    assert expected["top1"] > 0.4
+    losses = [
+        [float(row["train/loss"]) for row in rows(tmp_path / folder) if row["train/loss"]]
+        for folder in ("one", "two")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 @pytest.mark.parametrize("name", BY_IMAGE)

@@ -49,7 +49,7 @@ def evaluation(name: str) -> Evaluation:
         case "knn":
             return KNN(probe_run.images(), neighbours=5, batch_size=7)
         case "linear_probe":
-            return LinearProbe(probe_run.images(), epochs=3, batch_size=12, seed=3)
+            return LinearProbe(probe_run.images(), epochs=5, batch_size=12, seed=3)
         case "retrieval":
             return Retrieval(retrieval.scenes(), "all", 3, pictures=3)
         case "figure_ground":

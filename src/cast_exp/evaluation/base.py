@@ -1,5 +1,7 @@
 """What every evaluation is."""
 
+import signal
+import threading
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -99,8 +101,6 @@ class Evaluation(LightningModule, ABC):
                 with warnings.catch_warnings():  # about there being nothing left to do
                     warnings.filterwarnings("ignore", "Total length of .* across ranks is zero")
                     together(trainer.test, self, verbose=False)
-                if trainer.received_sigterm:  # Lightning does not look after the last batch
-                    raise SIGTERMException
             return together(self.compute, gather_objects(self.share()))
         finally:
             self.data.trainer = None
@@ -109,6 +109,15 @@ class Evaluation(LightningModule, ABC):
 
     def prepare(self) -> None:
         """Look at what is there already; no process writes while one of them is at this."""
+
+    def on_test_start(self) -> None:
+        """End at once on SIGTERM, as on Ctrl-C.
+
+        Lightning's handler, which it puts back afterwards, tells the other processes; but they
+        listen in training only, and it would wait for them for ever.
+        """
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _terminate)
 
     def share(self) -> Any:
         """What this process has found, with tensors on the CPU."""
@@ -125,3 +134,7 @@ class Evaluation(LightningModule, ABC):
     def in_full_precision(self) -> torch.autocast:
         """For what in a step is not the network."""
         return torch.autocast(self.device.type, enabled=False)
+
+
+def _terminate(*_: Any) -> None:
+    raise SIGTERMException

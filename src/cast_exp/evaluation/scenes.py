@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +126,6 @@ class SceneEvaluation(Evaluation):
 
     def _first(self, records: Records, before: Place | None = None) -> list[Place]:
         """The first images that can be drawn, of those before another one."""
-        shown = (
-            each
-            for each in self.chosen
-            if (before is None or each < before) and each in records and self.shows(records[each])
-        )
+        chosen = takewhile(lambda each: before is None or each < before, self.chosen)
+        shown = (each for each in chosen if each in records and self.shows(records[each]))
         return list(islice(shown, self.pictures))

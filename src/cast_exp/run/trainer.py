@@ -2,6 +2,7 @@
 
 import atexit
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ READ_BY_EVALUATIONS = (
 """What evaluations take from the config of a trainer."""
 
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # others change the weights themselves
-_GRACE = 1.0  # seconds that processes have to end by themselves
+_GRACE = 2.0  # seconds that processes have to end by themselves
 
 
 def build_trainer(
@@ -141,11 +142,14 @@ def ending_well(trainer: Trainer) -> Iterator[None]:
 
 def _end_processes(trainer: Trainer) -> None:
     """End the other processes of the run, which may wait for this one for ever."""
-    for process in getattr(trainer.strategy.launcher, "procs", []):
-        try:
-            process.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            process.kill()
+    # One that is killed leaves the workers of its loader behind, so that comes last.
+    for end in (subprocess.Popen.terminate, subprocess.Popen.kill):
+        deadline = time.monotonic() + _GRACE
+        for process in getattr(trainer.strategy.launcher, "procs", []):
+            try:
+                process.wait(max(deadline - time.monotonic(), 0))
+            except subprocess.TimeoutExpired:
+                end(process)
 
 
 def _built(node: Mapping[str, Any], **parts: Any) -> Trainer:
