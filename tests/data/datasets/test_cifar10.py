@@ -4,21 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from support.tiny_data import CIFAR10_CLASSES, cifar10_tree
 from torchvision import datasets
 
 from cast_exp.data.datasets import CIFAR10
 from cast_exp.errors import UserError
 
-NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+NAMES = list(CIFAR10_CLASSES)
 
 
 def test_class_folders(tmp_path: Path) -> None:
-    for split, count in (("train", 3), ("test", 2)):
-        for label, name in enumerate(NAMES):
-            (tmp_path / split / name).mkdir(parents=True)
-            for i in range(count):
-                Image.new("RGB", (32, 32), (label, i, 7)).save(tmp_path / split / name / f"{i}.png")
+    cifar10_tree(tmp_path)
     train, val = CIFAR10("train", tmp_path), CIFAR10("val", tmp_path)
     assert (len(train), len(val)) == (30, 20)
     assert train.classes == val.classes == NAMES

@@ -6,36 +6,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from support.tiny_data import (
+    CATEGORIES,
+    densepose_tree,
+    part_imagenet_tree,
+    person,
+    plain,
+    rectangle,
+    run_lengths,
+    write_json,
+)
 
 from cast_exp.data.datasets import DensePose, PartImageNet, UnreadableImage
 from cast_exp.data.datasets.coco import decode_mask
 from cast_exp.errors import UserError
 
-pycocotools = pytest.importorskip("pycocotools.mask")
+pytest.importorskip("pycocotools.mask")
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
-
-def write(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-
-
-def draw(path, size):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, (10, 200, 30)).save(path)
-
-
-def run_lengths(mask):
-    """A mask as COCO writes it, compressed."""
-    coded = pycocotools.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return coded | {"counts": coded["counts"].decode()}
-
-
-def rectangle(height, width, top, left, bottom, right):
-    mask = np.zeros((height, width), bool)
-    mask[top:bottom, left:right] = True
-    return mask
 
 
 # -- masks ---------------------------------------------------------------------------------------
@@ -69,33 +56,10 @@ def test_it_says_what_to_install(monkeypatch):
 
 # -- DensePose -----------------------------------------------------------------------------------
 
-HEAD, TORSO, HAND, LEG = 14, 1, 2, 8
-
-
-def person(image, bbox, parts):
-    """Masks of 14 parts in a square of 256, by part."""
-    masks = [run_lengths(parts[n]) if n in parts else [] for n in range(1, 15)]
-    return {"image_id": image, "bbox": bbox, "dp_masks": masks}
-
 
 @pytest.fixture
 def bodies(tmp_path: Path) -> Path:
-    half = {HEAD: rectangle(256, 256, 0, 0, 128, 256), LEG: rectangle(256, 256, 128, 0, 256, 256)}
-    left = {TORSO: rectangle(256, 256, 0, 0, 256, 128), HAND: rectangle(256, 256, 0, 128, 64, 256)}
-    for split, name in (("train2014", "train"), ("val2014", "minival")):
-        names = [f"COCO_{split}_{number:012d}.jpg" for number in (4, 9, 11)]
-        images = [{"id": n, "file_name": file} for n, file in zip((4, 9, 11), names, strict=True)]
-        annotations = [
-            person(4, [2, 4, 8, 12], half),
-            person(4, [6, 4, 4, 8], left),  # before the other one
-            person(11, [-3.5, 10, 8, 40], half),  # in part outside of the image
-            {"image_id": 9, "bbox": [0, 0, 5, 5]},  # nobody has drawn the parts
-        ]
-        content = {"images": images, "annotations": annotations, "categories": []}
-        write(tmp_path / f"annotations/densepose_coco_2014_{name}.json", content)
-        for file in names:
-            draw(tmp_path / split / file, (20, 24))
-    return tmp_path
+    return densepose_tree(tmp_path)
 
 
 def test_parts_are_painted_in_the_boxes_of_people(bodies: Path) -> None:
@@ -122,7 +86,7 @@ def test_every_part_is_in_one_group(bodies: Path) -> None:
     strips = {n: rectangle(256, 256, 0, 16 * n, 256, 16 * n + 16) for n in range(1, 15)}
     content = json.loads(file.read_text())
     content["annotations"] = [person(4, [0, 0, 16, 1], strips)]
-    write(file, content)
+    write_json(file, content)
     row = DensePose("train", bodies)[0]["semantic"][0, 1:15]
     assert row.tolist() == [2, 3, 3, 4, 4, 4, 4, 4, 4, 3, 3, 3, 3, 1]
 
@@ -142,11 +106,11 @@ def test_wrong_densepose_trees_are_named(bodies: Path) -> None:
     file = bodies / "annotations/densepose_coco_2014_train.json"
     content = json.loads(file.read_text())
     content["annotations"][0]["dp_masks"][0] = {"counts": 3}
-    write(file, content)
+    write_json(file, content)
     train = DensePose("train", bodies)
     with pytest.raises(UserError, match=r"body parts of .*0004\.jpg cannot be read: a mask is not"):
         train[0]
-    write(file, content | {"annotations": []})
+    write_json(file, content | {"annotations": []})
     with pytest.raises(UserError, match=r"no image with body parts \(dp_masks\)"):
         DensePose("train", bodies)
     for bad, message in (("{", "not JSON"), ("[]", "not an annotation file of COCO's format")):
@@ -157,32 +121,10 @@ def test_wrong_densepose_trees_are_named(bodies: Path) -> None:
 
 # -- PartImageNet --------------------------------------------------------------------------------
 
-CATEGORIES = [
-    {"id": 0, "name": "Quadruped Head", "supercategory": "Quadruped"},
-    {"id": 1, "name": "Quadruped Body", "supercategory": "Quadruped"},
-    {"id": 5, "name": "Head", "supercategory": "Snake"},
-]
-
 
 @pytest.fixture
 def things(tmp_path: Path) -> Path:
-    for split in ("train", "val"):
-        names = ["n01440764_10.JPEG", "n02100735_7.JPEG"]
-        images = [{"id": 70 - place, "file_name": name} for place, name in enumerate(names)]
-        annotations = [
-            {"image_id": 70, "category_id": 1, "segmentation": [[2, 2, 12, 2, 12, 8, 2, 8]]},
-            {"image_id": 69, "category_id": 0, "segmentation": [[0, 0, 4, 0, 4, 4, 0, 4]]},
-            {
-                "image_id": 70,
-                "category_id": 5,
-                "segmentation": run_lengths(rectangle(10, 14, 0, 10, 5, 14)),
-            },
-        ]
-        content = {"images": images, "annotations": annotations, "categories": CATEGORIES}
-        write(tmp_path / f"annotations/{split}.json", content)
-        for name in names:
-            draw(tmp_path / "images" / split / name[:9] / name, (14, 10))
-    return tmp_path
+    return part_imagenet_tree(tmp_path)
 
 
 def test_later_parts_are_painted_over_earlier_ones(things: Path) -> None:
@@ -207,7 +149,7 @@ def test_wrong_part_imagenet_trees_are_named(things: Path) -> None:
     with pytest.raises(UserError, match=r"cannot read .*test\.json \(no such file"):
         PartImageNet("val", things, val="test")
     data = PartImageNet("val", things)
-    draw(Path(data.path(0)), (14, 11))
+    plain(Path(data.path(0)), (14, 11), (10, 200, 30))
     with pytest.raises(UserError, match=r"_10\.JPEG cannot be read: .*\(10, 14\) where \(11, 14\)"):
         data[0]
     Path(data.path(1)).unlink()
@@ -218,14 +160,14 @@ def test_wrong_part_imagenet_trees_are_named(things: Path) -> None:
         PartImageNet("val", things)
     file = things / "annotations/train.json"
     content = json.loads(file.read_text())
-    write(file, content | {"categories": [{"id": 1, "name": "Head"}]})
+    write_json(file, content | {"categories": [{"id": 1, "name": "Head"}]})
     with pytest.raises(UserError, match="categories without 'supercategory'"):
         PartImageNet("train", things)
-    write(file, content | {"categories": CATEGORIES[:1]})
+    write_json(file, content | {"categories": CATEGORIES[:1]})
     with pytest.raises(
         UserError, match=r"_10\.JPEG .* category 1, which .*train\.json does not have"
     ):
         PartImageNet("train", things)[0]
-    write(file, content | {"images": []})
+    write_json(file, content | {"images": []})
     with pytest.raises(UserError, match="has no images"):
         PartImageNet("train", things)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.file_server import file_server
-from support.voc import TRAIN, VAL, draw, save_map, voc_tree, write_list
+from support.tiny_data import voc_aug_tree
+from support.voc import TRAIN, VAL, save_map, voc_tree, write_list
 
 from cast_exp.data.datasets import VOC, VOC_CLASSES, NoSuchSplit, UnreadableImage, VOCAugmented
 from cast_exp.data.datasets import VOCFolder as Folder
@@ -205,21 +206,7 @@ def test_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def both(tmp_path: Path) -> Path:
-    """VOC; in SBD one image of each of its splits, with other labels, and two of neither."""
-    savemat = pytest.importorskip("scipy.io").savemat
-    voc = voc_tree(tmp_path / "VOCdevkit/VOC2012", objects=True)
-    folder = tmp_path / "benchmark_RELEASE/dataset/cls"
-    folder.mkdir(parents=True)
-    for seed, name in enumerate(["2009_02", "2009_01"], 10):
-        draw(voc, name, seed)
-    for name in ("2009_01", "2009_02", TRAIN[0], VAL[0]):
-        path = voc / f"SegmentationClass/{name}.png"
-        labels = (by_hand(path) != 0) * np.uint8(20)
-        if name.startswith("2009"):
-            path.unlink()
-        truth = {"Segmentation": labels, "CategoriesPresent": np.unique(labels)}
-        savemat(folder / f"{name}.mat", {"GTcls": truth})
-    return tmp_path
+    return voc_aug_tree(tmp_path)
 
 
 def test_train_plus(both: Path) -> None:
