@@ -191,6 +191,7 @@ TREES = {
     "imagenet": imagenet_tree,
     "imagenet100": imagenet100_tree,
     "image_folder": imagenet_tree,
+    "unlabelled_folder": imagenet_tree,
     "coco": coco_tree,
     "cifar10": cifar10_tree,
     "voc": voc_aug_tree,

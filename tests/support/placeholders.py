@@ -1,0 +1,110 @@
+"""What the placeholders of printed commands stand for: tiny data, weights and runs."""
+
+import re
+from pathlib import Path
+
+import torch
+from support.cli import cast_train, runs
+from support.commands import ROOT, Command
+from support.miniature import miniature
+from support.tiny_data import TREES, noise
+
+from cast_exp.config import conf_dir
+from cast_exp.models import Pooling, create_model
+
+_RECIPES = {"cast_exp.train": "shapes_moco", "cast_exp.eval": "shapes_hierarchy"}
+_RUN = re.compile(r"runs/(\w+)/TIME(/.*)?")
+_NEWEST_RUN = re.compile(r"\$\$\(ls -td runs/(\w+)/.*\)")
+
+
+class Things:
+    """Makes each thing when a command names it first.
+
+    Args:
+        folder: Where all of them are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def words(self, command: Command) -> list[str]:
+        """The arguments of a command, with real things for placeholders."""
+        before = ("", *command.words)
+        return [self._word(command, *pair) for pair in zip(before, command.words, strict=False)]
+
+    def data(self, option: str) -> Path:
+        """A data set in the layout that an option of `data` reads."""
+        root = self.folder / "data" / option
+        return root if root.exists() else TREES[option](root)
+
+    def run(self, experiment: str) -> Path:
+        """The folder of a run that is finished."""
+        place = self.folder / "trained" / experiment
+        if not place.exists():
+            words = [f"experiment={experiment}", f"paths.runs={place}"]
+            option = chosen_data(words)
+            words += [f"data.root={self.data(option)}"] if option in TREES else []
+            assert cast_train(*miniature("train", words)) == 0
+        return runs(place)[0]
+
+    def weights(self, model: str = "cast_tiny") -> Path:
+        """A model for dense prediction or a ViT, in the layout of converted ones."""
+        folder = self.folder / model
+        if not folder.exists():
+            torch.manual_seed(0)
+            own = {} if model.startswith("vit") else {"pooling": Pooling((12, 8, 4, 2))}
+            create_model(model, fusion=True, image_size=64, **own).save_pretrained(folder)
+        return folder
+
+    def photos(self) -> Path:
+        """A folder with a photograph."""
+        noise(self.folder / "photos" / "photo.jpg", (80, 64))
+        return self.folder / "photos"
+
+    def _word(self, command: Command, before: str, word: str) -> str:
+        key, equals, values = word.rpartition("=")
+        real = [self._value(command, key or before, value) for value in values.split(",")]
+        return f"{key}{equals}{','.join(real)}"
+
+    def _value(self, command: Command, key: str, value: str) -> str:
+        """What a value of a key, or of the option before it, stands for."""
+        if key == "data.root":
+            return str(self.data(chosen_data(command.words)))
+        if key == "experiment" and value == "...":
+            return _RECIPES[command.module]
+        if key.endswith(("checkpoint", ".vit")) and value in ("CKPT", "CKPT1", "CKPT2", "..."):
+            other = any("CKPT2" in word for word in command.words)
+            vit = key.endswith(".vit") or ("ViT" in (command.note or "") and not other)
+            return str(self.weights("vit_tiny" if vit else "cast_tiny"))
+        if key == "convert":
+            return str(self.weights())
+        if found := _RUN.fullmatch(value):
+            recipe = "shapes_moco" if found[1] == "NAME" else found[1]
+            return f"{self.run(recipe)}{found[2] or ''}"
+        if found := _NEWEST_RUN.fullmatch(value):
+            return str(self.run(found[1]))
+        if key in ("--images", "--ground-truth"):
+            part = {"--images": "images", "--ground-truth": "groundTruth"}[key]
+            return str(self.data("bsds500") / part / "val")
+        others = {
+            ("--checkpoint", "FINETUNED"): lambda: self.run("shapes_finetune"),
+            ("resume", "FOLDER"): lambda: self.run("shapes_moco"),
+            ("", "FOLDER"): self.photos,
+            ("", "photo.jpg"): lambda: self.photos() / "photo.jpg",
+            ("", "PHOTO_OR_FOLDER..."): lambda: self.photos() / "photo.jpg",
+            ("", "docs/creatures.png"): lambda: ROOT / "docs/creatures.png",
+            ("--models", "..."): lambda: "cast_tiny",
+            ("info", "NAME"): lambda: "cast_small_in1k_moco",
+        }
+        return str(others.get((key, value), lambda: value)())
+
+
+def chosen_data(words: list[str] | tuple[str, ...]) -> str:
+    """The option of `data` that overrides choose, by themselves or by their recipe."""
+    given = dict(word.split("=", 1) for word in words if "=" in word)
+    if "data" in given:
+        return given["data"]
+    recipe = (conf_dir() / "experiment" / f"{given['experiment']}.yaml").read_text()
+    found = re.search(r"override /data: (\w+)", recipe)
+    assert found is not None
+    return found[1]

@@ -1,0 +1,166 @@
+"""Every command that the repository prints works: checked as before a run, and run in miniature."""
+
+import argparse
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.cli import cast_eval, cast_train
+from support.commands import ROOT, Command, commands, commands_in, sources
+from support.miniature import miniature
+from support.placeholders import Things
+
+from cast_exp.data import check
+from cast_exp.eval import evaluate_model
+from cast_exp.run.folder import run_folder, sweep_folder
+from cast_exp.run.preflight import checked_command
+from cast_exp.run.resolvers import register_resolvers
+from cast_exp.train import train
+
+ENTRIES = {"cast_exp.train": ("train", train), "cast_exp.eval": ("eval", evaluate_model)}
+ALL = commands()
+
+
+def unlike(found: Sequence[Command]) -> list[Command]:
+    """The first of those that are the same but for their file and the name of their data."""
+    kept: dict[Any, Command] = {}
+    for command in found:
+        words = tuple(re.sub(r"(data\.root)=.*", r"\1", word) for word in command.words)
+        kept.setdefault((command.module, words), command)
+    return list(kept.values())
+
+
+RUNS = unlike([command for command in ALL if command.module in ENTRIES and command.words])
+OTHERS = unlike([command for command in ALL if command.module not in ENTRIES and command.words])
+
+
+@pytest.fixture(scope="module")
+def things(tmp_path_factory: pytest.TempPathFactory) -> Things:
+    return Things(tmp_path_factory.mktemp("things"))
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CAST_EXP_RUNS", raising=False)
+
+
+# -- finding them ----------------------------------------------------------------------------------
+
+
+def test_none_escapes() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    assert listed.returncode == 0, listed.stderr
+    texts = [
+        path
+        for path in map(ROOT.joinpath, listed.stdout.split())
+        if path.suffix in (".md", ".py", ".yaml", ".toml", ".sh", "") and path.is_file()
+        if "tests" not in path.parts
+    ]
+    written = r"(?:python|torchrun .*) -m(?:\s|#)+cast_exp\b(?!\.[${])|hydra\.help\.app_name} "
+    expected = {path: len(re.findall(written, path.read_text())) for path in texts}
+    found = {path: commands_in(path) if path in sources() else [] for path in texts}
+    counts = {path: sum(c.note is None for c in there) for path, there in found.items()}
+    assert counts == expected
+
+
+def test_every_kind_of_source_has_some() -> None:
+    counts = Counter(re.sub(r"[^/]+$", "", c.source) or c.source for c in ALL if c.words)
+    places = ("README.md", "Makefile", "results/", "conf/", "conf/experiment/", "conf/sweep/")
+    assert all(counts[place] for place in (*places, "conf/debug/", "src/cast_exp/")), counts
+
+
+def test_what_is_said_of_a_command_is_an_alternative(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("support.commands.ROOT", tmp_path)
+    (tmp_path / "conf").mkdir()
+    file = tmp_path / "conf/train.yaml"
+    file.write_text(
+        "# Command:   python -m cast_exp.train experiment=a checkpoint=CKPT 'x.y=[1,2]'\n"
+        "#            (DIR holds all; in minutes: b=[1,2] c=3; untrained:\n"
+        "#            model=small|base)\n"
+        "# Expected:  nothing=1.\n"
+        "  header: |\n"
+        "    two GPUs    ${hydra.help.app_name} d=1\n"
+        "    in seconds  ... debug=fast   or just: resume=FOLDER\n"
+    )
+    assert [" ".join(command.words) for command in commands_in(file)] == [
+        "experiment=a checkpoint=CKPT x.y=[1,2]",
+        "experiment=a checkpoint=CKPT x.y=[1,2] b=[1,2] c=3",
+        "experiment=a x.y=[1,2] model=small",
+        "experiment=a x.y=[1,2] model=base",
+        "d=1",
+        "d=1 debug=fast",
+        "resume=FOLDER",
+    ]
+    file = tmp_path / "README.md"
+    file.write_text(
+        "As `python -m\ncast_exp.train ... a=1` does (b=1):\n```\n"
+        "torchrun --nproc-per-node 2 -m cast_exp.train \\\n    c=1   # the control: d=1\n```\n"
+    )
+    assert [" ".join(command.words) for command in commands_in(file)] == [
+        "experiment=shapes_moco a=1",
+        "c=1",
+        "c=1 d=1",
+    ]
+
+
+# -- checking them ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", RUNS, ids=str)
+def test_no_mistake_is_found_before_the_run(
+    command: Command, things: Things, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = things.words(command)
+    register_resolvers()
+    run_folder.cache_clear()
+    sweep_folder.cache_clear()
+    capsys.readouterr()
+    checked_command(words, *ENTRIES[command.module])
+    assert capsys.readouterr().err == ""
+
+
+class Parsed(Exception):
+    """The arguments are well."""
+
+
+@pytest.mark.parametrize("command", OTHERS, ids=str)
+def test_other_arguments_are_known(
+    command: Command, things: Things, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = things.words(command)
+    if command.module == check.__name__:
+        check.composed(words)
+        return
+    parse = argparse.ArgumentParser.parse_args
+
+    def parsed(parser: argparse.ArgumentParser, given: Sequence[str] | None = None) -> Any:
+        raise Parsed(parse(parser, given))
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parsed)
+    with pytest.raises(Parsed):
+        import_module(command.module).main(words)
+
+
+@pytest.mark.parametrize("module", sorted({command.module for command in ALL}))
+def test_every_module_that_is_named_is_there(module: str) -> None:
+    assert find_spec(module)
+
+
+# -- running them ----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", RUNS, ids=str)
+def test_a_run_in_miniature(command: Command, things: Things) -> None:
+    name, _ = ENTRIES[command.module]
+    words = miniature(name, things.words(command), str(things.weights()))
+    assert {"train": cast_train, "eval": cast_eval}[name](*words) == 0
