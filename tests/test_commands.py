@@ -5,6 +5,7 @@ import re
 import subprocess
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from support.cli import cast_eval, cast_train
 from support.commands import ROOT, Command, commands, commands_in, sources
-from support.miniature import miniature
+from support.miniature import miniature, reduced
 from support.placeholders import Things
 
 from cast_exp.data import check
@@ -37,6 +38,13 @@ def unlike(found: Sequence[Command]) -> list[Command]:
 
 
 RUNS = unlike([command for command in ALL if command.module in ENTRIES and command.words])
+MINIATURES = unlike(
+    [
+        replace(command, words=tuple(reduced(command.words)))
+        for command in RUNS
+        if "--help" not in command.words
+    ]
+)
 OTHERS = unlike([command for command in ALL if command.module not in ENTRIES and command.words])
 
 
@@ -159,8 +167,21 @@ def test_every_module_that_is_named_is_there(module: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", RUNS, ids=str)
+@pytest.mark.parametrize("command", MINIATURES, ids=str)
 def test_a_run_in_miniature(command: Command, things: Things) -> None:
     name, _ = ENTRIES[command.module]
     words = miniature(name, things.words(command), str(things.weights()))
     assert {"train": cast_train, "eval": cast_eval}[name](*words) == 0
+
+
+SMALLER = {
+    "cast_exp.data.check": ["data.expected_images=null"],
+    "cast_exp.models.cost": ["--models", "cast_tiny", "--sizes", "64"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", OTHERS, ids=str)
+def test_another_command_runs(command: Command, things: Things) -> None:
+    words = [*things.words(command), *SMALLER.get(command.module, ())]
+    assert not import_module(command.module).main(words)

@@ -58,9 +58,10 @@ def miniature(name: str, words: Sequence[str], weights: str = "") -> list[str]:
         words: Arguments, without placeholders.
         weights: Checkpoint in the place of published ones.
     """
+    if all(key_of(word) == "resume" for word in words):  # of a run that is small
+        return list(words)
     flags = [word for word in words if "=" not in word]
-    words = [word for word in words if "=" in word and key_of(word) not in _HARDWARE]
-    words = [_tiny_model(word) for word in words]
+    words = [word for word in reduced(words) if "=" in word]
     words = [f"checkpoint={weights}" if _published(word) else word for word in words]
     register_resolvers()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
@@ -79,9 +80,23 @@ def miniature(name: str, words: Sequence[str], weights: str = "") -> list[str]:
         config = only_read(only_asked(config))
     else:
         words.append("+trainer.enable_progress_bar=false")
-    small = [f"{key}={value}" for key in _SMALL if (value := _small(config, key)) is not None]
-    replaced = {key_of(text) for text in small}
-    return [*flags, *(word for word in words if key_of(word) not in replaced), *small]
+    small = {key: _small(config, key) for key in _SMALL}
+    if name != EVAL and "checkpoint" in given and not _pools(config, given):
+        small["pooling.levels"] = None
+    chosen = [f"{key}={value}" for key, value in small.items() if value is not None]
+    kept = [word for word in words if small.get(key_of(word)) is None]
+    return [*flags, *kept, *chosen]
+
+
+def _pools(config: DictConfig, given: set[str]) -> bool:
+    """Whether a model from a checkpoint is told its levels, by its recipe or the command."""
+    told = "checkpoint" in config.model and config.model.pooling is not None
+    return told or any(key.partition(".")[0] == "pooling" for key in given)
+
+
+def reduced(words: Sequence[str]) -> list[str]:
+    """The arguments of a command without its hardware, with models of the smallest size."""
+    return [_tiny_model(word) for word in words if key_of(word) not in _HARDWARE]
 
 
 def _tiny(model: str) -> str:
