@@ -1,10 +1,12 @@
 """`python -m cast_exp.eval`, and the evaluations that a training ends with."""
 
+import json
 from pathlib import Path
 
 import pytest
 from support.cli import SMALL, cast_eval, cast_train, runs
 
+from cast_exp.download import sha256_of
 from cast_exp.run.folder import read_summary
 
 MODEL = tuple(text for text in SMALL if text.startswith(("model.", "pooling.")))
@@ -29,17 +31,27 @@ def test_a_run_ends_with_its_evaluations_and_they_can_be_had_again(
     assert table[0] == "| % | trained | untrained |"
     assert f"| knn top1 | {100 * metrics['knn/top1']:.1f} |" in table[2]
 
-    assert cast_eval(f"run={run}", *BOTH, "paths.runs=again") == 0
-    (again,) = runs(Path("again"))
+    assert cast_eval(f"run={run}", *BOTH) == 0
+    (again,) = runs(run / "eval")
+    assert again.name.startswith("shapes_moco-")
     found = read_summary(again)["metrics"]
     assert found == {name: pytest.approx(metrics[name]) for name in found}
     assert {"knn/top1", "linear_probe/top1"} <= found.keys()
+    card = json.loads((again / "card.json").read_text())
+    assert card["weights"]["run"] == str(run.resolve())
+    assert card["weights"]["sha256"] == sha256_of(run / "checkpoints" / "best.ckpt")
+    assert card["weights"]["which"] == "trained"
+    assert [part["images"] for part in card["data"]["knn"]] == [32, 16]
+    assert card["model"]["levels"] == [8, 4]
 
 
 def test_an_untrained_model_is_evaluated_without_weights() -> None:
     assert cast_eval(*DATA, *MODEL, "model=cast_tiny", "evaluate=[knn]") == 0
     (run,) = runs()
+    assert run.parent == Path("runs/eval/shapes_moco")
     assert 0 <= read_summary(run)["metrics"]["knn/top1"] <= 1
+    assert (run / "evaluations.md").read_text().splitlines()[0] == "| % | untrained |"
+    assert json.loads((run / "card.json").read_text())["weights"]["checkpoint"] is None
 
 
 @pytest.mark.parametrize(
@@ -51,6 +63,10 @@ def test_an_untrained_model_is_evaluated_without_weights() -> None:
         (("evaluate=[knn]",), "should be set with checkpoint="),
         (("run=nowhere", "evaluate=[knn]"), "run=nowhere is not the folder of a run"),
         ((*DATA, "chekpoint=a"), "did you mean checkpoint?"),
+        (
+            (*DATA, *MODEL, "model=cast_tiny", "evaluate=[knn]", "evaluate_untrained=true"),
+            "but there is no checkpoint",
+        ),
     ],
 )
 def test_mistakes(
@@ -65,7 +81,10 @@ def test_mistakes(
     [
         (("model.fusion=false", "task.readout=cls", "evaluate=[retrieval]"), "no fusion block"),
         (("evaluate=[retrieval]", "evaluation.retrieval.level=7"), "levels 0 to 2"),
-        (("evaluate=[hierarchy]",), "3 levels were asked for"),
+        (
+            ("evaluate=[hierarchy]", "evaluation.hierarchy.levels=[9,8,7]"),
+            "3 levels were asked for",
+        ),
         (("evaluate=[figure_ground]", "evaluation.figure_ground.block=9"), "block"),
         (("evaluate=[retrieval]", "data@scenes=camvid", "scenes.root=nowhere"), "nowhere"),
         (("evaluate=[knn]", "model.fusion=false"), "fusion"),
