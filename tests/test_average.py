@@ -85,11 +85,10 @@ def test_an_evaluation_and_the_end_of_a_training(run: Path, by_hand: Path) -> No
         "trained": (f"run={run}", "weights=trained"),
         "by_hand": (f"checkpoint={by_hand}", "weights=trained"),
     }.items():
-        assert (
-            cast_eval("experiment=shapes_supervised", *PHOTOS, *both, *choice, f"paths.runs={name}")
-            == 0
-        )
-        found[name] = metrics(runs(Path(name))[0])
+        known = {*run.glob("eval/*"), *Path("runs/eval").glob("*/*")}
+        assert cast_eval("experiment=shapes_supervised", *PHOTOS, *both, *choice) == 0
+        (folder,) = {*run.glob("eval/*"), *Path("runs/eval").glob("*/*")} - known
+        found[name] = metrics(folder)
     assert found["average"] == found["by_hand"] != found["trained"]
     assert metrics(run)["knn/top1"] == found["average"]["knn/top1"] != found["trained"]["knn/top1"]
 
