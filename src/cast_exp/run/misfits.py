@@ -28,16 +28,17 @@ def wrong_evaluations(config: DictConfig, some: bool) -> list[str]:
     return [f"evaluate=[{','.join(asked)}]: {name} is none of {known}" for name in strange]
 
 
-def misfits(config: DictConfig, choices: DictConfig) -> list[str]:
+def misfits(config: DictConfig, choices: DictConfig, trains: bool) -> list[str]:
     """What of a config's tasks and evaluations cannot work on the data that it gives them.
 
     Args:
         config: Composed config; of the evaluations only those that are asked for.
         choices: Option of each group.
+        trains: Whether the task is run.
     """
     found = {}
     task = _target(config.get("task"))
-    if isinstance(task, type) and issubclass(task, BaseTask):
+    if trains and isinstance(task, type) and issubclass(task, BaseTask):
         found[f"task={choices.task}"] = ("data", task.trains_on)
     for name, node in config.evaluation.items():
         target = _target(node)

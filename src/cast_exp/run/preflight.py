@@ -202,7 +202,7 @@ def _check(
             choices = config.hydra.runtime.choices
             lines = wrong_evaluations(config, some=config_name == EVAL)
             config = _as_run(config, multirun=composed is None)
-            lines = lines or misfits(config, choices)
+            lines = lines or misfits(config, choices, trains=config_name != EVAL)
             if config_name == EVAL:
                 lines = lines or refused_by_evaluation(config, typed)
                 config, vain = only_read(config), {}

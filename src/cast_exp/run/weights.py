@@ -17,7 +17,8 @@ from cast_exp.models.published import PUBLISHED
 from cast_exp.run.build import build
 from cast_exp.run.folder import RUN
 
-PRETRAINED = "pretrained"  # the option of `model` that stands for what a checkpoint holds
+PRETRAINED = "pretrained"  # the option of `model` that stands for what a checkpoint holds, and the
+# start of the names of others that do
 
 # Of a run's overrides, those that say what it trained and how, not on what.
 _OF_TRAINING = (
@@ -80,7 +81,7 @@ def with_checkpoint(
     if config.checkpoint is None and "checkpoint" not in swept:
         return list(overrides)
     named = [text for text in overrides if key_of(text) == "model"]
-    names = [name for text in named for name in values_of(text) if name != PRETRAINED]
+    names = [name for text in named for name in values_of(text) if not name.startswith(PRETRAINED)]
     given = [text for text in overrides if key_of(text) == "checkpoint"]
     checkpoints = [path for text in given for path in values_of(text)] or [config.checkpoint]
     for checkpoint in checkpoints:
@@ -88,9 +89,11 @@ def with_checkpoint(
             locate(checkpoint)
         for name in names:
             _require_agreement(config_name, name, checkpoint)
-    if not named and config.hydra.runtime.choices.model == PRETRAINED:
-        return list(overrides)
-    return [*(text for text in overrides if text not in named), f"model={PRETRAINED}"]
+    kept = [text for text in overrides if text not in named]
+    if named:  # what it would be without
+        fixed = [text for text in kept if key_of(text) not in swept]
+        config = compose(config_name, fixed, return_hydra_config=True)
+    return kept if _is_loaded(config) else [*kept, f"model={PRETRAINED}"]
 
 
 def told_by_checkpoint(config: DictConfig, overrides: Sequence[str], evaluates: bool) -> list[str]:
@@ -100,7 +103,7 @@ def told_by_checkpoint(config: DictConfig, overrides: Sequence[str], evaluates: 
     evaluation, so is what a recipe of training would add to it. A choice of `pooling`
     or `compat` in the command is meant for the model, unless that says otherwise.
     """
-    if config.hydra.runtime.choices.model != PRETRAINED:
+    if not _is_loaded(config):
         return []
     options = inspect.signature(load_pretrained).parameters
     given = {key_of(text) for text in overrides}
@@ -117,6 +120,10 @@ def told_by_checkpoint(config: DictConfig, overrides: Sequence[str], evaluates: 
             if group in chosen and f"model.{key}" not in given
         ),
     ]
+
+
+def _is_loaded(config: DictConfig) -> bool:
+    return str(config.hydra.runtime.choices.model).startswith(PRETRAINED)
 
 
 def _require_agreement(config_name: str, name: str, checkpoint: str) -> None:
