@@ -195,6 +195,7 @@ TREES = {
     "coco": coco_tree,
     "cifar10": cifar10_tree,
     "voc": voc_aug_tree,
+    "voc_square": voc_aug_tree,
     "voc_aug": voc_aug_tree,
     "voc_folder": voc_tree,
     "camvid": voc_tree,

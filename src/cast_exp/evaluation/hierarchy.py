@@ -192,14 +192,15 @@ class HierarchyEvaluation(SceneEvaluation):
         return HierarchyMetrics([str(level) for level in self.levels], sync_on_compute=False)
 
     def _levels_for(self, subject: Subject) -> list[int]:
+        if self.given is not None:
+            return [int(level) for level in self.given]
         own = subject.backbone.config.levels if subject.backbone.config else ()
-        levels = own if self.given is None else self.given
-        if not levels or min(levels) < 1:
+        if not own or min(own) < 1:
             raise UserError(
                 f"evaluation.hierarchy.levels=null stands for the model's own, but it has "
                 f"{list(own) or 'none'}; set numbers, as in evaluation.hierarchy.levels=[16,8,4]"
             )
-        return [int(level) for level in levels]
+        return [int(level) for level in own]
 
     def _load_vit(self) -> ViT | None:
         if self.vit is None:
