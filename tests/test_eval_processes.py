@@ -38,7 +38,7 @@ def metrics(name: str, *command: str) -> dict[str, float]:
         [sys.executable, *command, f"name={name}"], capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
-    (run,) = runs(Path("runs", name))
+    (run,) = (r for r in runs() if r.parent.name == name or r.name.startswith(f"{name}-"))
     summary = read_summary(run)
     assert summary["status"] == "finished"
     found: dict[str, float] = summary["metrics"]
@@ -81,6 +81,6 @@ def test_a_signal_ends_all_processes_and_what_is_done_is_kept(number: int, code:
         _, error = process.communicate(timeout=120)  # until no process has the pipe
     assert process.returncode == code
     assert "Traceback" not in error
-    (run,) = runs(Path("runs/stopped"))
+    (run,) = runs(Path("runs/eval/stopped"))
     assert read_summary(run)["status"] == "interrupted"
     assert all(path.stat().st_size for path in run.rglob("images*.jsonl"))
