@@ -5,22 +5,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 READY := $(VENV)/.ready
+PINS := constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow bench notebooks format lint typecheck clean
+.PHONY: help setup demo test test-slow test-floor coverage site bench notebooks format lint typecheck clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make .venv with all dependencies and fast-slic (other targets do this by themselves)
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml $(PINS)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "cast_exp needs Python 3.11 to 3.13; name one with: make setup PYTHON=python3.11"; exit 1; }
 	@echo "setting up $(VENV); the first time takes a few minutes"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install -c constraints.txt pip numpy cython setuptools wheel
-	@$(PIP) install -c constraints.txt -e '.[dev,eval,notebooks,wandb,tensorboard]'
+	@$(PIP) install -c $(PINS) pip numpy cython setuptools wheel
+	@$(PIP) install -c $(PINS) -e '.[dev,docs,eval,notebooks,wandb,tensorboard]'
 	@$(PIP) install --no-build-isolation 'fast-slic==0.4.0' || \
 	  echo "note: fast-slic did not build (it needs a C++ compiler and Python's headers); all else works without it"
 	@touch $@
@@ -38,6 +39,15 @@ test: $(READY) ## Run the test suite
 test-slow: $(READY) ## Run the long tests as well
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
+test-floor: ## Run the test suite with the oldest versions that are supported, in .venv-floor
+	@$(MAKE) --no-print-directory VENV=.venv-floor PINS=constraints-floor.txt test
+
+coverage: $(READY) ## Run the test suite and hold what it covers to the floor in pyproject.toml
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --cov
+
+site: $(READY) ## Build the documentation into site/
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 bench: $(READY) ## Time our operators, superpixels and models against the obvious alternatives
 	@for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
 
@@ -48,12 +58,13 @@ format: $(READY) ## Format the code and mend what the linter can mend
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-lint: $(READY) ## Check format and style
+lint: $(READY) ## Check format, style, and that imports go down only
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports --no-cache
 
 typecheck: $(READY) ## Check the types, strictly
 	@$(BIN)/mypy
 
 clean: ## Remove the environment and caches; runs/ stays
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf $(VENV) .venv-floor site .mypy_cache .ruff_cache .pytest_cache

@@ -20,39 +20,49 @@ from timing import fastest
 from torch import Tensor
 from torch.nn import functional as F
 
+from cast_exp.data import Scene
 from cast_exp.data.datasets import Shapes
 from cast_exp.data.scene_samples import SceneSamples
 from cast_exp.losses import pixel_cross_entropy
 from cast_exp.metrics import BoundaryF
-from cast_exp.models import Pooling, Segmenter, create_model
+from cast_exp.models import Pooling, SegmentationModel, create_model
 from cast_exp.models.heads import SegmentationHead
 from cast_exp.models.registry import ModelName
-from cast_exp.models.segmenter import enlarged
+from cast_exp.models.segmentation import Prediction
 from cast_exp.ops import contingency
+from cast_exp.ops.labels import nearest
 from cast_exp.superpixels import Seeds
 
 CLASSES, SIDE, HALF, COUNT = 21, 512, 256, 1024
 
 
-def segmenter(name: ModelName) -> Segmenter:
+def segmenter(name: ModelName) -> SegmentationModel:
     torch.manual_seed(0)
     pooling = Pooling((320, 160, 80, 40))
     model = create_model(
         name, pooling=pooling, fusion=True, sampling="interpolated", image_size=SIDE
     )
-    return Segmenter(model, SegmentationHead(model.dim, CLASSES))
+    return SegmentationModel(model, SegmentationHead(model.dim, CLASSES))
 
 
-def sparse_loss(model: Segmenter, images: Tensor, superpixels: Tensor, truth: Tensor) -> Tensor:
+def sparse_loss(
+    model: SegmentationModel, images: Tensor, superpixels: Tensor, truth: Tensor
+) -> Tensor:
     logits = model(images, superpixels).logits
-    return pixel_cross_entropy(logits, enlarged(superpixels, truth.shape[-2:]), truth)
+    return pixel_cross_entropy(logits, nearest(superpixels, *truth.shape[-2:]), truth)
 
 
-def dense_loss(model: Segmenter, images: Tensor, superpixels: Tensor, truth: Tensor) -> Tensor:
+def name_classes(model: SegmentationModel, scene: Scene) -> Prediction:
+    return model.predict(scene.image, scene.superpixels, scene.full_superpixels, last_grouping=True)
+
+
+def dense_loss(
+    model: SegmentationModel, images: Tensor, superpixels: Tensor, truth: Tensor
+) -> Tensor:
     return F.cross_entropy(dense_scores(model, images, superpixels), truth, ignore_index=255)
 
 
-def dense_scores(model: Segmenter, images: Tensor, superpixels: Tensor) -> Tensor:
+def dense_scores(model: SegmentationModel, images: Tensor, superpixels: Tensor) -> Tensor:
     fused = model.backbone(images, superpixels, last_grouping=False).fused
     assert fused is not None
     index = superpixels.flatten(1)[..., None].expand(-1, -1, fused.size(-1))
@@ -81,7 +91,7 @@ def steps(name: ModelName, batch: int, device: str) -> dict[str, Callable[[], ob
         model.eval()
         best = model(images, superpixels).logits.argmax(-1)
         offsets = COUNT * torch.arange(batch, device=device)[:, None, None]
-        rows = enlarged(superpixels, (SIDE, SIDE)) + offsets
+        rows = nearest(superpixels, SIDE, SIDE) + offsets
         pixels = contingency(rows, truth, (batch * COUNT, CLASSES))
         return pixels.new_zeros(CLASSES, CLASSES).index_add(1, best.flatten(), pixels.T)
 
@@ -135,16 +145,16 @@ def one_image(name: ModelName, device: str, rounds: int) -> None:
 
     def everything() -> None:
         made = samples.make(item, None, 0)["scene"].to(device)  # type: ignore[arg-type]
-        predicted = model.predict(made, last_grouping=True)
+        predicted = name_classes(model, made)
         contingency(predicted.superpixels, truth, (len(predicted.classes), CLASSES))
         boundary.update(predicted.pixels, truth)
 
-    predicted = model.predict(scene, last_grouping=True)
+    predicted = name_classes(model, scene)
     times = fastest(
         {
             "superpixels": lambda: method(pixels),
             "scene (superpixels, resizing)": lambda: samples.make(item, None, 0),  # type: ignore[arg-type]
-            "network": lambda: model.predict(scene, last_grouping=True),
+            "network": lambda: name_classes(model, scene),
             "boundary F": lambda: boundary.update(predicted.pixels, truth),
             "everything": everything,
         },

@@ -19,8 +19,9 @@ from cast_exp import create_model, load_pretrained
 from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD
 from cast_exp.data.datasets import Shapes
 from cast_exp.ops import kept_mass
+from cast_exp.ops.labels import contours
 from cast_exp.superpixels import Seeds
-from cast_exp.viz import contours, titled_grid
+from cast_exp.viz import titled_grid
 
 # %%
 IMAGE = None  # "photo.jpg"

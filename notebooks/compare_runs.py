@@ -7,13 +7,13 @@
 # %%
 import csv
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 from omegaconf import OmegaConf
+
+from cast_exp.api import run_training
 
 # %%
 RUNS = []  # ["runs/shapes_moco/20250101-120000", "runs/shapes_moco/20250102-120000"]
@@ -21,16 +21,12 @@ RUNS = []  # ["runs/shapes_moco/20250101-120000", "runs/shapes_moco/20250102-120
 # %%
 if not RUNS:
     runs = tempfile.mkdtemp()
-    command = [sys.executable, "-m", "cast_exp.train", "experiment=shapes_moco", "debug=fast"]
-    command += ["trainer.limit_train_batches=6", f"paths.runs={runs}"]
-    training = [
-        subprocess.Popen(
-            [*command, f"name={name}", f"optim.base_lr={rate}"], stdout=subprocess.DEVNULL
-        )
+    short = ["experiment=shapes_moco", "debug=fast", "trainer.limit_train_batches=6"]
+    short += [f"paths.runs={runs}"]
+    RUNS = [
+        str(run_training([*short, f"name={name}", f"optim.base_lr={rate}"]).folder)
         for name, rate in (("slow", 1e-4), ("fast", 1e-2))
     ]
-    assert not any(run.wait() for run in training)
-    RUNS = sorted(str(path.parent) for path in Path(runs).glob("*/*/summary.json"))
 print(*RUNS, sep="\n")
 
 # %% [markdown]

@@ -6,7 +6,7 @@
 #
 # Set `IMAGE` to a picture of yours and `CHECKPOINT` to trained weights: a file of one of your runs
 # (`runs/NAME/TIME/checkpoints/last.ckpt`) or the name of published weights
-# (`python -m cast_exp.models.zoo list`). As it is, a drawn scene is segmented by a network that has
+# (`cast-exp zoo list`). As it is, a drawn scene is segmented by a network that has
 # not been trained: its superpixels and its feel for colour and place are there, meaning is not.
 
 # %%

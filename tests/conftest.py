@@ -1,11 +1,37 @@
-"""One thread for each test process: the suite runs in parallel and its tensors are small.
+"""What all tests share.
 
-And the reader of YAML that is written in C, where there is one: hundreds of commands are composed.
+One thread for each test process: the suite runs in parallel and its tensors are small. The reader
+of YAML that is written in C, where there is one: hundreds of commands are composed. And Ctrl-C
+reaches what tests start, also in a suite that runs in the background, where a shell turns it off.
 """
 
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
 import torch
 import yaml
+from PIL import Image
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 if yaml.__with_libyaml__:
     yaml.SafeLoader = yaml.CSafeLoader  # type: ignore[misc]
+
+
+def write_image(path: Path, seed: int, size: tuple[int, int] = (48, 40)) -> None:
+    """A JPEG or PNG with smooth random colours, different for every seed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """``{train,val}/<class>/*.jpg`` with 3 classes of 8 training and 3 validation images."""
+    for split, count in (("train", 8), ("val", 3)):
+        for label, name in enumerate(("bee", "ant", "cat")):
+            for i in range(count):
+                write_image(tmp_path / split / name / f"{i}.jpg", 100 * label + i)
+    return tmp_path

@@ -13,9 +13,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from support.cli import SMALL, cast_eval, cast_train, runs
 
+from cast_exp.checkpoints import load_pretrained, load_segmentation_model
+from cast_exp.cli import zoo
 from cast_exp.data.datasets import Shapes
 from cast_exp.errors import UserError
-from cast_exp.models import load_pretrained, load_segmenter, zoo
 from cast_exp.run.folder import read_summary
 from cast_exp.segment import main as segment
 
@@ -134,7 +135,7 @@ def test_a_fine_tuned_segmenter_keeps_none(by_hand: Path) -> None:
     tuned = torch.load(by_hand, weights_only=True) | {"semantic_classes": ["a", "b"]}
     torch.save(tuned, "tuned.ckpt")
     with pytest.raises(UserError, match="keeps no average"):
-        load_segmenter("tuned.ckpt", weights="average")
+        load_segmentation_model("tuned.ckpt", weights="average")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from support.commands import ROOT, Command, commands, commands_in, sources
 from support.miniature import miniature, reduced
 from support.placeholders import Things
 
-from cast_exp.data import check
+from cast_exp.cli import check
 from cast_exp.eval import evaluate_model
 from cast_exp.run.folder import run_folder, sweep_folder
 from cast_exp.run.preflight import checked_command
@@ -71,7 +71,10 @@ def test_none_escapes() -> None:
         if path.suffix in (".md", ".py", ".yaml", ".toml", ".sh", "") and path.is_file()
         if "tests" not in path.parts
     ]
-    written = r"(?:python|torchrun .*) -m(?:\s|#)+cast_exp\b(?!\.[${])|hydra\.help\.app_name} "
+    written = (
+        r"(?:python|torchrun .*) -m(?:\s|#)+cast_exp\b(?!\.[${]| NAME)"
+        r"|cast-exp [a-z]|hydra\.help\.app_name} "
+    )
     expected = {path: len(re.findall(written, path.read_text())) for path in texts}
     found = {path: commands_in(path) if path in sources() else [] for path in texts}
     counts = {path: sum(c.note is None for c in there) for path, there in found.items()}
@@ -175,8 +178,8 @@ def test_a_run_in_miniature(command: Command, things: Things) -> None:
 
 
 SMALLER = {
-    "cast_exp.data.check": ["data.expected_images=null"],
-    "cast_exp.models.cost": ["--models", "cast_tiny", "--sizes", "64"],
+    "cast_exp.cli.check": ["data.expected_images=null"],
+    "cast_exp.cli.cost": ["--models", "cast_tiny", "--sizes", "64"],
 }
 
 

@@ -72,13 +72,17 @@ def test_a_signal_ends_all_processes_and_what_is_done_is_kept(number: int, code:
     long = ("scenes.dataset.val=100000", "scenes.dataset.train=5", "evaluate=[knn,figure_ground]")
     command = [sys.executable, *EVAL, *long, *TWO, "name=stopped"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 300
-        while len(list(Path("runs").rglob("images*.jsonl"))) < 2:
-            assert process.poll() is None, process.stderr and process.stderr.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        process.send_signal(number)  # to the first only
-        _, error = process.communicate(timeout=120)  # until no process has the pipe
+        try:
+            deadline = time.monotonic() + 300
+            while len(list(Path("runs").rglob("images*.jsonl"))) < 2:
+                assert process.poll() is None, process.stderr and process.stderr.read()
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            process.send_signal(number)  # to the first only
+            _, error = process.communicate(timeout=120)  # until no process has the pipe
+        except BaseException:
+            process.terminate()  # or it would be waited for
+            raise
     assert process.returncode == code
     assert "Traceback" not in error
     (run,) = runs(Path("runs/eval/stopped"))

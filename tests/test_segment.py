@@ -12,11 +12,12 @@ import torch
 from PIL import Image
 
 from cast_exp import predict
+from cast_exp.checkpoints import save_pretrained
+from cast_exp.checkpoints.files import CONFIG
+from cast_exp.checkpoints.segmentation import CLASSES
 from cast_exp.data.datasets import Shapes
 from cast_exp.models import create_model
-from cast_exp.models.files import CONFIG
 from cast_exp.models.heads import SegmentationHead
-from cast_exp.models.segmenter import CLASSES
 from cast_exp.segment import main
 
 SMALL = ("--size", "64", "--superpixels", "36")
@@ -27,7 +28,7 @@ LEVELS = ("--levels", "12,6,3")
 def checkpoint(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
-    create_model("cast_tiny").save_pretrained(folder)
+    save_pretrained(create_model("cast_tiny"), folder)
     return str(folder)
 
 
@@ -35,7 +36,7 @@ def checkpoint(tmp_path_factory) -> str:
 def vit(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("vit")
     torch.manual_seed(0)
-    create_model("vit_tiny").save_pretrained(folder)
+    save_pretrained(create_model("vit_tiny"), folder)
     return str(folder)
 
 
@@ -213,7 +214,7 @@ def test_more_mistakes(photos, vit, tmp_path, capsys):
     assert segment(tmp_path / "nothing") == 2
     assert "no file or folder" in capsys.readouterr().err
     assert segment(photos, "--checkpoint", vit) == 2
-    assert "is a ViT, which has no hierarchy" in capsys.readouterr().err
+    assert "groups nothing: no hierarchy; take a CAST" in capsys.readouterr().err
     with pytest.raises(SystemExit) as end:
         segment(photos, "--levels", "many")
     assert end.value.code == 2

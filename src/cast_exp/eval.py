@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from lightning.pytorch import seed_everything
 from pydantic import Field
 
+from cast_exp.checkpoints.load import Weights, load_projector
 from cast_exp.errors import UserError
 from cast_exp.evaluation import Subject
 from cast_exp.models import Backbone
-from cast_exp.models.pretrained import Weights, load_projector
 from cast_exp.run import (
     build,
     check_loaded,

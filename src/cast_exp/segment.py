@@ -19,14 +19,20 @@ from pathlib import Path
 from cast_exp.errors import UserError
 from cast_exp.predict import TASKS
 
+_PATCH = 16  # pixels each way for a superpixel
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    options = _parser().parse_args(arguments)
-    from cast_exp.predict.job import Job  # takes seconds, which --help need not
+    options = vars(_parser().parse_args(arguments))
+    # These take seconds, which --help need not.
+    from cast_exp.predict.job import Job
+    from cast_exp.run.superpixels import load_methods
 
+    count = options.pop("superpixels") or max((options["size"] // _PATCH) ** 2, 1)
+    name = options.pop("method")
     try:
-        return Job(**vars(options)).run()
+        return Job(method=load_methods([name], count)[name], **options).run()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

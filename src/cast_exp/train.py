@@ -9,10 +9,9 @@ from typing import Annotated, Any
 from lightning.pytorch import seed_everything
 from pydantic import Field
 
-from cast_exp.config import Plan
+from cast_exp.checkpoints.load import Weights
 from cast_exp.data.base import RawDataModule
 from cast_exp.evaluation import Subject
-from cast_exp.models.pretrained import Weights
 from cast_exp.run import (
     Counts,
     attach,
@@ -34,6 +33,7 @@ from cast_exp.run import (
     show_result,
     weights_at_end,
 )
+from cast_exp.run.plan import Plan
 from cast_exp.tasks import BaseTask
 
 log = logging.getLogger(__name__)

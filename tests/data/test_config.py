@@ -6,9 +6,9 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
 
+from cast_exp.cli.check import composed
 from cast_exp.config import conf_dir
 from cast_exp.data import RawDataModule, SceneDataModule
-from cast_exp.data.check import composed
 from cast_exp.data.transforms import TwoViews
 
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from support.voc import TRAIN, voc_tree
 
-from cast_exp.config.plan import Plan
 from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, SceneDataModule
 from cast_exp.data.crops import RandomCrop
 from cast_exp.data.datasets import Shapes, VOCFolder
+from cast_exp.run.plan import Plan
 from cast_exp.superpixels import Grid, Seeds
 
 SHAPES = partial(Shapes, train=26, val=7, size=32)

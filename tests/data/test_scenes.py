@@ -14,7 +14,6 @@ from support.voc import TRAIN, VAL, save_map, voc_tree
 
 from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, Scene, SceneDataModule
 from cast_exp.data.datasets import Shapes, VOCFolder
-from cast_exp.data.scene_samples import compact, nearest, shrunk_superpixels
 from cast_exp.errors import UserError
 from cast_exp.superpixels import Grid, Seeds, SuperpixelMethod
 
@@ -160,27 +159,6 @@ def test_every_superpixel_has_a_pixel_at_both_sizes(fit: str, size: int) -> None
         assert scene.full_superpixels.unique().tolist() == numbers
         assert scene.count > 1
         assert scene.paint(torch.arange(scene.count)).equal(scene.full_superpixels)
-
-
-def test_a_superpixel_that_vanishes_appears_at_its_centroid() -> None:
-    full = np.zeros((40, 60), np.int64)
-    full[9:11, 20:22] = 1  # smaller than a pixel of the result, off their centres
-    full[31, 3] = 2
-    small = shrunk_superpixels(full, 8, 12)
-    assert 1 not in nearest(full, 8, 12)
-    assert small[1, 4] == 1 or small[2, 4] == 1
-    assert small[6, 0] == 2
-    assert (np.bincount(small.ravel()) == [94, 1, 1]).all()
-
-
-def test_pixels_are_shared_when_they_just_suffice() -> None:
-    full = np.arange(48).reshape(6, 8)
-    assert sorted(shrunk_superpixels(full, 8, 6).ravel()) == list(range(48))
-    crowd = np.zeros((30, 30), np.int64)
-    crowd[4:7, 4:7] = np.arange(1, 10).reshape(3, 3)  # all at one pixel of the result
-    small = shrunk_superpixels(crowd, 5, 2)
-    assert sorted(small.ravel()) == list(range(10))
-    assert compact(np.array([[7, 2], [2, 9]])).tolist() == [[1, 0], [0, 2]]
 
 
 def test_more_superpixels_than_pixels() -> None:

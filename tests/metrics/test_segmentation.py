@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from support.scenes import shape_scenes
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from cast_exp.metrics import SegmentationIoU, oracle_labels
+from cast_exp.metrics import SegmentationIoU
 
 
 def maps(seed, classes, shape=(17, 23), occurring=None):
@@ -91,35 +90,3 @@ def test_nothing_counted_is_nan():
     figures = metric.compute()
     assert figures["miou"].isnan()
     assert figures["accuracy"].isnan()
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_the_oracle_is_the_majority_of_each_segment(seed):
-    rng = np.random.default_rng(seed)
-    segments = rng.integers(0, 12, (15, 20))
-    segments[segments == 7] = 6  # an empty one
-    truth = rng.choice([0, 1, 2, 255], (15, 20), p=[0.3, 0.2, 0.2, 0.3])
-    truth[segments == 3] = 255
-    labels = oracle_labels(segments, truth, 12, 3)
-    for segment in range(12):
-        inside = truth[(segments == segment) & (truth != 255)]
-        votes = [(inside == c).sum() for c in range(3)]
-        assert labels[segment] == (np.argmax(votes) if any(votes) else 255)
-    assert labels[3] == labels[7] == 255
-
-
-def test_nothing_painted_on_superpixels_is_more_accurate_than_the_oracle():
-    scene = shape_scenes(1)[0]
-    truth, classes = torch.from_numpy(scene.truth["semantic"]), 11
-    ceiling, other = SegmentationIoU(classes), SegmentationIoU(classes)
-    best = oracle_labels(scene.full_superpixels, truth, scene.count, classes)
-    ceiling.update(scene.paint(best), truth)
-    accuracy = ceiling.compute()["accuracy"]
-    assert 0.9 < accuracy < 1
-    for changed in range(scene.count):
-        for label in truth.unique():
-            labels = best.clone()
-            labels[changed] = label
-            other.reset()
-            other.update(scene.paint(labels), truth)
-            assert other.compute()["accuracy"] <= accuracy

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from support.golden import official_state, read
+from support.official import build_official
 
 from cast_exp.models import Pooling
 from cast_exp.models.positions import sincos_grid
-from cast_exp.models.pretrained import build_official
 
 
 def run(name, *, sincos=True, **options):

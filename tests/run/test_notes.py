@@ -5,12 +5,12 @@ from functools import partial
 import pytest
 from lightning.pytorch import Trainer
 
-from cast_exp.config import Plan
 from cast_exp.data import ImageDataModule, SceneDataModule
 from cast_exp.data.datasets import Shapes
 from cast_exp.models import Pooling, create_model
 from cast_exp.optim import EpochCosine, Poly, Schedule, WarmupCosine
 from cast_exp.run.notes import Counts, rate_notes
+from cast_exp.run.plan import Plan
 from cast_exp.superpixels import Grid, Seeds
 
 PLAN = Plan(

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from cast_exp.checkpoints import save_pretrained
+from cast_exp.checkpoints.files import best_weights
 from cast_exp.errors import UserError
 from cast_exp.eval import evaluate_model
 from cast_exp.models import Pooling, create_model
-from cast_exp.models.files import best_weights
 from cast_exp.models.grouping import KMedoids
 from cast_exp.run.preflight import checked_command
 from cast_exp.run.resolvers import register_resolvers
@@ -62,7 +63,7 @@ def test_a_folder_that_is_no_run_or_has_no_weights(run: Path, tmp_path: Path) ->
 def tiny(tmp_path: Path) -> str:
     """A converted cast_tiny."""
     model = create_model("cast_tiny", pooling=Pooling((16, 8, 4)), fusion=True, mask_empty=False)
-    model.save_pretrained(tmp_path / "tiny")
+    save_pretrained(model, tmp_path / "tiny")
     return str(tmp_path / "tiny")
 
 
@@ -113,7 +114,7 @@ def test_a_model_that_is_named_beside_a_checkpoint_agrees_or_is_refused(
     with pytest.raises(UserError, match="model=cast_small is not what"):
         checked("-m", *given, "model=cast_tiny,cast_small")
     model = create_model("cast_tiny", pooling=Pooling((16, 8, 4), KMedoids))
-    model.save_pretrained(tmp_path / "kmedoids")
+    save_pretrained(model, tmp_path / "kmedoids")
     assert checked(*KNN, f"checkpoint={tmp_path}/kmedoids", "model=kmedoids_tiny")
 
 

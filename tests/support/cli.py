@@ -10,7 +10,6 @@ from pathlib import Path
 
 from cast_exp.eval import evaluate_model
 from cast_exp.run import run_app
-from cast_exp.run.folder import evaluation_folder, run_folder, sweep_folder
 from cast_exp.run.job import Task
 from cast_exp.train import train
 
@@ -46,9 +45,6 @@ def cast_eval(*overrides: str) -> int:
 
 
 def _run(task: Task, name: str, overrides: Sequence[str]) -> int:
-    run_folder.cache_clear()
-    sweep_folder.cache_clear()
-    evaluation_folder.cache_clear()
     with _restored():
         sys.argv = [name, *overrides]
         try:

@@ -1,8 +1,8 @@
 """The commands that the repository prints: in its documents, the headers of `conf/` and `--help`.
 
-A command is what follows `python -m cast_exp...` on a line or in backticks. Behind it, in brackets
-or in a comment, are alternatives: `(untrained: model=cast_small; ...)`. A line that begins with
-`...` adds to the command above it.
+A command is what follows `python -m cast_exp...` or `cast-exp` on a line or in backticks. Behind
+it, in brackets or in a comment, are alternatives: `(untrained: model=cast_small; ...)`. A line that
+begins with `...` adds to the command above it.
 """
 
 import ast
@@ -17,10 +17,12 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = ("*.md", "docs/**/*.md", "results/*.md", "Makefile")
 CONFIG = ("conf/**/*.yaml",)
 CODE = ("src/**/*.py", "notebooks/*.py", "benchmarks/*.py")
-HYDRA = ("cast_exp.train", "cast_exp.eval", "cast_exp.data.check")  # take overrides
+HYDRA = ("cast_exp.train", "cast_exp.eval", "cast_exp.cli.check")  # take overrides
 
 _APP = "${hydra.help.app_name} "
-_COMMAND = re.compile(r"(?:python|torchrun\b[^`]*?) -m (cast_exp(?:\.\w+)+)([^`]*)")
+_COMMAND = re.compile(
+    r"(?:(?:python|torchrun\b[^`]*?) -m cast_exp\.(\w+)|(?:\bcast-exp ([a-z]+)))\b([^`]*)"
+)
 _ADDS = re.compile(r"(?:^|\s{2})\.\.\. (.+)")
 _OVERRIDE = re.compile(r"[+~\w.@/-]+=\S+")
 _FENCE = re.compile(r"^```[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -129,8 +131,9 @@ def _found(source: str, text: str) -> Iterator[Command]:
             above = None
 
 
-def _command(source: str, module: str, rest: str) -> tuple[Command, str]:
+def _command(source: str, entry: str, name: str, rest: str) -> tuple[Command, str]:
     """A command and the comment behind it."""
+    module = f"cast_exp.{entry}" if entry else f"cast_exp.cli.{name}"
     written, _, note = rest.partition(" #")
     written = re.sub(r"\[(--[^]]*)\]", r"\1", written)  # what may be left out
     words = tuple(shlex.split(written))

@@ -7,8 +7,8 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
+from cast_exp.checkpoints.published import PUBLISHED
 from cast_exp.config import conf_dir, key_of, swept, values_of
-from cast_exp.models.published import PUBLISHED
 from cast_exp.run.preflight import EVAL
 from cast_exp.run.resolvers import register_resolvers
 from cast_exp.run.unread import only_asked, only_read

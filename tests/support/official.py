@@ -3,11 +3,16 @@
 import argparse
 import re
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from support.golden import fill
 from torch import Tensor
 
+from cast_exp.checkpoints import load_pretrained
+from cast_exp.models import Backbone
 from cast_exp.models.positions import sincos_grid
 
 Shapes = dict[str, list[int]]
@@ -240,3 +245,11 @@ def official_name(ours: str, restart: bool, depths: tuple[int, ...] = DEPTHS) ->
         if ours.startswith(start):
             return ours.replace(start, official)
     return ours
+
+
+def build_official(checkpoint: dict[str, Any], **options: Any) -> Backbone:
+    """Load a checkpoint by way of a file."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "checkpoint.pth"
+        torch.save(checkpoint, path)
+        return load_pretrained(path, **options)

@@ -9,6 +9,7 @@ from support.commands import ROOT, Command
 from support.miniature import miniature
 from support.tiny_data import TREES, noise
 
+from cast_exp.checkpoints import save_pretrained
 from cast_exp.config import conf_dir
 from cast_exp.models import Pooling, create_model
 
@@ -53,7 +54,7 @@ class Things:
         if not folder.exists():
             torch.manual_seed(0)
             own = {} if model.startswith("vit") else {"pooling": Pooling((12, 8, 4, 2))}
-            create_model(model, fusion=True, image_size=64, **own).save_pretrained(folder)
+            save_pretrained(create_model(model, fusion=True, image_size=64, **own), folder)
         return folder
 
     def photos(self) -> Path:

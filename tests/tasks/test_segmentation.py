@@ -9,10 +9,11 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from support.segmentation_run import SIDE, backbone, fit, scenes, task
 from torchmetrics.classification import MulticlassJaccardIndex
 
+from cast_exp.checkpoints import load_segmentation_model
 from cast_exp.data import ImageDataModule
 from cast_exp.errors import UserError
 from cast_exp.metrics import BoundaryF
-from cast_exp.models import Segmenter, create_model, load_segmenter
+from cast_exp.models import SegmentationModel, create_model
 from cast_exp.models.heads import SegmentationHead
 from cast_exp.optim import Poly, finetuning_groups
 from cast_exp.tasks import SegmentationTask
@@ -91,7 +92,7 @@ def test_validation_is_that_of_painted_pixels(family: str, fit_to: Any, tmp_path
     jaccard = MulticlassJaccardIndex(count, average="none", ignore_index=255)
     boundary, right, pixels = BoundaryF(count), 0, 0
     occurring = torch.zeros(count, dtype=torch.bool)
-    segmenter = Segmenter(tuned.backbone, tuned.head).eval()
+    segmenter = SegmentationModel(tuned.backbone, tuned.head).eval()
     for scene in data.scenes("val"):
         with torch.no_grad():
             found = segmenter(scene.image, scene.superpixels)
@@ -158,13 +159,18 @@ def test_a_checkpoint_is_loaded_for_prediction(tmp_path: Path) -> None:
     tuned, data = task(), scenes()
     kept = ModelCheckpoint(tmp_path, filename="last")
     fit(tuned, tmp_path, kept, data=data, max_steps=2)
-    loaded = load_segmenter(tmp_path / "last.ckpt")
+    loaded = load_segmentation_model(tmp_path / "last.ckpt")
     assert loaded.classes == data.semantic_classes == tuned.classes
     assert not loaded.training
     scene = next(iter(data.scenes("val")))
-    predicted = loaded.predict(scene)
+    predicted = loaded.predict(scene.image, scene.superpixels, scene.full_superpixels)
     assert predicted.pixels.shape == scene.truth["semantic"].shape
-    assert torch.equal(predicted.pixels, tuned.eval().segmenter.predict(scene).pixels)
+    assert torch.equal(
+        predicted.pixels,
+        tuned.eval()
+        .segmentation_model.predict(scene.image, scene.superpixels, scene.full_superpixels)
+        .pixels,
+    )
 
 
 def test_from_scratch_forgets_the_weights_only() -> None:
@@ -195,7 +201,7 @@ def test_batch_statistics_of_the_head_count_superpixels_that_exist() -> None:
     """An image with fewer superpixels than its batch adds no rows of zeros."""
     tuned = task()
     head = SegmentationHead(24, 3)
-    segmenter = Segmenter(tuned.backbone, head).eval()
+    segmenter = SegmentationModel(tuned.backbone, head).eval()
     seen: list[int] = []
     head.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
     few = torch.arange(SIDE * SIDE).view(SIDE, SIDE) * 9 // SIDE**2

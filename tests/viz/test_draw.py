@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from cast_exp.viz import contours, hierarchy_sheet, paint_levels, palette
+from cast_exp.ops.labels import contours
+from cast_exp.viz import hierarchy_sheet, paint_levels, palette
 
 
 def nested(side: int, counts: list[int], seed: int) -> list[np.ndarray]:
@@ -16,19 +17,6 @@ def nested(side: int, counts: list[int], seed: int) -> list[np.ndarray]:
         labels = rng.integers(coarse, size=fine)[labels]
         levels.append(labels)
     return levels
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (2, 9), (13, 8)])
-def test_contours_differ_from_a_neighbour(shape: tuple[int, int]) -> None:
-    labels = np.random.default_rng(0).integers(3, size=shape)
-    expected = np.zeros(shape, dtype=bool)
-    for y in range(shape[0]):
-        for x in range(shape[1]):
-            for v, u in [(y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)]:
-                if 0 <= v < shape[0] and 0 <= u < shape[1]:
-                    expected[y, x] |= labels[y, x] != labels[v, u]
-    assert (contours(labels) == expected).all()
-    assert (contours(np.stack([labels] * 2)) == expected).all()
 
 
 def test_palette_is_fixed_by_its_seed_and_has_distant_colours() -> None:

@@ -14,9 +14,9 @@ from cast_exp.callbacks.pictures import Pictures, show
 from cast_exp.callbacks.probes import Probe, load_probes
 from cast_exp.callbacks.side_work import apart_from_training, backbone_of
 from cast_exp.data.base import RawDataModule
-from cast_exp.data.scene_samples import nearest
 from cast_exp.metrics import head_jaccards
 from cast_exp.models import Hierarchy
+from cast_exp.ops.labels import nearest
 from cast_exp.viz import hierarchy_sheet
 from cast_exp.viz.figure_ground import (
     HeadMaps,

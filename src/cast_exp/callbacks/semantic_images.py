@@ -48,7 +48,10 @@ class SemanticImages(Pictures):
 
 def _picture(task: SegmentationTask, scene: Scene) -> SemanticPicture:
     """What there is to draw of a scene, at the size of its truth."""
-    predicted = task.segmenter.predict(scene.to(task.device), last_grouping=True)
+    there = scene.to(task.device)
+    predicted = task.segmentation_model.predict(
+        there.image, there.superpixels, scene.full_superpixels, last_grouping=True
+    )
     hierarchy = predicted.hierarchy
     levels = [
         hierarchy.labels(level)[0].cpu()[predicted.superpixels].numpy()

@@ -3,12 +3,10 @@
 from cast_exp.config.locate import conf_dir
 from cast_exp.config.messages import gist, key_of, listed, nearest
 from cast_exp.config.overrides import explain, swept, values_of
-from cast_exp.config.plan import Plan, scaled_lr
 from cast_exp.config.reads import read_keys, unread
 from cast_exp.config.validate import mistakes
 
 __all__ = [
-    "Plan",
     "conf_dir",
     "explain",
     "gist",
@@ -17,7 +15,6 @@ __all__ = [
     "mistakes",
     "nearest",
     "read_keys",
-    "scaled_lr",
     "swept",
     "unread",
     "values_of",

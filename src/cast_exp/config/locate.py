@@ -20,6 +20,6 @@ def conf_dir() -> Path:
         if (place / "train.yaml").is_file():
             return place
     raise UserError(
-        f"no config files in {places[0]} or {places[1]}; install cast-exp again (pip install -e . "
-        "in a clone)"
+        f"no config files in {places[0]} or {places[1]}; install the package again "
+        "(in a clone: pip install -e .)"
     )

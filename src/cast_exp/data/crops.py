@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cast_exp.data.datasets.base import VOID, RawDataset
+from cast_exp.data.datasets.base import RawDataset
 from cast_exp.data.samples import KeyedSamples, packed_superpixels
 from cast_exp.data.sampling import Key
-from cast_exp.data.scene_samples import nearest
 from cast_exp.data.transforms import IMAGENET_MEAN
+from cast_exp.ops.labels import VOID, nearest
 from cast_exp.superpixels import SuperpixelMethod
 
 

@@ -62,7 +62,7 @@ class UnreadableFiles:
                 [
                     f"{len(self.files)} images cannot be read; {self.limit} are tolerated "
                     "(data.max_unreadable). Repair or remove them "
-                    "(python -m cast_exp.data.check lists all):",
+                    "(cast-exp check lists all):",
                     *listed,
                     *more,
                 ]

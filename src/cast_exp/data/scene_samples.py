@@ -19,10 +19,10 @@ from cast_exp.data.sampling import Key
 from cast_exp.data.scene import Scene
 from cast_exp.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from cast_exp.errors import UserError
+from cast_exp.ops.labels import Labels, compact, nearest, shrunk_superpixels
 from cast_exp.superpixels import SuperpixelMethod
 
 Fit = Literal["long_side", "square", "center_crop"]
-Labels = NDArray[Any]
 
 
 class SceneSamples(KeyedSamples):
@@ -121,49 +121,6 @@ class SceneLoader(DataLoader[Scene]):
                 raise UserError(found["error"])
             if found["scene"] is not None:
                 yield found["scene"]
-
-
-def nearest(drawn: Labels, height: int, width: int) -> Labels:
-    """Bring labels (H, W) or a picture (H, W, 3) to another size: what is at the pixels' centres.
-
-    (The official release lets OpenCV round down instead, which moves labels by half a pixel.)
-    """
-    rows, columns = (
-        ((np.arange(new) + 0.5) * old / new).astype(np.int64)
-        for new, old in zip((height, width), drawn.shape[:2], strict=True)
-    )
-    picked: Labels = drawn[rows[:, None], columns]
-    return picked
-
-
-def compact(labels: Labels) -> NDArray[np.int64]:
-    """Number the labels that occur from 0, in their order; the same shape."""
-    occur = np.bincount(labels.ravel()) > 0
-    numbered: NDArray[np.int64] = (np.cumsum(occur) - 1)[labels]
-    return numbered
-
-
-def shrunk_superpixels(full: NDArray[np.int64], height: int, width: int) -> NDArray[np.int64]:
-    """Bring superpixels 0..N-1 to another size at which each still has a pixel.
-
-    One that vanishes takes the pixel nearest to its centroid of those that can spare one.
-
-    Args:
-        full: The superpixels (H, W), N at most height * width.
-        height: The new height.
-        width: The new width.
-    """
-    small = nearest(full, height, width)
-    sizes = np.bincount(small.ravel(), minlength=full.max() + 1)
-    scale = np.array([height, width]) / full.shape
-    for vanished in np.flatnonzero(sizes == 0):
-        y, x = (np.argwhere(full == vanished).mean(0) + 0.5) * scale - 0.5
-        distance = (np.arange(height) - y)[:, None] ** 2 + (np.arange(width) - x) ** 2
-        at = np.where(sizes[small] > 1, distance, np.inf).argmin()
-        sizes[small.flat[at]] -= 1
-        sizes[vanished] += 1
-        small.flat[at] = vanished
-    return small
 
 
 def _tensor(pixels: NDArray[Any]) -> Tensor:

@@ -10,8 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from cast_exp.checkpoints.files import fingerprint
 from cast_exp.data import Scene, SceneDataModule
-from cast_exp.data.scene_samples import nearest
 from cast_exp.errors import UserError
 from cast_exp.evaluation.records import Place, Record
 from cast_exp.evaluation.scenes import Draw, SceneEvaluation
@@ -19,7 +19,6 @@ from cast_exp.evaluation.subject import Subject
 from cast_exp.metrics import FigureGroundJaccard, head_jaccards
 from cast_exp.metrics.figure_ground import MASS_RULES, MassRule, ObjectRule
 from cast_exp.models import Backbone, Hierarchy
-from cast_exp.models.files import fingerprint
 from cast_exp.models.tokens import Sampling
 from cast_exp.ops import kept_mass
 from cast_exp.viz.draw import Pixels
@@ -88,7 +87,7 @@ class FigureGround(SceneEvaluation):
             UserError: There are none, or nothing is background.
         """
         if subject is not None:
-            self._look(subject.look, subject.backbone)
+            self._look(subject.backbone.look, subject.backbone)
         try:
             self.scenes.need("instance")
         except UserError:
@@ -183,8 +182,4 @@ def objects_of(scene: Scene) -> Tensor:
 def _segments(hierarchy: Hierarchy, scene: Scene) -> Tensor:
     """Token that each pixel of the truth belongs to, int64 (H, W)."""
     level = hierarchy.attention.level if hierarchy.attention else 0
-    if hierarchy.superpixels is scene.superpixels:
-        return scene.paint(hierarchy.labels(level)[0])
-    patches = hierarchy.segmentation(level)[0].cpu().numpy()  # of a ViT
-    height, width = scene.full_superpixels.shape
-    return torch.from_numpy(nearest(patches, height, width))
+    return hierarchy.labels(level)[0].cpu()[hierarchy.tokens_at(scene.full_superpixels[None])[0]]

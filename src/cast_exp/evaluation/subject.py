@@ -8,11 +8,11 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from cast_exp.checkpoints.load import load_pretrained, load_projector
 from cast_exp.data import ImageDataModule
 from cast_exp.data.recognition import recognition_obstacle
 from cast_exp.errors import UserError
-from cast_exp.models import Backbone, Hierarchy, load_pretrained
-from cast_exp.models.pretrained import load_projector
+from cast_exp.models import Backbone
 from cast_exp.models.registry import untrained
 from cast_exp.models.tokens import Sampling
 from cast_exp.tasks.base import Readout, read_out
@@ -48,21 +48,6 @@ class Subject:
         """The subject in evaluation mode on a device; modules are moved, not copied."""
         projector = None if self.projector is None else self.projector.to(device).eval()
         return replace(self, backbone=self.backbone.to(device).eval(), projector=projector)
-
-    @torch.no_grad()
-    def look(self, **options: Any) -> Hierarchy:
-        """The hierarchy of a small blank image: does the backbone take these options at all?
-
-        Args:
-            options: Of `Backbone.forward`.
-
-        Raises:
-            UserError: It does not.
-        """
-        maps = torch.arange(16).view(1, 4, 4).repeat_interleave(16, 1).repeat_interleave(16, 2)
-        backbone = deepcopy(self.backbone).eval().cpu()
-        hierarchy: Hierarchy = backbone(torch.zeros(1, 3, 64, 64), maps, **options)
-        return hierarchy
 
     def reading(self, sampling: Sampling | None) -> Self:
         """The same weights with superpixels that read the feature grid in another way.
@@ -109,4 +94,4 @@ def check_recognition(images: ImageDataModule, readout: Readout, subject: Subjec
     if obstacle := recognition_obstacle(images):
         raise UserError(f"kNN and linear probes (evaluate) need other data: {obstacle}")
     if subject is not None:
-        read_out(subject.look(last_grouping=False), readout)
+        read_out(subject.backbone.look(last_grouping=False), readout)

@@ -4,7 +4,7 @@ from cast_exp.metrics.boundary import BoundaryF
 from cast_exp.metrics.figure_ground import FigureGroundJaccard, head_jaccards
 from cast_exp.metrics.hierarchy import HierarchyMetrics
 from cast_exp.metrics.knn import KNNAccuracy
-from cast_exp.metrics.segmentation import SegmentationIoU, count_table, oracle_labels
+from cast_exp.metrics.segmentation import SegmentationIoU, count_table
 from cast_exp.metrics.superpixel import achievable_segmentation_accuracy, boundary_recall
 
 __all__ = [
@@ -17,5 +17,4 @@ __all__ = [
     "boundary_recall",
     "count_table",
     "head_jaccards",
-    "oracle_labels",
 ]

@@ -11,8 +11,7 @@ from pydantic import Field
 from torch import Tensor
 from torchmetrics import Metric
 
-from cast_exp.metrics.segmentation import LabelMap, as_array
-from cast_exp.viz import contours
+from cast_exp.ops.labels import LabelMap, as_array, contours
 
 Tolerance = Annotated[float, Field(ge=0, lt=1)]
 """A distance as a share of the diagonal of the image."""

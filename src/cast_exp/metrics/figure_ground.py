@@ -7,8 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from cast_exp.ops import contingency, kept_mass
-
-VOID = 255
+from cast_exp.ops.labels import VOID
 
 MassRule = Literal["tokens", "pixels"]
 """Whether a head's mask holds its share of mass in the fewest tokens, or in the fewest pixels."""

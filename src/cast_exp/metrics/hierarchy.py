@@ -12,9 +12,8 @@ from torchmetrics import Metric
 
 from cast_exp.metrics.boundary import Tolerance, dilated, disk, rates, tolerance_in_pixels
 from cast_exp.metrics.partition import covering, purity, rand_index, variation_of_information
-from cast_exp.metrics.segmentation import VOID, LabelMap
 from cast_exp.ops import contingency
-from cast_exp.viz import contours
+from cast_exp.ops.labels import VOID, LabelMap, contours
 
 _REGION_FIGURES = ("covering", "covering_f1", "pri", "vi")
 

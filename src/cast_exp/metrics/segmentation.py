@@ -3,16 +3,11 @@
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
 
 from cast_exp.ops import contingency
-
-VOID = 255
-
-LabelMap = Tensor | NDArray[Any]
-"""Labels of pixels, of any integer type (H, W)."""
+from cast_exp.ops.labels import LabelMap
 
 
 class SegmentationIoU(Metric):
@@ -100,31 +95,3 @@ def count_table(predicted: Tensor, counts: Tensor) -> Tensor:
     """
     classes = counts.size(1)
     return counts.new_zeros(classes, classes).index_add_(1, predicted, counts.T)
-
-
-def oracle_labels(segments: LabelMap, truth: LabelMap, count: int, num_classes: int) -> Tensor:
-    """The class that most pixels of each segment have.
-
-    Painted on the segments they are the most accurate segmentation that can be made of whole ones:
-    the ceiling of whatever predicts one class for each segment (`SegmentationIoU` of it).
-
-    Args:
-        segments: Segment of each pixel, 0..count-1.
-        truth: Class of each pixel, of the same shape; labels outside 0..num_classes-1 are void.
-        count: Number of segments.
-        num_classes: Number of classes.
-
-    Returns:
-        int64 (count,); of equally frequent classes the first; 255 for a segment of which all is
-        void.
-    """
-    segments = torch.as_tensor(segments).long()
-    truth = torch.as_tensor(truth, device=segments.device).long()
-    most = contingency(segments, truth, (count, num_classes)).max(1)
-    return most.indices.where(most.values > 0, VOID)
-
-
-def as_array(labels: LabelMap) -> NDArray[Any]:
-    """Labels as a NumPy array, wherever they are."""
-    array: NDArray[Any] = torch.as_tensor(labels).cpu().numpy()
-    return array

@@ -1,15 +1,11 @@
 """How well superpixels keep to the borders that people draw."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from cast_exp.viz import contours
-
-Labels = NDArray[Any]  # of any integer type
+from cast_exp.ops.labels import Labels, contours
 
 
 def boundary_recall(

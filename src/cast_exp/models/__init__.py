@@ -4,9 +4,8 @@ from cast_exp.models.backbone import Backbone, ModelConfig
 from cast_exp.models.cast import CAST
 from cast_exp.models.hierarchy import Attention, Hierarchy, Level
 from cast_exp.models.pooling import Pooling
-from cast_exp.models.pretrained import load_pretrained
 from cast_exp.models.registry import SIZES, Size, create_model
-from cast_exp.models.segmenter import Segmenter, load_segmenter
+from cast_exp.models.segmentation import SegmentationModel
 from cast_exp.models.tome import ToMe
 from cast_exp.models.vit import ViT
 
@@ -19,11 +18,9 @@ __all__ = [
     "Level",
     "ModelConfig",
     "Pooling",
-    "Segmenter",
+    "SegmentationModel",
     "Size",
     "ToMe",
     "ViT",
     "create_model",
-    "load_pretrained",
-    "load_segmenter",
 ]

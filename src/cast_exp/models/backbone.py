@@ -2,15 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any, Literal
 
-from huggingface_hub import ModelHubMixin, snapshot_download
+import torch
 from torch import Tensor, nn
 
 from cast_exp.errors import UserError
-from cast_exp.models.files import CARD, WEIGHTS, write_converted
 from cast_exp.models.hierarchy import Hierarchy
 from cast_exp.models.positions import PositionKind
 from cast_exp.models.tokens import Sampling
@@ -80,20 +79,8 @@ class ModelConfig:
         return cls(**{**values, **sequences})
 
 
-class Backbone(
-    nn.Module,
-    ModelHubMixin,
-    ABC,
-    library_name="cast_exp",
-    pipeline_tag="image-feature-extraction",
-    license="mit",
-    tags=["superpixels", "hierarchical-segmentation"],
-):
+class Backbone(nn.Module, ABC):
     """Makes a `Hierarchy` of images and superpixels; every task works with every backbone.
-
-    `save_pretrained(folder)` writes it as `model.safetensors` and `config.json`,
-    `push_to_hub(name)` puts these on Hugging Face, and `from_pretrained(folder or name)` reads
-    them, with the options of `cast_exp.load_pretrained`.
 
     Attributes:
         dim: Width of the tokens.
@@ -148,41 +135,24 @@ class Backbone(
                 a block that is not there.
         """
 
-    def _save_pretrained(self, save_directory: Path) -> None:
-        if self.config is None:
-            raise UserError("only models built by create_model or load_pretrained can be saved")
-        write_converted(save_directory, self.state_dict(), self.config.to_dict(), {})
+    @torch.no_grad()
+    def look(self, **options: Any) -> Hierarchy:
+        """The hierarchy of a small blank image: what it is like, and whether options fit.
 
-    @classmethod
-    def _from_pretrained(
-        cls,
-        *,
-        model_id: str,
-        revision: str | None,
-        cache_dir: str | Path | None,
-        force_download: bool,
-        local_files_only: bool,
-        token: str | bool | None,
-        **model_kwargs: Any,
-    ) -> "Backbone":
-        from cast_exp.models.pretrained import load_pretrained  # which needs this class
+        Args:
+            options: Of `forward`.
 
-        folder = Path(model_id)
-        if not folder.is_dir():
-            folder = Path(
-                snapshot_download(
-                    model_id,
-                    revision=revision,
-                    cache_dir=cache_dir,
-                    force_download=force_download,
-                    local_files_only=local_files_only,
-                    token=token,
-                    allow_patterns=[WEIGHTS, CARD],
-                )
-            )
-        # The mixin adds what the card says, which is read with the weights.
-        options = {k: v for k, v in model_kwargs.items() if k not in ("config", "about")}
-        model = load_pretrained(folder, **options)
-        if not isinstance(model, cls):
-            raise UserError(f"{model_id} is a {type(model).__name__}, not a {cls.__name__}")
-        return model
+        Raises:
+            UserError: See `forward`.
+        """
+        maps = torch.arange(16).view(1, 4, 4).repeat_interleave(16, 1).repeat_interleave(16, 2)
+        hierarchy: Hierarchy = (
+            deepcopy(self).eval().cpu()(torch.zeros(1, 3, *maps.shape[1:]), maps, **options)
+        )
+        return hierarchy
+
+    @property
+    def patch_size(self) -> int:
+        """Side of the square patches that are the tokens, in pixels; 0 for superpixels."""
+        hierarchy = self.look()
+        return hierarchy.superpixels.size(1) // hierarchy.grid[0] if hierarchy.grid else 0

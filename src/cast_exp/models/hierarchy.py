@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cast_exp.ops.labels import nearest
+
 
 @dataclass(frozen=True)
 class Level:
@@ -43,11 +45,14 @@ class Hierarchy:
 
     Attributes:
         cls: Image feature from the class token, float (B, C).
-        superpixels: Superpixel map the tokens came from, int64 (B, H, W).
+        superpixels: Token of each pixel at level 0, int64 (B, H, W): the superpixels that were
+            given, or the square patches of a ViT.
         levels: Levels from fine (superpixels) to coarse.
         fused: Feature per superpixel fused over all stages, float (B, N, C); None without a fusion
             block.
         attention: That of the block that was asked for; None if none was.
+        grid: Rows and columns of the tokens of level 0 where these are square patches; None where
+            they are the superpixels that were given.
     """
 
     cls: Tensor
@@ -55,6 +60,7 @@ class Hierarchy:
     levels: tuple[Level, ...]
     fused: Tensor | None = None
     attention: Attention | None = None
+    grid: tuple[int, int] | None = None
 
     @property
     def depth(self) -> int:
@@ -83,6 +89,19 @@ class Hierarchy:
         """Segment of each pixel at `level`, int64 (B, H, W)."""
         labels = self.labels(level).gather(1, self.superpixels.flatten(1))
         return labels.view_as(self.superpixels)
+
+    def tokens_at(self, superpixels: Tensor) -> Tensor:
+        """Token of level 0 at each pixel of the images at another size.
+
+        Args:
+            superpixels: The superpixels that were given, at that size, int64 (B, H, W).
+
+        Returns:
+            int64 (B, H, W): the same superpixels, or else the patches at that size.
+        """
+        if self.grid is None:
+            return superpixels
+        return nearest(self.superpixels, *superpixels.shape[-2:]).to(superpixels.device)
 
     def fused_mean(self) -> Tensor:
         """Mean of the fused features over the superpixels that are not empty, float (B, C).

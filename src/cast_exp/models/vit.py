@@ -94,6 +94,7 @@ class ViT(Backbone):
             (Level(sequence[:, 1:], padding, None),),
             None if self.fusion is None else normed[:, 1:],
             looked,
+            (features.size(-2), features.size(-1)),
         )
 
 

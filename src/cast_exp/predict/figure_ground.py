@@ -1,16 +1,15 @@
 """What the attention heads of a backbone see of a picture."""
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cast_exp.data import Scene
-from cast_exp.data.scene_samples import nearest
 from cast_exp.models import Hierarchy
+from cast_exp.ops.labels import nearest
 from cast_exp.predict.files import compact_json, png
 from cast_exp.predict.page import Head
 from cast_exp.predict.photo import Pixels, shrunk
-from cast_exp.predict.tree import Integers, SegmentTree
+from cast_exp.predict.tree import SegmentTree
 from cast_exp.viz.figure_ground import (
     HeadMaps,
     binary_masks,
@@ -53,7 +52,7 @@ def figure_ground_files(scene: Scene, hierarchy: Hierarchy, pixels: Pixels) -> d
     """
     masks = binary_masks(hierarchy, MASS)[0].cpu().numpy()
     heat = superpixel_heads(hierarchy)[0].cpu().numpy()
-    owner = _owner_of_pixel(scene, hierarchy)
+    owner = hierarchy.tokens_at(scene.full_superpixels[None])[0].numpy()
     height, width = owner.shape
     files, rows = {}, []
     for head, mask in enumerate(masks, 1):
@@ -71,11 +70,3 @@ def figure_ground_files(scene: Scene, hierarchy: Hierarchy, pixels: Pixels) -> d
     header = {"width": width, "height": height, "mass": MASS}
     files["figure_ground.json"] = compact_json(header, "heads", rows)
     return files
-
-
-def _owner_of_pixel(scene: Scene, hierarchy: Hierarchy) -> Integers:
-    """Superpixel of the hierarchy at each pixel of the photo, int (H, W)."""
-    if torch.equal(hierarchy.superpixels, scene.superpixels):
-        return scene.full_superpixels.numpy()
-    patches = hierarchy.superpixels[0].cpu().numpy()  # a ViT has its own
-    return np.asarray(nearest(patches, *scene.full_superpixels.shape))

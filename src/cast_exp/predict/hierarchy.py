@@ -8,10 +8,10 @@ import torch
 from cast_exp.data import Scene
 from cast_exp.errors import UserError
 from cast_exp.models import Backbone, Hierarchy
+from cast_exp.ops.labels import contours
 from cast_exp.predict.files import compact_json, png
 from cast_exp.predict.photo import Pixels
 from cast_exp.predict.tree import SegmentTree, segment_tree
-from cast_exp.viz import contours
 
 _MOST = 1 << 16  # ids that fit into a 16-bit PNG
 

@@ -11,14 +11,13 @@ import torch
 from rich.progress import track
 
 import cast_exp
+from cast_exp.checkpoints import Weights, load_pretrained, load_segmentation_model
+from cast_exp.checkpoints.files import fingerprint
+from cast_exp.checkpoints.published import PUBLISHED
 from cast_exp.data.datasets.base import UnreadableImage
 from cast_exp.errors import UserError
-from cast_exp.models import Backbone, load_pretrained
-from cast_exp.models.files import fingerprint
+from cast_exp.models import Backbone, SegmentationModel
 from cast_exp.models.pooling import check_levels
-from cast_exp.models.pretrained import Weights
-from cast_exp.models.published import PUBLISHED
-from cast_exp.models.segmenter import Segmenter, load_segmenter
 from cast_exp.predict import Task
 from cast_exp.predict.figure_ground import figure_ground_files, heads_of
 from cast_exp.predict.files import Outputs
@@ -27,9 +26,6 @@ from cast_exp.predict.page import hierarchy_page
 from cast_exp.predict.photo import Photo, find_photos, photo_scene, read_photo
 from cast_exp.predict.semantic import semantic_files
 from cast_exp.superpixels import SuperpixelMethod
-from cast_exp.superpixels.named import load_methods
-
-_PATCH = 16
 
 
 @dataclass(frozen=True)
@@ -45,8 +41,7 @@ class Job:
         levels: Levels of the hierarchy; None for the model's.
         html: Whether a hierarchy comes with a page.
         size: Longer side of what the network sees, in pixels.
-        superpixels: How many to ask for; None for one for 16 x 16 pixels of a square of `size`.
-        method: Name of a file in `conf/superpixel`.
+        method: What makes the superpixels.
         device: Of torch, or "auto".
         overwrite: Whether pictures that are done are done again.
     """
@@ -59,8 +54,7 @@ class Job:
     levels: tuple[int | float, ...] | None
     html: bool
     size: int
-    superpixels: int | None
-    method: str
+    method: SuperpixelMethod
     device: str
     overwrite: bool
 
@@ -106,10 +100,11 @@ class Job:
 
     def _files(self, photo: Photo) -> dict[str, bytes]:
         pixels = read_photo(photo.path)
-        scene = photo_scene(pixels, self._method, self.size, photo.path).to(self._device)
+        scene = photo_scene(pixels, self.method, self.size, photo.path).to(self._device)
         if self.task == "semantic":
-            prediction = self._segmenter.predict(scene)
-            return semantic_files(prediction.pixels.numpy(), self._segmenter.classes, pixels)
+            model = self._segmentation_model
+            prediction = model.predict(scene.image, scene.superpixels, scene.full_superpixels)
+            return semantic_files(prediction.pixels.numpy(), model.classes, pixels)
         attention = self.html or self.task == "figure_ground"
         hierarchy = segment(self._backbone, scene, self.levels, attention)
         if self.task == "figure_ground":
@@ -126,13 +121,13 @@ class Job:
         return files
 
     @cached_property
-    def _segmenter(self) -> Segmenter:
-        return load_segmenter(self._given_checkpoint, self.weights).to(self._device).eval()
+    def _segmentation_model(self) -> SegmentationModel:
+        return load_segmentation_model(self._given_checkpoint, self.weights).to(self._device).eval()
 
     @cached_property
     def _backbone(self) -> Backbone:
         if self.task == "semantic":
-            return self._segmenter.backbone
+            return self._segmentation_model.backbone
         # Superpixels are smaller than the cells of the feature grid here and there.
         backbone = load_pretrained(
             self._given_checkpoint, weights=self.weights, sampling="interpolated"
@@ -161,20 +156,16 @@ class Job:
         return device
 
     @cached_property
-    def _method(self) -> SuperpixelMethod:
-        count = self.superpixels or max((self.size // _PATCH) ** 2, 1)
-        return load_methods([self.method], count)[self.method]
-
-    @cached_property
     def _settings(self) -> dict[str, Any]:
         """All that decides what the outputs are, but for the picture."""
+        model = self._segmentation_model if self.task == "semantic" else self._backbone
         return {
             "version": cast_exp.__version__,
             "task": self.task,
-            "weights": fingerprint(self._segmenter if self.task == "semantic" else self._backbone),
+            "weights": fingerprint(model),
             "levels": self._levels and list(self._levels),
             "size": self.size,
-            "superpixels": repr(self._method),
+            "superpixels": repr(self.method),
             "html": self.html,
         }
 
@@ -188,8 +179,8 @@ class Job:
         """Find mistakes in the levels before any work."""
         config = self._backbone.config
         assert config is not None
-        if config.family == "vit" and self.task == "hierarchy":
-            raise UserError(f"{self.checkpoint} is a ViT, which has no hierarchy; take a CAST")
+        if self.task == "hierarchy" and self._backbone.look().depth == 0:
+            raise UserError(f"{self.checkpoint} groups nothing: no hierarchy; take a CAST")
         if self.levels is not None:
             given = f"--levels {','.join(map(str, self.levels))}"
             check_levels(self.levels, given)
@@ -197,9 +188,9 @@ class Job:
                 raise UserError(
                     f"{given}: the model has {len(config.levels)} groupings; give at most that many"
                 )
-        if self.task == "hierarchy" and self._levels and self._levels[0] > self._method.count:
+        if self.task == "hierarchy" and self._levels and self._levels[0] > self.method.count:
             raise UserError(
-                f"{self._method.count} superpixels cannot make {self._levels[0]} segments; set "
+                f"{self.method.count} superpixels cannot make {self._levels[0]} segments; set "
                 "--superpixels higher or --levels lower"
             )
 

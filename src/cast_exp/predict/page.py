@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cast_exp.data.scene_samples import nearest
+from cast_exp.ops.labels import nearest
 from cast_exp.predict.files import jpeg
 from cast_exp.predict.photo import DETAIL, Pixels, shrunk
 from cast_exp.predict.tree import Integers, SegmentTree

@@ -15,8 +15,8 @@ from torchvision.transforms.v2 import functional as F
 
 from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, Scene
 from cast_exp.data.datasets.base import UnreadableImage, read_rgb
-from cast_exp.data.scene_samples import compact, nearest, shrunk_superpixels
 from cast_exp.errors import UserError
+from cast_exp.ops.labels import compact, nearest, shrunk_superpixels
 from cast_exp.superpixels import SuperpixelMethod
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm"})

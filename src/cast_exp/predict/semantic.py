@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from cast_exp.data.scene_samples import nearest
+from cast_exp.ops.labels import contours, nearest
 from cast_exp.predict.files import compact_json, png
 from cast_exp.predict.photo import Pixels, shrunk
 from cast_exp.predict.tree import Integers
-from cast_exp.viz import class_colours, contours
+from cast_exp.viz import class_colours
 from cast_exp.viz.outlines import roomiest
 from cast_exp.viz.semantic import in_lines
 

@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -26,7 +26,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from cast_exp.config import conf_dir
 from cast_exp.errors import UserError
-from cast_exp.run.folder import RUN, rank, read_summary
+from cast_exp.run.folder import (
+    RUN,
+    evaluation_folder,
+    rank,
+    read_summary,
+    run_folder,
+    sweep_folder,
+)
 from cast_exp.run.job import Task, run_job
 from cast_exp.run.preflight import checked_command
 from cast_exp.run.resolvers import register_resolvers
@@ -46,7 +53,8 @@ def run_app(task: Task, config_name: str) -> None:
     try:
         if folder:
             sys.exit(run_job(task, _plain(OmegaConf.load(Path(folder, RUN))), Path(folder)))
-        sys.exit(_main(task, config_name))
+        ended = launch(task, config_name, sys.argv[1:])
+        sys.exit(max((code for _, code in ended), default=0))
     except UserError as error:
         if rank() == 0:
             print(f"error: {error}", file=sys.stderr)
@@ -55,14 +63,31 @@ def run_app(task: Task, config_name: str) -> None:
         sys.exit(128 + signal.SIGINT)
 
 
-def _main(task: Task, config_name: str) -> int:
+def launch(
+    task: Task, config_name: str, arguments: Sequence[str], apart: bool = False
+) -> list[tuple[Path, int]]:
+    """Check a command and run it.
+
+    Args:
+        task: See `run_app`.
+        config_name: Likewise.
+        arguments: Of the command line.
+        apart: Whether a single run gets a process of its own too, as jobs of a multirun do.
+
+    Returns:
+        Folder and exit code of each job, but for those that were finished before.
+
+    Raises:
+        UserError: All mistakes of the command at once.
+    """
+    for folder_of in (run_folder, sweep_folder, evaluation_folder):
+        folder_of.cache_clear()  # of an earlier command of the same process
     register_resolvers()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints and exits by itself
-    command = checked_command(sys.argv[1:], config_name, task)
+    command = checked_command(arguments, config_name, task)
     if rank() != 0:
         command.append("hydra.output_subdir=null")  # the first process writes these files
-    sys.argv[1:] = command
-    codes = [0]
+    ended = []
 
     def job(config: DictConfig) -> None:
         settings = HydraConfig.get()
@@ -72,16 +97,21 @@ def _main(task: Task, config_name: str) -> int:
             return  # before the multirun was resumed
         if rank() == 0:
             OmegaConf.save(config, folder / RUN, resolve=True)
-        if not multirun:
+        if multirun or apart:
+            ended.append((folder, _run_apart(f"cast_exp.{config_name}", folder)))
+            if ended[-1][1] == 128 + signal.SIGINT:
+                raise KeyboardInterrupt
+        else:
             with _others_told(folder):
-                codes.append(run_job(task, _plain(config), folder))
-            return
-        codes.append(_run_apart(f"cast_exp.{config_name}", folder))
-        if codes[-1] == 128 + signal.SIGINT:
-            raise KeyboardInterrupt
+                ended.append((folder, run_job(task, _plain(config), folder)))
 
-    hydra.main(str(conf_dir()), config_name, version_base="1.3")(job)()
-    return max(codes)
+    program = sys.argv
+    sys.argv = [program[0], *command]  # which Hydra and Lightning read
+    try:
+        hydra.main(str(conf_dir()), config_name, version_base="1.3")(job)()
+    finally:
+        sys.argv = program
+    return ended
 
 
 def _plain(config: Any) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from cast_exp.checkpoints.load import Weights
 from cast_exp.errors import UserError
-from cast_exp.models.pretrained import Weights
 
 _LEFT_OUT = "leave weights=average out"
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import cast_exp
+from cast_exp.checkpoints.files import fingerprint
+from cast_exp.checkpoints.load import Weights, locate
 from cast_exp.data.datasets.base import NoSuchSplit, Split
 from cast_exp.download import sha256_of
 from cast_exp.evaluation import Evaluation, Subject
-from cast_exp.models.files import fingerprint
-from cast_exp.models.pretrained import Weights, locate
 from cast_exp.run.folder import rank, run_of
 
 

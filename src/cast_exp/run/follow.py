@@ -1,8 +1,10 @@
 """Lets the superpixels of dense evaluations follow those of the run, in terms of overrides."""
 
 from collections.abc import Collection, Sequence
+from functools import cache
 
 from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from cast_exp.config import key_of
@@ -26,7 +28,8 @@ def following(config: DictConfig, overrides: Sequence[str], swept: Collection[st
     choices, given = config.hydra.runtime.choices, {key_of(text) for text in overrides}
     if f"{_GROUP}@{_NODE}" in given or choices[f"{_GROUP}@{_NODE}"] != dense(choices[_GROUP]):
         return []  # another method has been named
-    written = compose(f"{_GROUP}/{choices[_GROUP]}")[_GROUP]
+    path = GlobalHydra.instance().config_loader().get_search_path()
+    written = _written(choices[_GROUP], str(path))
     changed = {str(key) for key, value in config[_GROUP].items() if value != written.get(key)}
     changed |= {key.removeprefix(f"{_GROUP}.") for key in swept if key.startswith(f"{_GROUP}.")}
     return [
@@ -34,3 +37,10 @@ def following(config: DictConfig, overrides: Sequence[str], swept: Collection[st
         for key in sorted(changed - {"count"})
         if f"{_NODE}.{key}" not in given
     ]
+
+
+@cache
+def _written(method: str, search_path: str) -> DictConfig:
+    """What the file of a superpixel method says, on a search path of Hydra."""
+    node: DictConfig = compose(f"{_GROUP}/{method}")[_GROUP]
+    return node

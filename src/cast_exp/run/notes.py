@@ -6,13 +6,13 @@ from itertools import pairwise
 
 from lightning.pytorch import Trainer
 
-from cast_exp.config import Plan
 from cast_exp.data.base import RawDataModule
 from cast_exp.data.datasets import Split
 from cast_exp.evaluation import Evaluation
 from cast_exp.models import Backbone
 from cast_exp.models.pooling import segment_count
 from cast_exp.optim import Schedule
+from cast_exp.run.plan import Plan
 
 _NEAR = 0.9  # of what was asked for, and of the peak of a learning rate
 _LOOKS = 100  # at a learning rate in the course of a run
@@ -49,7 +49,7 @@ class Counts:
             levels: Other levels than its own.
         """
         config = backbone.config
-        if config is None or config.family == "vit":
+        if config is None or backbone.patch_size:
             return None
         there = data.first_superpixels(split)
         levels = config.levels if levels is None else levels

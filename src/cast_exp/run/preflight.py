@@ -135,11 +135,10 @@ def _completed(
     several = {key_of(text) for text in swept(overrides)}
     several |= set(config.hydra.sweeper.get("params") or {})
     chosen = with_checkpoint(config_name, config, overrides, several)
-    if config_name == EVAL:
-        chosen += for_evaluation(config, chosen)
     if chosen != overrides:
         config = _compose(config_name, chosen)
-    added = told_by_checkpoint(config, chosen, evaluates=config_name == EVAL)
+    added = for_evaluation(config, chosen) if config_name == EVAL else []
+    added += told_by_checkpoint(config, chosen, evaluates=config_name == EVAL)
     added += following(config, chosen, several)
     return _compose(config_name, [*chosen, *added]) if added else config, [*chosen, *added]
 

@@ -3,7 +3,6 @@
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from cast_exp.config import scaled_lr
 from cast_exp.run.folder import (
     evaluation_folder,
     job_folder,
@@ -11,6 +10,7 @@ from cast_exp.run.folder import (
     sweep_folder,
     sweep_name,
 )
+from cast_exp.run.plan import scaled_lr
 
 
 def register_resolvers() -> None:

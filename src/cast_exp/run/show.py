@@ -13,9 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
-from cast_exp.config import Plan
 from cast_exp.run.folder import rank
 from cast_exp.run.notes import Counts
+from cast_exp.run.plan import Plan
 
 log = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ import torch
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
+from cast_exp.checkpoints.files import best_weights
+from cast_exp.checkpoints.load import load_pretrained, locate
+from cast_exp.checkpoints.published import PUBLISHED
 from cast_exp.config import key_of, values_of
 from cast_exp.errors import UserError
-from cast_exp.models import Backbone, load_pretrained
-from cast_exp.models.files import best_weights
-from cast_exp.models.pretrained import locate
-from cast_exp.models.published import PUBLISHED
+from cast_exp.models import Backbone
 from cast_exp.run.build import build
 from cast_exp.run.folder import RUN
 

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from cast_exp.checkpoints.files import CONFIG
 from cast_exp.data import ImageDataModule
 from cast_exp.data.base import RawDataModule
 from cast_exp.errors import UserError
 from cast_exp.models import Backbone, Hierarchy
-from cast_exp.models.files import CONFIG
 from cast_exp.optim import ParameterGroups, Schedule, decay_all
 
 Data = TypeVar("Data", bound=RawDataModule)

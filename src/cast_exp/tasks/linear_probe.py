@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
+from cast_exp.checkpoints.files import fingerprint
 from cast_exp.data import ImageDataModule
 from cast_exp.data.base import RawDataModule
 from cast_exp.data.features import CachedFeatures
@@ -19,7 +20,6 @@ from cast_exp.data.recognition import recognition_obstacle
 from cast_exp.errors import UserError
 from cast_exp.metrics import KNNAccuracy
 from cast_exp.models import Backbone
-from cast_exp.models.files import fingerprint
 from cast_exp.optim import Schedule
 from cast_exp.tasks.base import BaseTask, Readout
 

@@ -9,17 +9,19 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from cast_exp.checkpoints.segmentation import CLASSES
 from cast_exp.data import Scene, SceneDataModule
 from cast_exp.data.base import RawDataModule
 from cast_exp.errors import UserError
 from cast_exp.losses import pixel_cross_entropy
 from cast_exp.metrics import BoundaryF, SegmentationIoU, count_table
 from cast_exp.metrics.boundary import Tolerance
-from cast_exp.models import Backbone, Segmenter
+from cast_exp.models import Backbone, SegmentationModel
 from cast_exp.models.heads import SegmentationHead
 from cast_exp.models.registry import untrained
-from cast_exp.models.segmenter import CLASSES, enlarged, require_fusion
+from cast_exp.models.segmentation import require_fusion
 from cast_exp.ops import contingency
+from cast_exp.ops.labels import nearest
 from cast_exp.optim import ParameterGroups, Schedule, finetuning_groups
 from cast_exp.tasks.base import BaseTask
 
@@ -80,9 +82,9 @@ class SegmentationTask(BaseTask):
         self.train()  # Lightning trains a new module in the mode it finds it in
 
     @property
-    def segmenter(self) -> Segmenter:
+    def segmentation_model(self) -> SegmentationModel:
         """Backbone and head as one."""
-        return Segmenter(self.backbone, self.head, self.classes)
+        return SegmentationModel(self.backbone, self.head, self.classes)
 
     def training_data(self, data: RawDataModule) -> LightningDataModule:
         """The scenes.
@@ -114,9 +116,9 @@ class SegmentationTask(BaseTask):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Name the classes of the pixels of a batch of crops."""
-        segmented = self.segmenter(batch["images"], batch["superpixels"])
+        segmented = self.segmentation_model(batch["images"], batch["superpixels"])
         truth = batch["semantic"]
-        superpixels = enlarged(segmented.hierarchy.superpixels, truth.shape[-2:])
+        superpixels = nearest(segmented.hierarchy.superpixels, *truth.shape[-2:])
         loss = pixel_cross_entropy(segmented.logits, superpixels, truth)
         size = len(truth)
         self.log("train/loss", loss, prog_bar=True, sync_dist=True, batch_size=size)
@@ -124,7 +126,9 @@ class SegmentationTask(BaseTask):
 
     def validation_step(self, scene: Scene, batch_idx: int) -> None:
         """Count what is right in a scene, on its superpixels."""
-        predicted = self.segmenter.predict(scene, last_grouping=True)
+        predicted = self.segmentation_model.predict(
+            scene.image, scene.superpixels, scene.full_superpixels, last_grouping=True
+        )
         truth = torch.as_tensor(scene.truth["semantic"]).long()
         shape = len(predicted.classes), len(self.classes)
         pixels = contingency(predicted.superpixels, truth, shape)

@@ -2,7 +2,6 @@
 
 from cast_exp.viz.comparison import comparison_sheet
 from cast_exp.viz.draw import (
-    contours,
     hierarchy_sheet,
     nested_colours,
     paint_levels,
@@ -25,7 +24,6 @@ __all__ = [
     "binary_masks",
     "class_colours",
     "comparison_sheet",
-    "contours",
     "figure_ground_sheet",
     "hierarchy_sheet",
     "level_curves",

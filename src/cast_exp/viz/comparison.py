@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from cast_exp.data.scene_samples import nearest
-from cast_exp.viz.draw import Labels, Pixels, contours, paint_levels, titled_grid
+from cast_exp.ops.labels import contours, nearest
+from cast_exp.viz.draw import Labels, Pixels, paint_levels, titled_grid
 
 
 def comparison_sheet(

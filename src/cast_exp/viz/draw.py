@@ -14,31 +14,13 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from cast_exp.ops import farthest_point_sampling
+from cast_exp.ops.labels import contours
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 _INK = (40, 40, 40)
 _DISTINCT = 512
-
-
-def contours(labels: Labels) -> NDArray[np.bool_]:
-    """Pixels whose label differs from that of a 4-neighbour.
-
-    Args:
-        labels: Segmentations, int (..., H, W).
-
-    Returns:
-        bool (..., H, W); true on both sides of a border.
-    """
-    edge = np.zeros(labels.shape, dtype=np.bool_)
-    vertical = labels[..., 1:, :] != labels[..., :-1, :]
-    horizontal = labels[..., :, 1:] != labels[..., :, :-1]
-    edge[..., 1:, :] |= vertical
-    edge[..., :-1, :] |= vertical
-    edge[..., :, 1:] |= horizontal
-    edge[..., :, :-1] |= horizontal
-    return edge
 
 
 def palette(count: int, seed: int = 0) -> Pixels:

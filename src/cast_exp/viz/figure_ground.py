@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from cast_exp.data.scene_samples import nearest
 from cast_exp.models.hierarchy import Attention, Hierarchy
 from cast_exp.ops import kept_mass
-from cast_exp.viz.draw import contours, palette
+from cast_exp.ops.labels import VOID, contours, nearest
+from cast_exp.viz.draw import palette
 
 Pixels = NDArray[np.uint8]
 
-_VOID = 255
 _BEST = (255, 176, 0)  # tells from the colours of the heat for the colour-blind too
 _WIDEST = 7  # cells beside each other
 
@@ -145,13 +144,13 @@ def _cells(image: HeadMaps, side: int, seed: int) -> list[Image.Image]:
 
 def _paint_objects(picture: Pixels, objects: NDArray[Any], seed: int) -> Pixels:
     """Objects in colours, void light, the rest of the picture grey and dim."""
-    numbers = np.unique(objects[(objects != 0) & (objects != _VOID)])
+    numbers = np.unique(objects[(objects != 0) & (objects != VOID)])
     painted = _grey(picture) * 0.5
     colours = palette(len(numbers), seed)
     for number, colour in zip(numbers, colours, strict=True):
         inside = objects == number
         painted[inside] = 0.35 * picture[inside] + 0.65 * colour
-    painted[objects == _VOID] = 225
+    painted[objects == VOID] = 225
     return _outline(painted.astype(np.uint8), np.isin(objects, numbers))
 
 

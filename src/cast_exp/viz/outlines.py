@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cast_exp.viz.draw import contours
+from cast_exp.ops.labels import contours
 
 OUTSIDE = -1
 """What lies beyond the border of the image, in the place of a segment."""

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cast_exp.models import Hierarchy
+from cast_exp.ops.labels import VOID
 
 _CLASSES = 256  # W&B keeps a mask as bytes
-_VOID = 255
-_FIGURE = {0: "ground", 1: "figure", _VOID: "void"}
+_FIGURE = {0: "ground", 1: "figure", VOID: "void"}
 
 
 def mask_overlays(
@@ -46,7 +46,7 @@ def mask_overlays(
             masks[f"head {head}"] = _mask(figure, _FIGURE)
         if objects:
             drawn = objects[image]
-            masks["objects"] = _mask(np.where(drawn == _VOID, _VOID, drawn > 0), _FIGURE)
+            masks["objects"] = _mask(np.where(drawn == VOID, VOID, drawn > 0), _FIGURE)
         overlays.append(masks)
     return overlays
 

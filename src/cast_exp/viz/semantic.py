@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from cast_exp.data.scene_samples import nearest
-from cast_exp.viz.draw import Labels, Pixels, contours, paint_levels, palette, titled_grid
+from cast_exp.ops.labels import contours, nearest
+from cast_exp.viz.draw import Labels, Pixels, paint_levels, palette, titled_grid
 
 _BACKGROUND = (40, 40, 40)
 _VOID = ((190, 190, 190), (140, 140, 140))  # stripes
@@ -185,7 +185,10 @@ def _fit(pixels: NDArray[Any], side: int) -> NDArray[Any]:
     """Bring the longer side of a picture or a label map to `side`, without smoothing."""
     height, width = pixels.shape[:2]
     longer = max(height, width)
-    return nearest(pixels, *(max(1, round(old * side / longer)) for old in (height, width)))
+    size = (max(1, round(old * side / longer)) for old in (height, width))
+    if pixels.ndim == 2:
+        return nearest(pixels, *size)
+    return np.moveaxis(nearest(np.moveaxis(pixels, -1, 0), *size), 0, -1)
 
 
 def _centred(cell: Pixels, height: int, width: int) -> Pixels:

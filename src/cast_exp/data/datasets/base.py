@@ -11,9 +11,6 @@ from cast_exp.errors import UserError
 
 Split = Literal["train", "val"]
 
-VOID = 255
-"""Value of pixels that do not count, in "semantic" and in "instance"."""
-
 
 class UnreadableImage(Exception):
     """An image file that cannot be decoded: missing, empty, truncated or of no known format.

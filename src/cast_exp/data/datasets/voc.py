@@ -14,10 +14,11 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
 from cast_exp.data.datasets.archives import Archive
-from cast_exp.data.datasets.base import VOID, Split, read_map, read_rgb
+from cast_exp.data.datasets.base import Split, read_map, read_rgb
 from cast_exp.data.datasets.held_out import Share, part_of
 from cast_exp.data.datasets.sbd import write_labels
 from cast_exp.errors import UserError
+from cast_exp.ops.labels import VOID
 
 VOC_CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat"),

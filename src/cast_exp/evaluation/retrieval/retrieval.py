@@ -15,6 +15,7 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
+from cast_exp.checkpoints.files import fingerprint
 from cast_exp.data import Scene, SceneDataModule
 from cast_exp.data.scene_samples import SceneLoader
 from cast_exp.distributed import rank, world_size
@@ -26,7 +27,6 @@ from cast_exp.evaluation.retrieval.segments import Embedding, SegmentEncoder, Se
 from cast_exp.evaluation.retrieval.votes import nearest_votes
 from cast_exp.evaluation.subject import Subject
 from cast_exp.metrics.boundary import Tolerance
-from cast_exp.models.files import fingerprint
 from cast_exp.models.tokens import Sampling
 from cast_exp.viz.draw import Pixels
 from cast_exp.viz.semantic import SemanticPicture, semantic_sheet
@@ -163,7 +163,7 @@ class Retrieval(Evaluation):
         """
         if subject is not None:
             encoder = SegmentEncoder(subject, self.level, self.embedding, self.segments)
-            encoder.chosen_levels(subject.look().depth)
+            encoder.chosen_levels(subject.backbone.look().depth)
         self.scenes.need("semantic", "train")
         self.scenes.need("semantic", "val")
 

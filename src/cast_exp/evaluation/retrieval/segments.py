@@ -12,9 +12,8 @@ from cast_exp.data import Scene
 from cast_exp.errors import UserError
 from cast_exp.evaluation.retrieval.patches import cluster_patches
 from cast_exp.evaluation.subject import Subject
-from cast_exp.metrics.segmentation import VOID
-from cast_exp.models import ViT
 from cast_exp.ops import contingency
+from cast_exp.ops.labels import VOID, nearest
 
 Embedding = Literal["auto", "projector", "fused"]
 LevelChoice = int | Literal["finest", "all"] | None
@@ -68,8 +67,8 @@ class SegmentEncoder:
     """Makes segments of scenes.
 
     A hierarchy's segments are those of its levels, and the feature of a pixel is that of its
-    superpixel. A ViT has no segments: spherical K-Means makes them of its upsampled features, as
-    level 0; see `cluster_patches`.
+    superpixel. Square patches are no segments: spherical K-Means makes them of the upsampled
+    features, as level 0; see `cluster_patches`.
 
     Args:
         subject: Backbone and projector.
@@ -100,13 +99,14 @@ class SegmentEncoder:
             )
         self.backbone = subject.backbone
         self.projector = None if embedding == "fused" else subject.projector
+        self.patch = subject.backbone.patch_size
         self.level = level
         self.clusters = clusters
 
     @torch.no_grad()
     def __call__(self, scene: Scene) -> Segments:
         """Segments of a scene on the device of the backbone; they are on the CPU."""
-        if isinstance(self.backbone, ViT):
+        if self.patch:
             self.chosen_levels(0)
             return self._of_patches(scene)
         hierarchy = self.backbone(scene.image, scene.superpixels)
@@ -121,20 +121,16 @@ class SegmentEncoder:
         return Segments(scene.full_superpixels, embedded * area[:, None], labels, chosen)
 
     def _of_patches(self, scene: Scene) -> Segments:
-        assert isinstance(self.backbone, ViT)
         height, width = scene.image.shape[-2:]
-        stride = self.backbone.stem.stride
-        side = -(-max(height, width) // stride)  # of the grid
-        padding = (0, side * stride - width, 0, side * stride - height)
+        side = -(-max(height, width) // self.patch)  # of the grid
+        padding = (0, side * self.patch - width, 0, side * self.patch - height)
         hierarchy = self.backbone(F.pad(scene.image, padding), scene.superpixels)
         assert hierarchy.fused is not None
         grid = self._embed(hierarchy.fused[0]).view(side, side, -1)
         with torch.autocast(grid.device.type, enabled=False):
-            labels, sums = cluster_patches(grid, stride, (height, width), self.clusters)
-        full = F.interpolate(
-            labels[None, None].float(), scene.full_superpixels.shape, mode="nearest-exact"
-        )
-        kept, parts = torch.unique(full[0, 0].long().cpu(), return_inverse=True)
+            labels, sums = cluster_patches(grid, self.patch, (height, width), self.clusters)
+        full = nearest(labels.cpu(), *scene.full_superpixels.shape)
+        kept, parts = torch.unique(full, return_inverse=True)
         return Segments(parts, sums.cpu()[kept], {0: torch.arange(len(kept))}, [0])
 
     def _embed(self, fused: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from support.trainers import evaluate
 
+from cast_exp.checkpoints import save_pretrained
 from cast_exp.data import SceneDataModule
 from cast_exp.data.datasets import Shapes
 from cast_exp.errors import UserError
@@ -46,7 +47,7 @@ def subject() -> Subject:
 @pytest.fixture
 def vit(tmp_path: Path) -> str:
     torch.manual_seed(1)
-    create_model("vit_tiny", image_size=48).save_pretrained(tmp_path / "vit")
+    save_pretrained(create_model("vit_tiny", image_size=48), tmp_path / "vit")
     return str(tmp_path / "vit")
 
 
@@ -185,7 +186,7 @@ def test_mistakes_are_said(subject, tmp_path):
         evaluate(evaluation(levels=(9, 8, 7, 6, 5)), subject, tmp_path)
     with pytest.raises(UserError, match=r"^evaluation.hierarchy.levels=\[8, 8\]: every level"):
         evaluation(levels=(8, 8))
-    create_model("cast_tiny").save_pretrained(tmp_path / "cast")
+    save_pretrained(create_model("cast_tiny"), tmp_path / "cast")
     with pytest.raises(UserError, match="is a CAST; name a ViT"):
         evaluation(vit=str(tmp_path / "cast")).check()
 

@@ -1,35 +1,20 @@
 """A backbone with a head that names the class of every superpixel."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from cast_exp.errors import UserError
 from cast_exp.models.backbone import Backbone
-from cast_exp.models.files import read_checkpoint
 from cast_exp.models.heads import SegmentationHead
 from cast_exp.models.hierarchy import Hierarchy
-from cast_exp.models.pretrained import Weights, load_pretrained, load_strictly, locate
-
-if TYPE_CHECKING:
-    from cast_exp.data.scene import Scene
-
-CLASSES = "semantic_classes"
-"""Key under which checkpoints of segmentation carry the names of the classes."""
-HEAD = "head."
-"""What stands before the names of the head's weights there."""
 
 
 @dataclass(frozen=True)
 class Segmented:
-    """What a segmenter says of a batch.
+    """What a segmentation model says of a batch.
 
     Attributes:
         logits: Class scores of superpixels, float (B, N, classes); 0 where there is none.
@@ -43,12 +28,12 @@ class Segmented:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a segmenter says of one scene.
+    """What a segmentation model says of one image.
 
     Attributes:
         classes: Best class of each superpixel, int64 (N,), on the CPU.
-        superpixels: Where these are at the size of the truth, int64 (H, W): those of the scene,
-            or a ViT's patches.
+        superpixels: Where these are at the size of the truth, int64 (H, W): those given, or
+            a ViT's patches.
         hierarchy: That of the backbone, of a batch of one.
     """
 
@@ -62,7 +47,7 @@ class Prediction:
         return self.classes[self.superpixels]
 
 
-class Segmenter(nn.Module):
+class SegmentationModel(nn.Module):
     """Names the class of each superpixel from its fused feature.
 
     Args:
@@ -101,35 +86,25 @@ class Segmenter(nn.Module):
         return Segmented(logits, hierarchy)
 
     @torch.no_grad()
-    def predict(self, scene: Scene, last_grouping: bool = False) -> Prediction:
-        """Name the classes of a scene, which is on the segmenter's device.
+    def predict(
+        self,
+        image: Tensor,
+        superpixels: Tensor,
+        full_superpixels: Tensor,
+        last_grouping: bool = False,
+    ) -> Prediction:
+        """Name the classes of an image of any size.
 
         Args:
-            scene: Image of any size.
+            image: Normalised image, float (1, 3, h, w).
+            superpixels: Its superpixels, int64 (1, h, w).
+            full_superpixels: The same at the size of the truth, int64 (H, W), on the CPU.
             last_grouping: As in `forward`; true if the hierarchy is to have all its levels.
         """
-        segmented = self(scene.image, scene.superpixels, last_grouping)
-        superpixels = scene.full_superpixels
-        if segmented.hierarchy.superpixels is not scene.superpixels:
-            patches = segmented.hierarchy.superpixels.cpu()
-            superpixels = enlarged(patches, superpixels.shape[-2:])[0]
+        segmented = self(image, superpixels, last_grouping)
+        tokens = segmented.hierarchy.tokens_at(full_superpixels[None])[0]
         best = segmented.logits[0].argmax(-1).cpu()
-        return Prediction(best, superpixels, segmented.hierarchy)
-
-
-def enlarged(labels: Tensor, size: Sequence[int]) -> Tensor:
-    """Bring label maps to another size: each pixel takes the label at its centre.
-
-    Args:
-        labels: int64 (B, h, w), below 2**24.
-        size: Height and width (H, W).
-
-    Returns:
-        int64 (B, H, W).
-    """
-    if labels.shape[-2:] == tuple(size):
-        return labels
-    return F.interpolate(labels[:, None].float(), tuple(size), mode="nearest-exact")[:, 0].long()
+        return Prediction(best, tokens, segmented.hierarchy)
 
 
 def require_fusion(backbone: Backbone) -> None:
@@ -143,31 +118,3 @@ def require_fusion(backbone: Backbone) -> None:
             "segmentation needs a feature for each superpixel, but the backbone has no fusion "
             "block (it was trained for recognition); set model.fusion=true to add a new one"
         )
-
-
-def load_segmenter(checkpoint: str | Path, weights: Weights = "trained") -> Segmenter:
-    """Build the segmenter that a run of fine-tuning has made.
-
-    Args:
-        checkpoint: File of the run, such as runs/NAME/TIME/checkpoints/best.ckpt.
-        weights: "trained"; fine-tuning for segmentation keeps no average.
-
-    Returns:
-        The segmenter in evaluation mode, with the names of its classes.
-
-    Raises:
-        UserError: The file cannot be read or is no checkpoint of fine-tuning for segmentation; an
-            average was asked for.
-    """
-    path = locate(checkpoint)
-    loaded = read_checkpoint(path)
-    if CLASSES not in loaded:
-        raise UserError(
-            f"{checkpoint} has no head for segmentation; give a checkpoint of a fine-tuning, such "
-            "as of experiment=voc_finetune"
-        )
-    backbone = load_pretrained(path, weights=weights)
-    head = SegmentationHead(backbone.dim, len(loaded[CLASSES]))
-    state = loaded["state_dict"].items()
-    load_strictly(head, {k.removeprefix(HEAD): v for k, v in state if k.startswith(HEAD)})
-    return Segmenter(backbone, head, loaded[CLASSES]).eval()

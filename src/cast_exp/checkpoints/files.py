@@ -102,7 +102,7 @@ def _read_converted(folder: Path, path: Path) -> dict[str, Any]:
         if not file.is_file():
             raise UserError(
                 f"{path} is not a converted model: there is no {file.name} in {folder}; one is "
-                "made by: python -m cast_exp.models.zoo convert CHECKPOINT --out FOLDER"
+                "made by: cast-exp zoo convert CHECKPOINT --out FOLDER"
             )
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from cast_exp.baselines import spherical_levels
+from cast_exp.evaluation.hierarchy import spherical_levels
 
 
 def plain(points, labels, count, iterations):

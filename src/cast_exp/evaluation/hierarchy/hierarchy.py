@@ -11,18 +11,21 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from cast_exp.baselines import cluster_levels, merge_levels, spherical_levels
+from cast_exp.checkpoints.files import fingerprint
+from cast_exp.checkpoints.load import load_pretrained
 from cast_exp.data import Scene, SceneDataModule
 from cast_exp.data.datasets import Split
 from cast_exp.distributed import rank
 from cast_exp.errors import UserError
-from cast_exp.evaluation.hierarchy_report import TITLES, write_report
+from cast_exp.evaluation.hierarchy.clustering import cluster_levels
+from cast_exp.evaluation.hierarchy.merging import merge_levels
+from cast_exp.evaluation.hierarchy.report import TITLES, write_report
+from cast_exp.evaluation.hierarchy.spherical import spherical_levels
 from cast_exp.evaluation.records import Record
 from cast_exp.evaluation.scenes import Draw, SceneEvaluation
 from cast_exp.evaluation.subject import Subject
 from cast_exp.metrics import HierarchyMetrics
-from cast_exp.models import Hierarchy, ViT, load_pretrained
-from cast_exp.models.files import fingerprint
+from cast_exp.models import Backbone, Hierarchy
 from cast_exp.models.pooling import check_levels
 from cast_exp.models.tokens import Sampling
 from cast_exp.viz import comparison_sheet
@@ -102,7 +105,7 @@ class HierarchyEvaluation(SceneEvaluation):
                 fewer groupings than there are levels, or no counts of its own.
         """
         if subject is not None:
-            subject.look(levels=self._levels_for(subject))
+            subject.backbone.look(levels=self._levels_for(subject))
         for split in self.splits:
             self.scenes.need("regions", split)
         self._load_vit()
@@ -202,11 +205,11 @@ class HierarchyEvaluation(SceneEvaluation):
             )
         return [int(level) for level in own]
 
-    def _load_vit(self) -> ViT | None:
+    def _load_vit(self) -> Backbone | None:
         if self.vit is None:
             return None
         vit = load_pretrained(self.vit)
-        if not isinstance(vit, ViT):
+        if vit.look().grid is None:
             raise UserError(
                 f"evaluation.hierarchy.vit={self.vit} is a {type(vit).__name__}; name a ViT's "
                 "checkpoint, or null"
@@ -232,11 +235,11 @@ class HierarchyEvaluation(SceneEvaluation):
         levels = merge_levels(image, scene.superpixels[0], self.levels)
         return [scene.paint(level) for level in levels]
 
-    def _spherical(self, vit: ViT, scene: Scene, hierarchy: Hierarchy) -> list[Tensor]:
+    def _spherical(self, vit: Backbone, scene: Scene, hierarchy: Hierarchy) -> list[Tensor]:
         on_device = scene.to(self.device)
         encoded = vit(on_device.image, on_device.superpixels)
-        columns = -(-scene.image.size(-1) // vit.patches.stride)
-        tokens = encoded.levels[0].tokens[0].float().T.unflatten(1, (-1, columns))
+        assert encoded.grid is not None
+        tokens = encoded.levels[0].tokens[0].float().T.unflatten(1, encoded.grid)
         size = (scene.full_superpixels.size(0), scene.full_superpixels.size(1))
         with self.in_full_precision():
             levels = spherical_levels(tokens, size, self.levels, seed=(self.seed, scene.index))

@@ -16,8 +16,8 @@ from support.official import (
     spml,
 )
 
+from cast_exp.checkpoints.official import convert_official, is_official
 from cast_exp.errors import UserError
-from cast_exp.models.official import convert_official, is_official
 from cast_exp.models.positions import sincos_grid
 
 

@@ -1,5 +1,4 @@
 import csv
-import runpy
 import sys
 from pathlib import Path
 
@@ -8,9 +7,10 @@ import pytest
 from PIL import Image
 from support.drawing import batch, shapes
 
+from cast_exp.cli import compare
 from cast_exp.errors import UserError
 from cast_exp.metrics.superpixel import achievable_segmentation_accuracy, boundary_recall
-from cast_exp.superpixels import FastSlic, Grid, Slic, compare
+from cast_exp.superpixels import FastSlic, Grid, Slic
 
 
 @pytest.fixture
@@ -139,18 +139,3 @@ def test_other_bad_ground_truths(
     monkeypatch.setitem(sys.modules, "scipy.io", None)
     with pytest.raises(UserError, match=r"needs scipy; install it: pip install 'cast-exp\[eval\]'"):
         compare.read_examples(images, truth, 0)
-
-
-@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
-def test_a_mistake_is_one_line_and_exit_code_2(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    options = ["--methods", "grid", "--images", str(tmp_path / "none"), "--ground-truth", "."]
-    monkeypatch.setattr(sys, "argv", ["compare", *options])
-    with pytest.raises(SystemExit) as end:
-        runpy.run_module("cast_exp.superpixels.compare", run_name="__main__")
-    printed = capsys.readouterr()
-    assert end.value.code == 2
-    assert printed.out == ""
-    assert printed.err.startswith("error: no folder")
-    assert printed.err.count("\n") == 1

@@ -9,8 +9,8 @@ from PIL import Image
 from rich.console import Console
 from support.voc import save_map, voc_tree
 
+from cast_exp.cli.check import check_split, main
 from cast_exp.data import ImageDataModule, SceneDataModule, TwoViews
-from cast_exp.data.check import check_split, main
 from cast_exp.data.datasets import ImageFolder, Split, VOCFolder
 from cast_exp.errors import UserError
 from cast_exp.superpixels import Grid
@@ -96,7 +96,7 @@ def test_many_classes_are_summed_up(tmp_path: Path, folder: Path) -> None:
 
 def test_command(folder: Path) -> None:
     """In a process of its own: the exit code, no stack trace, no folder left behind."""
-    command = [sys.executable, "-m", "cast_exp.data.check", *OVERRIDES, "data.root=nowhere"]
+    command = [sys.executable, "-m", "cast_exp", "check", *OVERRIDES, "data.root=nowhere"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 1, done.stderr
     assert "no folder nowhere/train; expected <root>/train/<class>" in done.stdout

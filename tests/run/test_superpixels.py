@@ -3,8 +3,8 @@
 import pytest
 
 from cast_exp.errors import UserError
+from cast_exp.run.superpixels import load_methods
 from cast_exp.superpixels import Grid, Seeds
-from cast_exp.superpixels.named import load_methods
 
 
 def test_methods_are_built_from_their_configs() -> None:

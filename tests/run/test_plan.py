@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from support.tiny_run import tiny_data, tiny_trainer
 
-from cast_exp.config import Plan, scaled_lr
 from cast_exp.errors import UserError
+from cast_exp.run.plan import Plan, scaled_lr
 
 
 def counted(images: int, batch: int, drop_last: bool, limit: int | float, accumulate: int) -> int:

@@ -11,19 +11,21 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from cast_exp.errors import UserError
-from cast_exp.models.backbone import Backbone, ModelConfig
-from cast_exp.models.files import AVERAGE, CONFIG, PREFIX, best_weights, read_checkpoint
-from cast_exp.models.heads import ContrastiveMLP
-from cast_exp.models.official import (
+from cast_exp.checkpoints.files import AVERAGE, CONFIG, PREFIX, best_weights, read_checkpoint
+from cast_exp.checkpoints.hub import PREFIX as HUB
+from cast_exp.checkpoints.hub import fetch_from_hub
+from cast_exp.checkpoints.official import (
     convert_official,
     is_official,
     official_average,
     official_head,
 )
+from cast_exp.checkpoints.published import PUBLISHED
+from cast_exp.errors import UserError
+from cast_exp.models.backbone import Backbone, ModelConfig
+from cast_exp.models.heads import ContrastiveMLP
 from cast_exp.models.pooling import Pooling
 from cast_exp.models.positions import resize_grid
-from cast_exp.models.published import PUBLISHED
 from cast_exp.models.registry import build_backbone
 from cast_exp.models.tokens import Sampling
 
@@ -72,9 +74,9 @@ def load_pretrained(
 
     Args:
         checkpoint: A run of ours (its folder, for its best weights, or a checkpoint in it); a file
-            of the official release; a converted model (its folder or `.safetensors` file); or the
-            name of one of the published weights, which are downloaded then (`python -m
-            cast_exp.models.zoo list`).
+            of the official release; a converted model (its folder or `.safetensors` file); the
+            name of one of the published weights (`cast-exp zoo list`), or "hf-hub:NAME" for a model
+            on Hugging Face, which are downloaded then.
         weights: "average" takes the moving average of the weights and batch statistics; runs of
             supervised training keep one, and so do the official ones.
         pooling: Levels and grouping; those of our checkpoint, or 64, 32, 16 and 8 by default.
@@ -155,20 +157,8 @@ def load_projector(checkpoint: str | Path) -> nn.Module | None:
     return projector.eval()
 
 
-def build_official(
-    checkpoint: Mapping[str, Any],
-    *,
-    heads: int = 12,
-    merged: int | None = None,
-    pooling: Pooling | None = None,
-    **changes: Any,
-) -> Backbone:
-    """Build a backbone from a loaded official checkpoint; see `load_pretrained`."""
-    return _rebuild(_official(checkpoint, heads, merged), "the checkpoint", pooling, **changes)
-
-
 def locate(checkpoint: str | Path) -> Path:
-    """Path of a checkpoint: of the best of a run's folder, downloaded if it is a published one.
+    """Path of a checkpoint: of the best of a run's folder, downloaded if need be.
 
     Raises:
         UserError: There is none of this path or name.
@@ -180,6 +170,8 @@ def locate(checkpoint: str | Path) -> Path:
         return path
     if name in PUBLISHED:
         return PUBLISHED[name].fetch()
+    if name.startswith(HUB):
+        return fetch_from_hub(name.removeprefix(HUB))
     near = get_close_matches(name, PUBLISHED, n=1)
     hint = f"did you mean {near[0]}?" if near else "check the path"
     raise UserError(f"no checkpoint at {checkpoint}; {hint}")

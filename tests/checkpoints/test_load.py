@@ -10,18 +10,20 @@ from support.official import (
     backbone_shapes,
     backbone_state,
     blank,
+    build_official,
     linear_probe,
     moco,
     official_name,
     segmenter,
 )
 
+from cast_exp.checkpoints import save_pretrained
+from cast_exp.checkpoints.files import CONFIG, PREFIX, fingerprint
+from cast_exp.checkpoints.load import load_pretrained, load_projector
 from cast_exp.errors import UserError
-from cast_exp.models import CAST, Backbone, Pooling, Size, ToMe, ViT, create_model, load_pretrained
-from cast_exp.models.files import CONFIG, PREFIX, fingerprint, read_checkpoint
+from cast_exp.models import CAST, Pooling, Size, ToMe, ViT, create_model
 from cast_exp.models.heads import ContrastiveMLP
 from cast_exp.models.positions import resize_grid
-from cast_exp.models.pretrained import build_official, load_projector
 
 SIZE = Size(24, (1, 1), heads=3)
 GRID = "tokens.positions.grid"
@@ -273,53 +275,26 @@ def test_no_such_checkpoint():
         load_pretrained("runs/last.ckpt")
 
 
-@pytest.mark.parametrize("kind", [CAST, Backbone])
-def test_saved_and_read_as_on_the_hub(kind, tmp_path):
+def test_saved_and_read_again(tmp_path):
     model = own(fusion=True)[1]
-    model.save_pretrained(tmp_path / "mine")
-    assert equal(kind.from_pretrained(tmp_path / "mine"), model)
+    save_pretrained(model, tmp_path / "mine")
+    assert equal(load_pretrained(tmp_path / "mine"), model)
     assert equal(load_pretrained(tmp_path / "mine" / "model.safetensors"), model)
-    plain = kind.from_pretrained(tmp_path / "mine", fusion=False)
+    plain = load_pretrained(tmp_path / "mine", fusion=False)
     assert plain.fusion is None
     assert plain.config.levels == (4, 2)
-
-
-def test_another_kind_than_asked_for(tmp_path):
-    own()[1].save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="is a CAST, not a ViT"):
-        ViT.from_pretrained(tmp_path)
-
-
-def test_pushed_to_the_hub(monkeypatch):
-    uploaded = {}
-
-    class Hub:
-        def __init__(self, **_):
-            pass
-
-        def create_repo(self, repo_id, **_):
-            return type("Repo", (), {"repo_id": repo_id})
-
-        def upload_folder(self, repo_id, folder_path, **_):
-            uploaded.update(read_checkpoint(folder_path), name=repo_id)
-
-    monkeypatch.setattr("huggingface_hub.hub_mixin.HfApi", Hub)
-    model = own()[1]
-    model.push_to_hub("me/mine")
-    assert uploaded["name"] == "me/mine"
-    assert uploaded[CONFIG] == model.config.to_dict()
 
 
 def test_a_model_of_unknown_config_cannot_be_saved(tmp_path):
     model = own()[1]
     model.config = None
     with pytest.raises(UserError, match="only models built by create_model"):
-        model.save_pretrained(tmp_path)
+        save_pretrained(model, tmp_path)
 
 
 @pytest.mark.parametrize("lost", ["model.safetensors", "config.json"])
 def test_half_of_a_converted_model(lost, tmp_path):
-    own()[1].save_pretrained(tmp_path)
+    save_pretrained(own()[1], tmp_path)
     (tmp_path / lost).unlink()
     with pytest.raises(UserError, match=f"there is no {lost} in"):
         load_pretrained(tmp_path)
@@ -327,7 +302,7 @@ def test_half_of_a_converted_model(lost, tmp_path):
 
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
 def test_a_damaged_converted_model(file, tmp_path):
-    own()[1].save_pretrained(tmp_path)
+    save_pretrained(own()[1], tmp_path)
     content = (tmp_path / file).read_bytes()
     (tmp_path / file).write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError, match="cannot be read as a checkpoint"):

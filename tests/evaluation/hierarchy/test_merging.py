@@ -8,8 +8,8 @@ import pytest
 import torch
 from support.scenes import shape_scenes
 
-from cast_exp.baselines import merge_levels
 from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD
+from cast_exp.evaluation.hierarchy import merge_levels
 
 
 def lab(image):

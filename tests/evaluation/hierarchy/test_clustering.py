@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cast_exp.baselines import cluster_levels
+from cast_exp.evaluation.hierarchy import cluster_levels
 
 
 def far_seeds(points, count):

@@ -1,0 +1,187 @@
+"""Check a data set before a run: ``cast-exp check data=imagenet data.root=...``.
+
+Takes the overrides of ``cast_exp.train``, opens every file of every split and prints the size of
+each class (in images, or in pixels where these have classes), the unreadable files, the label maps
+that do not fit and the faults of the layout. The exit code is 0 when all is well, 1 when
+something is wrong with the data and 2 when it is with the command.
+"""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+from rich.table import Table
+from torch.utils.data import DataLoader, Dataset
+
+from cast_exp.config import conf_dir, explain, listed, mistakes
+from cast_exp.data.base import RawDataModule, available_cores
+from cast_exp.data.datasets.base import NoSuchSplit, RawDataset, Split, UnreadableImage
+from cast_exp.data.loader import start_worker
+from cast_exp.data.recognition import recognition_obstacle
+from cast_exp.data.scene_datamodule import SceneDataModule
+from cast_exp.errors import UserError
+from cast_exp.ops.labels import VOID
+from cast_exp.run.resolvers import register_resolvers
+
+_CONFIG = "train"
+_NODES = ["data", "superpixel", "compat", "seed"]  # of which data is made
+_MOST_ROWS = 21  # all classes of Pascal VOC
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Check the data that the overrides name; the exit code.
+
+    Raises:
+        UserError: Mistakes in the overrides.
+    """
+    parser = argparse.ArgumentParser("cast-exp check", description=__doc__)
+    parser.add_argument("overrides", nargs="*", help="those of cast_exp.train")
+    overrides = parser.parse_args(arguments).overrides
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("cast_exp").setLevel(logging.INFO)
+    data = instantiate(composed(overrides).data)
+    console = Console()
+    splits: tuple[Split, ...] = ("train", "val")
+    good = [check_split(data, split, console) for split in splits]
+    of_images = all(good) and not isinstance(data, SceneDataModule)
+    if of_images and (obstacle := recognition_obstacle(data)):
+        console.print(f"no figures of recognition, such as kNN: {obstacle}", soft_wrap=True)
+    return 0 if all(good) else 1
+
+
+def composed(overrides: Sequence[str]) -> DictConfig:
+    """The config of a run, of which all that data is made of has been validated.
+
+    Raises:
+        UserError: Mistakes in the overrides.
+    """
+    register_resolvers()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        try:
+            config: DictConfig = compose(_CONFIG, list(overrides))
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(listed(explain(_CONFIG, overrides, error))) from error
+    nodes = _NODES + ["augmentation"] * ("views" in config.data)
+    if found := mistakes(OmegaConf.masked_copy(config, nodes), _schema):
+        raise UserError(listed(found))
+    return config
+
+
+def _schema(data: RawDataModule, **others: Any) -> None:
+    """What the validator shall make of the config: data is wanted, the others are referred to."""
+
+
+def check_split(data: RawDataModule, split: Split, console: Console) -> bool:
+    """Read all images of a split and report on them; whether all is well.
+
+    A split that the data set is configured without is well.
+    """
+    try:
+        dataset = data.raw(split)
+    except NoSuchSplit:
+        console.print(f"[bold]{split}[/]: none")
+        return True
+    except UserError as error:
+        console.print(f"[bold]{split}[/]: [red]{error}[/]", soft_wrap=True)
+        return False
+    on_pixels = isinstance(data, SceneDataModule)
+    names: list[str] = getattr(dataset, "semantic_classes", []) if on_pixels else dataset.classes
+    readable, counts, faults = _read(_Counts(dataset, len(names), on_pixels), split, console)
+    present = int((counts[:-1] > 0).sum())
+    drawn = " (held out of the training images)" if split == "val" and data.held_out(split) else ""
+    console.print(
+        f"[bold]{split}[/]{drawn}: {readable} readable images, {present} of {len(names)} classes"
+        + (
+            f", {counts[-1] / counts.sum():.2%} of the pixels void"
+            if counts.any() and on_pixels
+            else ""
+        )
+    )
+    if names:
+        console.print(_table(names, counts[:-1], on_pixels))
+    for fault in faults:
+        console.print(fault, soft_wrap=True, highlight=False)
+    there, expected = data.count(split)
+    if there != expected:
+        console.print(
+            f"[red]{there} files, expected {expected}[/]; for a part of the data set, set "
+            "data.expected_images=null",
+            soft_wrap=True,
+        )
+    return not faults and there == expected
+
+
+class _Counts(Dataset[Any]):
+    """Item ``i`` counts the classes of image ``i``, void last; or it says what is wrong with it.
+
+    Args:
+        dataset: The images.
+        classes: Number of classes.
+        on_pixels: Whether classes are those of pixels or of images.
+    """
+
+    def __init__(self, dataset: RawDataset, classes: int, on_pixels: bool) -> None:
+        self.dataset = dataset
+        self.classes = classes
+        self.on_pixels = on_pixels
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> NDArray[np.int64] | str:
+        try:
+            item = self.dataset[index]
+        except UnreadableImage as error:
+            return f"[red]unreadable[/] {escape(str(error))}"
+        except UserError as error:
+            return f"[red]wrong[/] {escape(str(error))}"
+        labels = item.get("semantic", []) if self.on_pixels else item["label"]
+        counts = np.bincount(np.ravel(labels).astype(np.int64), minlength=VOID + 1)
+        return np.append(counts[: self.classes], counts[VOID] if self.on_pixels else 0)
+
+
+def _read(
+    images: _Counts, split: Split, console: Console
+) -> tuple[int, NDArray[np.int64], list[str]]:
+    """Decode every image, on all cores: how many can be read, their classes, and the faults."""
+    loader = DataLoader(
+        images,
+        batch_size=32,
+        num_workers=available_cores(),
+        collate_fn=list,
+        worker_init_fn=start_worker,
+    )
+    readable, counts = 0, np.zeros(images.classes + 1, np.int64)
+    faults = []
+    for batch in track(loader, f"reading {split}", console=console, transient=True):
+        for item in batch:
+            if isinstance(item, str):
+                faults.append(item)
+            else:
+                readable += 1
+                counts += item
+    return readable, counts, faults
+
+
+def _table(classes: list[str], counts: NDArray[np.int64], on_pixels: bool) -> Table:
+    """Size of each class; of many classes the smallest, the median and the largest."""
+    table = Table("class", "share of pixels" if on_pixels else "images")
+    shown = list(range(len(classes)))
+    if len(classes) > _MOST_ROWS:
+        shown.sort(key=lambda label: int(counts[label]))
+        shown = [shown[0], shown[len(shown) // 2], shown[-1]]
+    for label in shown:
+        size = f"{counts[label] / max(counts.sum(), 1):.2%}" if on_pixels else str(counts[label])
+        table.add_row(classes[label], size)
+    return table

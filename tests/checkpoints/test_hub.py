@@ -1,0 +1,66 @@
+"""Models on Hugging Face, of which a folder takes the place."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from cast_exp import create_model, load_pretrained, push_to_hub, save_pretrained
+from cast_exp.checkpoints import hub
+from cast_exp.checkpoints.files import CONFIG, read_checkpoint
+from cast_exp.errors import UserError
+from cast_exp.models import Size
+
+TINY = Size(24, (1, 1), heads=3)
+
+
+def test_pushed(monkeypatch):
+    uploaded = {}
+
+    class Hub:
+        def __init__(self, **_):
+            pass
+
+        def create_repo(self, repo_id, **_):
+            return type("Repo", (), {"repo_id": repo_id})
+
+        def upload_folder(self, repo_id, folder_path, **_):
+            card = (Path(folder_path) / "README.md").read_text()
+            uploaded.update(read_checkpoint(Path(folder_path)), name=repo_id, card=card)
+
+    monkeypatch.setattr("huggingface_hub.hub_mixin.HfApi", Hub)
+    model = create_model("cast_tiny")
+    push_to_hub(model, "me/mine")
+    assert uploaded["name"] == "me/mine"
+    assert uploaded[CONFIG] == model.config.to_dict()
+    assert "library_name: cast_exp" in uploaded["card"]
+    assert "license: mit" in uploaded["card"]
+
+
+@pytest.mark.parametrize(("name", "revision"), [("me/mine", None), ("me/mine@v2", "v2")])
+def test_fetched(name, revision, monkeypatch, tmp_path):
+    model, asked = create_model("cast_tiny"), []
+    save_pretrained(model, tmp_path)
+
+    def snapshot(model, revision, allow_patterns):
+        asked.append((model, revision, allow_patterns))
+        return str(tmp_path)
+
+    monkeypatch.setattr(hub, "snapshot_download", snapshot)
+    loaded = load_pretrained(f"hf-hub:{name}", fusion=True)
+    assert asked == [("me/mine", revision, ["model.safetensors", "config.json"])]
+    assert torch.equal(loaded.cls_token, model.cls_token)
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_what_is_not_there_is_told_in_a_line(offline, monkeypatch):
+    def nowhere(*_, **__):
+        raise LocalEntryNotFoundError("no connection\nand more")
+
+    if offline:
+        monkeypatch.setattr(hub, "snapshot_download", nowhere)
+    name = "me/mine" if offline else "no such/name/at all"
+    with pytest.raises(UserError, match=f"hf-hub:{name} cannot be fetched: ") as told:
+        load_pretrained(f"hf-hub:{name}")
+    assert "\n" not in str(told.value)

@@ -1,0 +1,78 @@
+"""`cast-exp NAME`, and the names that commands had before."""
+
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from cast_exp.cli import COMMANDS, main
+from cast_exp.errors import UserError
+
+CLI = Path(sys.modules["cast_exp.cli"].__file__).parent
+FORMER = {
+    "cast_exp.data.check": "check",
+    "cast_exp.models.cost": "cost",
+    "cast_exp.models.zoo": "zoo",
+    "cast_exp.superpixels.compare": "compare",
+}
+
+
+def test_every_file_is_a_command() -> None:
+    assert sorted(COMMANDS) == sorted(path.stem for path in CLI.glob("[a-z]*.py"))
+
+
+def test_it_is_what_is_installed() -> None:
+    (script,) = entry_points(group="console_scripts", name="cast-exp")
+    assert script.load() is main
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_help_lists_all(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert all(f"  {name} " in printed for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_each(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([name, "--help"])
+    assert end.value.code == 0
+    assert f"cast-exp {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["chek"], "there is no command 'chek'; there are check, "),
+        (["cost", "--models", "vit_huge"], "unknown model 'vit_huge'"),
+        (["zoo", "convert", "nothing", "--out", "there"], "no checkpoint at nothing"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"error: {message}")
+    assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [UserError("wrong"), KeyboardInterrupt()])
+def test_how_a_command_ends(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(_: object) -> int:
+        raise error
+
+    monkeypatch.setattr("cast_exp.cli.zoo.main", stopped)
+    assert main(["zoo"]) == (2 if isinstance(error, UserError) else 130)
+
+
+@pytest.mark.parametrize("module", FORMER)
+def test_former_names_still_run(module: str) -> None:
+    former = subprocess.run(
+        [sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True
+    )
+    assert f"cast-exp {FORMER[module]}" in former.stdout
