@@ -1,0 +1,30 @@
+"""Training and evaluation from Python."""
+
+from pathlib import Path
+
+import pytest
+from support.cli import SMALL, runs
+
+from cast_exp.api import run_evaluation, run_training
+from cast_exp.errors import UserError
+from cast_exp.run.folder import read_summary
+
+
+def test_a_run_and_an_evaluation_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    trained = run_training([*SMALL, "trainer.max_epochs=1"])
+    assert runs() == [trained.folder.relative_to(tmp_path)]
+    assert trained.metrics == read_summary(trained.folder)["metrics"]
+    assert "train/loss" in trained.metrics
+    evaluated = run_evaluation([f"run={trained.folder}", "evaluate=[knn]"])
+    assert evaluated.folder.is_relative_to(trained.folder / "eval")
+    assert "knn/top1" in evaluated.metrics
+
+
+def test_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"optim\.base_rl.*did you mean optim\.base_lr"):
+        run_training([*SMALL, "optim.base_rl=1"])
+    with pytest.raises(UserError, match="-m is for the command line"):
+        run_training(["-m", *SMALL])
+    assert not list(tmp_path.iterdir())
