@@ -15,7 +15,7 @@ from cast_exp.callbacks import HierarchyImages
 from cast_exp.callbacks.probes import load_probes
 from cast_exp.data import ImageDataModule, SceneDataModule
 from cast_exp.data.datasets import Shapes
-from cast_exp.data.transforms import TwoViews
+from cast_exp.data.transforms import TwoViews, denormalise
 from cast_exp.loggers import tensorboard_logger
 from cast_exp.models import Pooling, create_model
 from cast_exp.superpixels import Seeds
@@ -31,7 +31,7 @@ def expected_sheet(task: TinyTask, count: int, split: str = "val") -> np.ndarray
         hierarchy = task.eval().backbone(batch["images"], batch["superpixels"])
     task.train()
     levels = [hierarchy.segmentation(level) for level in range(3)]
-    return hierarchy_sheet(data.denormalise(batch["images"]), levels)
+    return hierarchy_sheet(denormalise(batch["images"]), levels)
 
 
 def test_draws_the_same_images_before_during_and_after_training(tmp_path: Path) -> None:

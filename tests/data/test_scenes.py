@@ -14,6 +14,7 @@ from support.voc import TRAIN, VAL, save_map, voc_tree
 
 from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, Scene, SceneDataModule
 from cast_exp.data.datasets import Shapes, VOCFolder
+from cast_exp.data.transforms import denormalise
 from cast_exp.errors import UserError
 from cast_exp.superpixels import Grid, Seeds, SuperpixelMethod
 
@@ -140,7 +141,7 @@ def test_square_and_central_crop(shape: tuple[int, int], size: int) -> None:
         window = slice(top, top + size), slice(left, left + size)
         resized = raw["image"].resize((width, height), Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.array(resized)[window]).movedim(-1, 0)[None] / 255
-        torch.testing.assert_close(data.denormalise(scene.image), pixels)
+        torch.testing.assert_close(denormalise(scene.image), pixels)
         assert torch.equal(scene.superpixels, data.superpixel(pixels))
         assert torch.equal(scene.full_superpixels, scene.superpixels[0])
         drawn = [raw["semantic"], *raw["regions"]]

@@ -13,10 +13,11 @@ from pydantic import Field
 from cast_exp.callbacks.pictures import Pictures, show
 from cast_exp.callbacks.probes import Probe, load_probes
 from cast_exp.callbacks.side_work import apart_from_training, backbone_of
-from cast_exp.data.base import RawDataModule
+from cast_exp.data.transforms import denormalise
 from cast_exp.metrics import head_jaccards
 from cast_exp.models import Hierarchy
 from cast_exp.ops.labels import nearest
+from cast_exp.ops.pictures import to_bytes
 from cast_exp.viz import hierarchy_sheet
 from cast_exp.viz.figure_ground import (
     HeadMaps,
@@ -89,7 +90,7 @@ class HierarchyImages(Pictures):
 
     def _levels(self, probe: Probe, hierarchy: Hierarchy) -> NDArray[np.uint8]:
         levels = [hierarchy.segmentation(level) for level in range(hierarchy.depth + 1)]
-        return hierarchy_sheet(RawDataModule.denormalise(probe.images), levels, self.seed)
+        return hierarchy_sheet(denormalise(probe.images), levels, self.seed)
 
     def _head_maps(self, probe: Probe, hierarchy: Hierarchy) -> list[HeadMaps]:
         assert hierarchy.attention is not None
@@ -98,7 +99,7 @@ class HierarchyImages(Pictures):
         masks = binary_masks(hierarchy, self.mass).cpu().numpy()
         segments = hierarchy.segmentation(hierarchy.attention.level).cpu()
         maps = []
-        for image, picture in enumerate(_pictures(probe)):
+        for image, picture in enumerate(to_bytes(denormalise(probe.images))):
             objects = jaccards = None
             if probe.objects:
                 objects = nearest(probe.objects[image], *picture.shape[:2])
@@ -114,12 +115,6 @@ class HierarchyImages(Pictures):
         return maps
 
 
-def _pictures(probe: Probe) -> NDArray[np.uint8]:
-    """Its images as they were, uint8 (B, H, W, 3)."""
-    pictures = RawDataModule.denormalise(probe.images).clamp(0, 1) * 255
-    return np.asarray(pictures.round().byte().permute(0, 2, 3, 1).cpu().numpy())
-
-
 def _stacked(sheets: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Sheets below each other, on white."""
     width = max(sheet.shape[1] for sheet in sheets)
@@ -133,7 +128,7 @@ def _overlay(trainer: Trainer, seen: Sequence[tuple[Probe, Hierarchy]], mass: fl
     loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
     if not loggers:
         return
-    pictures = [picture for probe, _ in seen for picture in _pictures(probe)]
+    pictures = [picture for probe, _ in seen for picture in to_bytes(denormalise(probe.images))]
     masks = []
     for probe, hierarchy in seen:
         objects = [nearest(drawn, *probe.images.shape[-2:]) for drawn in probe.objects]

@@ -12,13 +12,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cast_exp.data.datasets.base import RawDataset, Split
 from cast_exp.data.loader import TrainLoader, UnreadableFiles
 from cast_exp.data.samples import KeyedSamples
 from cast_exp.data.sampling import EpochSampler, FixedSampler
-from cast_exp.data.transforms import denormalise
 from cast_exp.errors import UserError
 from cast_exp.superpixels import SuperpixelMethod
 
@@ -161,11 +159,6 @@ class RawDataModule(LightningDataModule, ABC):
             "root": str(self.root),
             "superpixel": str(self.superpixel),
         }
-
-    @staticmethod
-    def denormalise(images: Tensor) -> Tensor:
-        """Undo the normalisation: (..., 3, H, W) -> the same shape with values in 0..1."""
-        return denormalise(images)
 
     # -- Lightning -------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cast_exp.data.transforms import denormalise
+from cast_exp.ops.pictures import to_bytes
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,7 @@ class Scene:
     @property
     def pixels(self) -> NDArray[np.uint8]:
         """The image to look at, at the size of the truth: RGB, uint8 (H, W, 3)."""
-        image = denormalise(self.image)[0].permute(1, 2, 0).cpu().numpy()
-        pixels = np.round(image * 255).astype(np.uint8)
+        pixels = to_bytes(denormalise(self.image[0]))
         height, width = self.full_superpixels.shape
         if pixels.shape[:2] == (height, width):
             return pixels

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cast_exp.checkpoints.files import fingerprint
 from cast_exp.data import Scene, SceneDataModule
+from cast_exp.data.transforms import denormalise
 from cast_exp.errors import UserError
 from cast_exp.evaluation.records import Place, Record
 from cast_exp.evaluation.scenes import Draw, SceneEvaluation
@@ -21,6 +22,7 @@ from cast_exp.metrics.figure_ground import MASS_RULES, MassRule, ObjectRule
 from cast_exp.models import Backbone, Hierarchy
 from cast_exp.models.tokens import Sampling
 from cast_exp.ops import kept_mass
+from cast_exp.ops.pictures import to_bytes
 from cast_exp.viz.draw import Pixels
 from cast_exp.viz.figure_ground import HeadMaps, figure_ground_sheet
 
@@ -161,9 +163,8 @@ class FigureGround(SceneEvaluation):
     ) -> Pixels:
         sizes = segments.flatten().bincount(minlength=heads.size(-1))
         masks = kept_mass(heads, self.mass, sizes if self.mass_rule == "pixels" else None)
-        picture = self.scenes.denormalise(scene.image)[0].permute(1, 2, 0)
         maps = HeadMaps(
-            (picture * 255).round().byte().numpy(),
+            to_bytes(denormalise(scene.image[0])),
             heads[:, segments].numpy(),
             masks[:, segments].numpy(),
             objects.numpy(),

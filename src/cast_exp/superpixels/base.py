@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cast_exp.errors import UserError
+from cast_exp.ops.pictures import to_bytes
 
 _TOLERANCE = 1e-3  # rounding of a normalisation that was undone
 
@@ -81,8 +82,7 @@ class HostMethod(SuperpixelMethod):
     def segment(self, images: Tensor) -> Tensor:
         """Segment image by image, on the 8-bit values that the floats were made from."""
         require_unit_range(images)
-        pixels = (images.float() * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1)
-        labels = [self.segment_image(image) for image in pixels.contiguous().cpu().numpy()]
+        labels = [self.segment_image(image) for image in to_bytes(images)]
         return torch.from_numpy(np.stack(labels).astype(np.int64)).to(images.device)
 
     @abstractmethod

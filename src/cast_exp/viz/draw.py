@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cast_exp.ops import farthest_point_sampling
 from cast_exp.ops.labels import contours
+from cast_exp.ops.pictures import to_bytes
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -125,10 +126,10 @@ def hierarchy_sheet(
         The sheet with a title over each column, uint8 (height, width, 3).
     """
     factor = max(1, math.ceil(side / min(images.shape[-2:])))
-    pictures = (images.detach().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu()
+    pictures = to_bytes(images)
     levels = [labels.detach().long().cpu().numpy() for labels in segmentations]
     rows = [
-        _row(picture.numpy(), [labels[index] for labels in levels], factor, seed)
+        _row(picture, [labels[index] for labels in levels], factor, seed)
         for index, picture in enumerate(pictures)
     ]
     nouns = ["superpixels"] + ["segments"] * (len(levels) - 1)

@@ -15,6 +15,7 @@ from cast_exp.checkpoints.files import fingerprint
 from cast_exp.checkpoints.load import load_pretrained
 from cast_exp.data import Scene, SceneDataModule
 from cast_exp.data.datasets import Split
+from cast_exp.data.transforms import denormalise
 from cast_exp.distributed import rank
 from cast_exp.errors import UserError
 from cast_exp.evaluation.hierarchy.clustering import cluster_levels
@@ -28,6 +29,7 @@ from cast_exp.metrics import HierarchyMetrics
 from cast_exp.models import Backbone, Hierarchy
 from cast_exp.models.pooling import check_levels
 from cast_exp.models.tokens import Sampling
+from cast_exp.ops.pictures import to_bytes
 from cast_exp.viz import comparison_sheet
 from cast_exp.viz.draw import Pixels
 
@@ -231,7 +233,7 @@ class HierarchyEvaluation(SceneEvaluation):
         return [scene.paint(level) for level in levels]
 
     def _merge(self, scene: Scene, hierarchy: Hierarchy) -> list[Tensor]:
-        image = self.scenes.denormalise(scene.image[0])
+        image = denormalise(scene.image[0])
         levels = merge_levels(image, scene.superpixels[0], self.levels)
         return [scene.paint(level) for level in levels]
 
@@ -246,9 +248,8 @@ class HierarchyEvaluation(SceneEvaluation):
         return [level.cpu() for level in levels]
 
     def _draw(self, scene: Scene, found: Mapping[str, Sequence[Tensor]]) -> Pixels:
-        image = self.scenes.denormalise(scene.image[0]).permute(1, 2, 0)
         return comparison_sheet(
-            (image * 255).round().byte().numpy(),
+            to_bytes(denormalise(scene.image[0])),
             [np.asarray(regions, dtype=np.int64) for regions in scene.truth["regions"]],
             {TITLES[name]: [level.numpy() for level in levels] for name, levels in found.items()},
             self.seed,

@@ -1,0 +1,18 @@
+"""Images of floats as pictures of bytes."""
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def to_bytes(images: Tensor) -> NDArray[np.uint8]:
+    """Round images to 8 bits and put the channels last.
+
+    Args:
+        images: float (..., C, H, W); what is beyond 0..1 is clipped.
+
+    Returns:
+        uint8 (..., H, W, C), contiguous, on the CPU.
+    """
+    pixels = (images.detach().float() * 255).round().clamp(0, 255).byte()
+    return np.ascontiguousarray(pixels.movedim(-3, -1).cpu().numpy())
