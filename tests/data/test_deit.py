@@ -33,7 +33,7 @@ def photo(width: int = 80, height: int = 60, seed: int = 0) -> Image.Image:
 def samples(folder: Path, method: Any = None, **options: Any) -> Samples:
     views = DeiT(32, **options)
     dataset = ImageFolder("train", folder)
-    return Samples(dataset, views.transforms, method or Seeds(16), SEED, 1, views.cover)
+    return Samples(dataset, views.transforms, method or Seeds(16), SEED, 1, views.erasing)
 
 
 # -- the view ----------------------------------------------------------------------------------
@@ -54,7 +54,7 @@ def test_the_steps_are_those_of_timm() -> None:
     for operation, wanted in zip(policy.operations.ops, wanted_policy.ops, strict=True):
         for name in ("name", "prob", "magnitude", "magnitude_std", "kwargs"):
             assert getattr(operation, name) == getattr(wanted, name), name
-    cover = DeiT().cover.erase
+    cover = DeiT().erasing.erase
     assert (cover.probability, cover.min_area, cover.max_area) == (0.25, 0.02, 1 / 3)
     assert cover.per_pixel
     assert cover.max_count == 1
@@ -69,7 +69,7 @@ def test_no_operation_fails_at_any_magnitude() -> None:
 
 def test_parts_can_be_left_out() -> None:
     views = DeiT(32, (1, 1), 0.0, None, 0.0)
-    assert views.cover is None
+    assert views.erasing is None
     square = photo(64, 64)
     wanted = np.asarray(square.resize((32, 32), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
     assert np.array_equal(views.transforms[0](square).numpy(), wanted)
@@ -169,7 +169,7 @@ def test_superpixels_are_those_of_the_clean_or_of_the_erased_view(
         item = data[0, index]
         torch.manual_seed(sample_seed(SEED, 0, index, 0))
         view = data.transforms[0](data.dataset[index]["image"])
-        seen, outlined = data.cover(view)
+        seen, outlined = data.erasing(view)
         assert torch.equal(item["views"][0], seen)
         labels = item["superpixels"][0].long()
         assert torch.equal(labels, method(outlined[None] / 255)[0])

@@ -16,7 +16,7 @@ from cast_exp.data.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Augmentation,
-    Cover,
+    RandomErasing,
     Resize,
     Transform,
     evaluation_transform,
@@ -90,7 +90,7 @@ class ImageDataModule(RawDataModule):
                 f"{type(superpixel).__name__} superpixels run on the CPU only; set "
                 "data.superpixels_on=worker, or choose superpixel=slic or superpixel=grid"
             )
-        if superpixels_on == "device" and views is not None and views.cover is not None:
+        if superpixels_on == "device" and views is not None and views.erasing is not None:
             raise UserError(
                 "superpixels on the device would outline what random erasing covers; set "
                 "data.superpixels_on=worker or augmentation.erasing_probability=0"
@@ -131,7 +131,7 @@ class ImageDataModule(RawDataModule):
         if self.views is None:
             raise UserError("data.views=null: these data have no views to train on")
         samples = self._samples(
-            self.raw("train"), self.views.transforms, ATTEMPTS, self.views.cover
+            self.raw("train"), self.views.transforms, ATTEMPTS, self.views.erasing
         )
         return self._train_loader(samples, self.repeats)
 
@@ -195,7 +195,7 @@ class ImageDataModule(RawDataModule):
         dataset: RawDataset,
         transforms: Sequence[Transform],
         attempts: int,
-        cover: Cover | None = None,
+        erasing: RandomErasing | None = None,
     ) -> Samples:
         in_worker = self.superpixel if self.superpixels_on == "worker" else None
-        return Samples(dataset, transforms, in_worker, self.seed, attempts, cover)
+        return Samples(dataset, transforms, in_worker, self.seed, attempts, erasing)

@@ -53,7 +53,7 @@ class DeiT(Augmentation):
         ]
         self.transforms: Sequence[Transform] = [v2.Compose(steps)]
         if erasing_probability > 0:
-            self.cover = Erasing(erasing_probability, superpixels_before_erasing)
+            self.erasing = Erasing(erasing_probability, superpixels_before_erasing)
 
 
 class RandAugment:

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, default_collate
 
 from cast_exp.data.datasets.base import RawDataset, UnreadableImage
 from cast_exp.data.sampling import Key, sample_seed
-from cast_exp.data.transforms import Cover, Transform
+from cast_exp.data.transforms import RandomErasing, Transform
 from cast_exp.errors import UserError
 from cast_exp.superpixels import SuperpixelMethod
 
@@ -87,7 +87,7 @@ class Samples(KeyedSamples):
         superpixel: Superpixels of each view, on the CPU; None leaves them to the device.
         seed: See :class:`KeyedSamples`.
         attempts: See :class:`KeyedSamples`.
-        cover: Covers a part of each view; None for nothing.
+        erasing: Covers a part of each view; None for nothing.
     """
 
     nothing: ClassVar[dict[str, Any]] = {"views": None, "superpixels": [], "label": -1}
@@ -99,12 +99,12 @@ class Samples(KeyedSamples):
         superpixel: SuperpixelMethod | None,
         seed: int,
         attempts: int,
-        cover: Cover | None = None,
+        erasing: RandomErasing | None = None,
     ) -> None:
         super().__init__(dataset, seed, attempts)
         self.transforms = transforms
         self.superpixel = superpixel
-        self.cover = cover
+        self.erasing = erasing
 
     def make(self, raw: dict[str, Any], key: Key, chosen: int) -> dict[str, Any]:
         """The views of an image."""
@@ -115,9 +115,9 @@ class Samples(KeyedSamples):
             with torch.random.fork_rng(devices=[]):  # without workers, this is the main process
                 torch.default_generator.manual_seed(sample_seed(self.seed, epoch, index, view))
                 pixels = transform(raw["image"])
-                seen, shown = self.cover(pixels) if self.cover else (pixels, pixels)
-            views.append(seen)
-            outlined.append(shown)
+                erased, outline = self.erasing(pixels) if self.erasing else (pixels, pixels)
+            views.append(erased)
+            outlined.append(outline)
         superpixels = []
         if self.superpixel is not None:
             superpixels = [packed_superpixels(self.superpixel, view) for view in outlined]

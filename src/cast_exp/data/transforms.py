@@ -21,7 +21,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 Transform = Callable[[Image.Image], Tensor]
 """RGB PIL image -> uint8 tensor (3, size, size); draws from torch's global generator."""
 
-Cover = Callable[[Tensor], tuple[Tensor, Tensor]]
+RandomErasing = Callable[[Tensor], tuple[Tensor, Tensor]]
 """uint8 view (3, H, W) -> what the network sees of it and what superpixels are computed of."""
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -41,7 +41,7 @@ class Augmentation(Protocol):
     transforms: Sequence[Transform]
     """One for each view."""
 
-    cover: Cover | None = None
+    erasing: RandomErasing | None = None
     """Covers a part of each finished view; None for nothing."""
 
 

@@ -95,8 +95,8 @@ class CAST(Backbone):
                 f"{len(levels)} levels were asked for, but the model has "
                 f"{len(self.groupings)} groupings; give at most that many"
             )
-        wanted = block_number(attention, sum(self._depths))
-        looked = None
+        attention_block = block_number(attention, sum(self._depths))
+        recorded = None
         tokens, empty = self.tokens(images, superpixels)
         padding = empty if bool(empty.any()) else None
         masked = padding is not None and self.mask_empty
@@ -110,11 +110,13 @@ class CAST(Backbone):
         image_token = cls_token
         for stage, blocks in enumerate(self.stages):
             assert isinstance(blocks, nn.ModuleList)
-            before_last, sequence, heads = self._encode(blocks, cls_token, tokens, padding, wanted)
-            if wanted is not None:
-                wanted -= len(blocks)
+            before_last, sequence, heads = self._encode(
+                blocks, cls_token, tokens, padding, attention_block
+            )
+            if attention_block is not None:
+                attention_block -= len(blocks)
             if heads is not None:
-                looked = Attention(heads, level=len(hierarchy))
+                recorded = Attention(heads, level=len(hierarchy))
             cls_token, tokens = sequence[:, :1], sequence[:, 1:]
             image_token = cls_token
             stage_tokens.append(tokens)
@@ -138,7 +140,7 @@ class CAST(Backbone):
         hierarchy.append(_level(tokens, padding, None))
 
         cls = self.norm(image_token[:, 0])
-        result = Hierarchy(cls, superpixels, tuple(hierarchy), attention=looked)
+        result = Hierarchy(cls, superpixels, tuple(hierarchy), attention=recorded)
         if self.fusion is None:
             return result
         cls, fused = self.fusion(
@@ -155,13 +157,13 @@ class CAST(Backbone):
         cls_token: Tensor,
         tokens: Tensor,
         padding: Tensor | None,
-        wanted: int | None,
+        attention_block: int | None,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Run a stage.
 
         Returns:
             Class token and tokens (B, 1 + N, C) before and after its last block, and the attention
-            of the class token (B, heads, N) in the wanted one, counted from the stage's first.
+            of the class token (B, heads, N) in `attention_block`, counted from the stage's first.
         """
         mask = None
         if padding is not None and self.mask_empty:
@@ -169,7 +171,7 @@ class CAST(Backbone):
         before = sequence = torch.cat([cls_token, tokens], 1)
         heads = None
         for number, block in enumerate(blocks):
-            if number == wanted:
+            if number == attention_block:
                 heads = class_attention(block, sequence, mask)
                 if padding is not None:
                     heads = heads.masked_fill(padding[:, None], 0)

@@ -79,24 +79,24 @@ class ToMe(Backbone):
         """Encode a batch; see `Backbone.forward`."""
         if levels:
             raise UserError("ToMe merges as many tokens in each block as model.merged says")
-        wanted = block_number(attention, len(self.blocks))
+        attention_block = block_number(attention, len(self.blocks))
         tokens, empty = self.tokens(images, superpixels)
         padding = empty if self.mask_empty else torch.zeros_like(empty)
         cls_token = (self.cls_token + self.tokens.positions.cls).to(tokens.dtype)
         sequence = torch.cat([cls_token.expand(len(tokens), -1, -1), tokens], 1)
         sizes = (~padding).to(tokens.dtype)
         hierarchy = []
-        looked = None
+        recorded = None
         for number, block in enumerate(self.blocks):
             before, missing = sequence[:, 1:], padding
-            if number == wanted:
-                looked = Attention(class_attention(block, sequence, _weights(sizes)), number)
+            if number == attention_block:
+                recorded = Attention(class_attention(block, sequence, _weights(sizes)), number)
             sequence, sizes, padding, target = self._block(block, sequence, sizes, padding)
             assignment = F.one_hot(target, sizes.size(1)).to(tokens.dtype)
             hierarchy.append(Level(before, missing, assignment))
         hierarchy.append(Level(sequence[:, 1:], padding, None))
         normed = self.norm(sequence)
-        result = Hierarchy(normed[:, 0], superpixels, tuple(hierarchy), attention=looked)
+        result = Hierarchy(normed[:, 0], superpixels, tuple(hierarchy), attention=recorded)
         if self.fusion is None:
             return result
         labels = result.labels(result.depth)[..., None].expand(-1, -1, self.dim)

@@ -73,17 +73,17 @@ class ViT(Backbone):
         """Encode a batch; see `Backbone.forward`."""
         if levels:
             raise UserError("a ViT groups nothing; levels do not apply to it")
-        wanted = block_number(attention, len(self.blocks))
+        attention_block = block_number(attention, len(self.blocks))
         features = self.patches(images)
         codes = self.positions.at(*features.shape[-2:])
         tokens = self.patches.project(features.permute(0, 2, 3, 1)).flatten(1, 2)
         tokens = tokens + codes.flatten(2).transpose(1, 2).to(tokens.dtype)
         cls_token = (self.cls_token + self.positions.cls).to(tokens.dtype)
         sequence = torch.cat([cls_token.expand(len(tokens), -1, -1), tokens], 1)
-        looked = None
+        recorded = None
         for number, block in enumerate(self.blocks):
-            if number == wanted:
-                looked = Attention(class_attention(block, sequence), level=0)
+            if number == attention_block:
+                recorded = Attention(class_attention(block, sequence), level=0)
             sequence = block(sequence)
         normed = self.norm(sequence)
         padding = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
@@ -93,7 +93,7 @@ class ViT(Backbone):
             patches,
             (Level(sequence[:, 1:], padding, None),),
             None if self.fusion is None else normed[:, 1:],
-            looked,
+            recorded,
             (features.size(-2), features.size(-1)),
         )
 

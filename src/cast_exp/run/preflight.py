@@ -34,7 +34,7 @@ from cast_exp.run.unread import (
     refused_by_evaluation,
     unread_by_training,
 )
-from cast_exp.run.weights import told_by_checkpoint, with_checkpoint, with_run
+from cast_exp.run.weights import model_overrides, with_checkpoint, with_run
 
 _FOLDER_NAMES = "hydra.job.config.override_dirname.exclude_keys"
 EVAL = "eval"  # the root config of the evaluations
@@ -138,7 +138,7 @@ def _completed(
     if chosen != overrides:
         config = _compose(config_name, chosen)
     added = for_evaluation(config, chosen) if config_name == EVAL else []
-    added += told_by_checkpoint(config, chosen, evaluates=config_name == EVAL)
+    added += model_overrides(config, chosen, evaluates=config_name == EVAL)
     added += following(config, chosen, several)
     return _compose(config_name, [*chosen, *added]) if added else config, [*chosen, *added]
 

@@ -96,7 +96,7 @@ def with_checkpoint(
     return kept if _is_loaded(config) else [*kept, f"model={PRETRAINED}"]
 
 
-def told_by_checkpoint(config: DictConfig, overrides: Sequence[str], evaluates: bool) -> list[str]:
+def model_overrides(config: DictConfig, overrides: Sequence[str], evaluates: bool) -> list[str]:
     """Overrides that fit `model` to what a checkpoint tells of itself.
 
     What a recipe says of a model to be built anew is left out, as the weights bring it along; in an
