@@ -128,7 +128,7 @@ def test_torchrun_processes_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     processes = [fork.Process(target=_ask, args=(n, str(tmp_path), answers)) for n in (2, 1, 0)]
     for process in processes:
         process.start()
-    folders = dict(answers.get(timeout=60) for _ in processes)
+    folders = dict(answers.get(timeout=240) for _ in processes)
     for process in processes:
         process.join()
     assert sorted(folders) == [0, 1, 2]

@@ -34,7 +34,7 @@ def backbone() -> Backbone:
 
 def images(augment: bool = False, **options: Any) -> ImageDataModule:
     """48 images to train on, in four batches of 10 and one of 8, and 48 to validate on."""
-    plain = SimpleNamespace(transforms=[evaluation_transform(SIDE, 1.0)], cover=None)
+    plain = SimpleNamespace(transforms=[evaluation_transform(SIDE, 1.0)], erasing=None)
     settings: dict[str, Any] = {
         "dataset": Blots,
         "views": CropFlip(SIDE) if augment else plain,
