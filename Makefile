@@ -42,7 +42,7 @@ test-slow: $(READY) ## Run the long tests as well
 test-floor: ## Run the test suite with the oldest versions that are supported, in .venv-floor
 	@$(MAKE) --no-print-directory VENV=.venv-floor PINS=constraints-floor.txt test
 
-coverage: $(READY) ## Run the test suite and hold what it covers to the floor in pyproject.toml
+coverage: $(READY) ## Run the test suite and tell how much of the code it runs
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --cov
 
 site: $(READY) ## Build the documentation into site/

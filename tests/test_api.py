@@ -7,7 +7,7 @@ from support.cli import SMALL, runs
 
 from cast_exp.api import run_evaluation, run_training
 from cast_exp.errors import UserError
-from cast_exp.run.folder import read_summary
+from cast_exp.run.folder import read_summary, write_summary
 
 
 def test_a_run_and_an_evaluation_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,3 +28,21 @@ def test_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="-m is for the command line"):
         run_training(["-m", *SMALL])
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [(1, RuntimeError), (2, UserError), (143, RuntimeError)]
+)
+def test_a_run_that_fails(
+    code: int, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_summary(tmp_path, "failed", error="no images there")
+    monkeypatch.setattr("cast_exp.api.launch", lambda *_, **__: [(tmp_path, code)])
+    with pytest.raises(error, match=f"no images there|exit code {code}.*run.log"):
+        run_training(SMALL)
+
+
+def test_a_multirun_that_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cast_exp.api.launch", lambda *_, **__: [(tmp_path, 0)] * 2)
+    with pytest.raises(UserError, match="multirun, which is for the command line"):
+        run_training(["resume=SWEEP"])

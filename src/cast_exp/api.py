@@ -56,7 +56,10 @@ def run_evaluation(overrides: Sequence[str]) -> Run:
 def _run(task: Task, name: str, overrides: Sequence[str]) -> Run:
     if options := [text for text in overrides if text.startswith("-")]:
         raise UserError(f"{options[0]} is for the command line; here are overrides of one run")
-    ((folder, code),) = launch(task, name, overrides, apart=True)
+    ended = launch(task, name, overrides, apart=True)
+    if len(ended) != 1:
+        raise UserError("these were the jobs of a multirun, which is for the command line")
+    ((folder, code),) = ended
     summary = read_summary(folder)
     if code == 2:
         raise UserError(str(summary["error"]))

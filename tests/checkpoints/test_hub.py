@@ -10,9 +10,6 @@ from cast_exp import create_model, load_pretrained, push_to_hub, save_pretrained
 from cast_exp.checkpoints import hub
 from cast_exp.checkpoints.files import CONFIG, read_checkpoint
 from cast_exp.errors import UserError
-from cast_exp.models import Size
-
-TINY = Size(24, (1, 1), heads=3)
 
 
 def test_pushed(monkeypatch):
@@ -64,3 +61,10 @@ def test_what_is_not_there_is_told_in_a_line(offline, monkeypatch):
     with pytest.raises(UserError, match=f"hf-hub:{name} cannot be fetched: ") as told:
         load_pretrained(f"hf-hub:{name}")
     assert "\n" not in str(told.value)
+
+
+def test_a_model_of_unknown_config_cannot_be_saved(tmp_path):
+    model = create_model("cast_tiny")
+    model.config = None
+    with pytest.raises(UserError, match="only models built by create_model"):
+        save_pretrained(model, tmp_path)

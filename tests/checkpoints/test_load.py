@@ -16,16 +16,15 @@ from support.official import (
     official_name,
     segmenter,
 )
+from support.stored import equal, own
 
-from cast_exp.checkpoints import save_pretrained
-from cast_exp.checkpoints.files import CONFIG, PREFIX, fingerprint
+from cast_exp.checkpoints.files import CONFIG, PREFIX
 from cast_exp.checkpoints.load import load_pretrained, load_projector
 from cast_exp.errors import UserError
-from cast_exp.models import CAST, Pooling, Size, ToMe, ViT, create_model
+from cast_exp.models import CAST, Pooling, ToMe, ViT
 from cast_exp.models.heads import ContrastiveMLP
 from cast_exp.models.positions import resize_grid
 
-SIZE = Size(24, (1, 1), heads=3)
 GRID = "tokens.positions.grid"
 
 
@@ -40,19 +39,6 @@ def save(tmp_path):
 
     yield save
     path.unlink(missing_ok=True)
-
-
-def own(**options):
-    """A checkpoint in the layout of our runs, and its backbone."""
-    model = create_model(SIZE, pooling=Pooling((4, 2)), image_size=32, **options)
-    weights = {PREFIX + name: value for name, value in model.state_dict().items()}
-    weights["head.weight"] = torch.ones(3)
-    return {CONFIG: model.config.to_dict(), "state_dict": weights}, model
-
-
-def equal(one, other):
-    one, other = one.state_dict(), other.state_dict()
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -275,43 +261,6 @@ def test_no_such_checkpoint():
         load_pretrained("runs/last.ckpt")
 
 
-def test_saved_and_read_again(tmp_path):
-    model = own(fusion=True)[1]
-    save_pretrained(model, tmp_path / "mine")
-    assert equal(load_pretrained(tmp_path / "mine"), model)
-    assert equal(load_pretrained(tmp_path / "mine" / "model.safetensors"), model)
-    plain = load_pretrained(tmp_path / "mine", fusion=False)
-    assert plain.fusion is None
-    assert plain.config.levels == (4, 2)
-
-
-def test_a_model_of_unknown_config_cannot_be_saved(tmp_path):
-    model = own()[1]
-    model.config = None
-    with pytest.raises(UserError, match="only models built by create_model"):
-        save_pretrained(model, tmp_path)
-
-
-@pytest.mark.parametrize("lost", ["model.safetensors", "config.json"])
-def test_half_of_a_converted_model(lost, tmp_path):
-    save_pretrained(own()[1], tmp_path)
-    (tmp_path / lost).unlink()
-    with pytest.raises(UserError, match=f"there is no {lost} in"):
-        load_pretrained(tmp_path)
-
-
-@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
-def test_a_damaged_converted_model(file, tmp_path):
-    save_pretrained(own()[1], tmp_path)
-    content = (tmp_path / file).read_bytes()
-    (tmp_path / file).write_bytes(content[: len(content) // 2])
-    with pytest.raises(UserError, match="cannot be read as a checkpoint"):
-        load_pretrained(tmp_path)
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(UserError, match=r"does not say what model|cannot be read"):
-        load_pretrained(tmp_path)
-
-
 @pytest.mark.parametrize("widths", [(24, 16, 12, 8), (24, 8)])
 def test_the_projector_of_our_own(widths, save):
     checkpoint, _ = own()
@@ -349,24 +298,3 @@ def test_a_projector_in_part(save):
     checkpoint["state_dict"]["projector.0.weight"] = torch.ones(8, 24)
     with pytest.raises(UserError, match=r"2 missing: 1\.running_mean|3 missing: 1\.num_batches"):
         load_projector(save(checkpoint))
-
-
-def test_a_fingerprint_tells_names_and_values():
-    model = own()[1]
-    before = fingerprint(model)
-    assert fingerprint(model) == before
-    with torch.no_grad():
-        model.cls_token[0, 0, 3] += 1e-6
-    assert fingerprint(model) != before
-    assert fingerprint(torch.nn.Sequential(model)) != fingerprint(model)
-
-
-def test_the_folder_of_a_run_stands_for_its_best_weights(tmp_path):
-    folder = tmp_path / "checkpoints"
-    folder.mkdir()
-    with pytest.raises(UserError, match="has it trained"):
-        load_pretrained(tmp_path)
-    checkpoints = {name: own() for name in ("last", "best")}
-    for name, (checkpoint, model) in checkpoints.items():
-        torch.save(checkpoint, folder / f"{name}.ckpt")
-        assert equal(load_pretrained(tmp_path), model)

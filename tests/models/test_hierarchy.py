@@ -1,10 +1,13 @@
 """What a hierarchy says of its tokens, whatever they are."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from cast_exp.models import Pooling, create_model
+from cast_exp.models.grouping import KMedoids
 from cast_exp.superpixels import Grid
 
 SIDE = 64
@@ -39,9 +42,12 @@ def test_patches_at_another_size_are_those_at_the_pixels_centres(size: tuple[int
 
 
 def test_a_look_is_like_a_true_one_and_leaves_the_backbone_alone() -> None:
-    backbone = create_model("cast_tiny", pooling=Pooling((12, 8, 4, 2))).train()
+    pooling = Pooling((12, 8, 4, 2), partial(KMedoids, seeding="random"))
+    backbone = create_model("cast_tiny", pooling=pooling).train()
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    generator = torch.get_rng_state()
     hierarchy = backbone.look(levels=(6, 3))
+    assert torch.equal(torch.get_rng_state(), generator)
     assert [level.tokens.shape[1] for level in hierarchy.levels] == [16, 6, 3]
     assert backbone.training
     assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())

@@ -1,6 +1,6 @@
 """What a backbone is worth: evaluations of weights, which a run may end with."""
 
-from cast_exp.evaluation.base import Evaluation, MakeTrainer
+from cast_exp.evaluation.base import BaseEvaluation, Evaluation, MakeTrainer
 from cast_exp.evaluation.figure_ground import FigureGround
 from cast_exp.evaluation.hierarchy import HierarchyEvaluation
 from cast_exp.evaluation.knn import KNN
@@ -10,6 +10,7 @@ from cast_exp.evaluation.subject import Subject
 
 __all__ = [
     "KNN",
+    "BaseEvaluation",
     "Evaluation",
     "FigureGround",
     "HierarchyEvaluation",

@@ -23,13 +23,8 @@ MakeTrainer = Callable[..., Trainer]
 further arguments of a `Trainer`."""
 
 
-class Evaluation(LightningModule, ABC):
-    """Measures a backbone on the data it was built with, by `Trainer.test`.
-
-    One that is added says what its loaders are (`test_dataloader`, this process's share), what is
-    done with a batch (`test_step`, under the trainer's precision, without waiting for another
-    process), what of it others need to know (`share`), and what figures are made of the shares of
-    all (`compute`).
+class BaseEvaluation(LightningModule, ABC):
+    """Measures a backbone on the data it was built with.
 
     Args:
         data: What it is measured on.
@@ -38,26 +33,9 @@ class Evaluation(LightningModule, ABC):
     headline: ClassVar[tuple[str, ...]]
     """Names of the figures to show first, those that matter most."""
 
-    passes: ClassVar[tuple[str, ...]] = ("images",)
-    """What is gone through, one after the other, all processes waiting for each other between."""
-
-    sampling: Sampling | None = None
-    """How superpixels read the feature grid, however the model was pretrained; None for as then."""
-
-    subject: Subject
-    """What is evaluated; while it is."""
-
-    folder: Path
-    """Where files go; while it is evaluated."""
-
-    going: str
-    """Which of the passes it is."""
-
     def __init__(self, data: RawDataModule) -> None:
         super().__init__()
         self.data = data
-        # There may be fewer images left than processes.
-        self.allow_zero_length_dataloader_with_multiple_devices = True
 
     @abstractmethod
     def check(self, subject: Subject | None = None) -> None:
@@ -70,6 +48,7 @@ class Evaluation(LightningModule, ABC):
             UserError: They are not, or it cannot.
         """
 
+    @abstractmethod
     def evaluate(
         self, make_trainer: MakeTrainer, subject: Subject, folder: Path
     ) -> dict[str, float]:
@@ -88,6 +67,41 @@ class Evaluation(LightningModule, ABC):
             UserError: The backbone cannot be evaluated so; the evaluation failed on another process
                 (it then fails on all).
         """
+
+
+class Evaluation(BaseEvaluation):
+    """Measures a backbone by `Trainer.test`.
+
+    One that is added says what its loaders are (`test_dataloader`, this process's share), what is
+    done with a batch (`test_step`, under the trainer's precision, without waiting for another
+    process), what of it others need to know (`share`), and what figures are made of the shares of
+    all (`compute`).
+    """
+
+    passes: ClassVar[tuple[str, ...]] = ("images",)
+    """What is gone through, one after the other, all processes waiting for each other between."""
+
+    sampling: Sampling | None = None
+    """How superpixels read the feature grid, however the model was pretrained; None for as then."""
+
+    subject: Subject
+    """What is evaluated; while it is."""
+
+    folder: Path
+    """Where files go; while it is evaluated."""
+
+    going: str
+    """Which of the passes it is."""
+
+    def __init__(self, data: RawDataModule) -> None:
+        super().__init__(data)
+        # There may be fewer images left than processes.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+
+    def evaluate(
+        self, make_trainer: MakeTrainer, subject: Subject, folder: Path
+    ) -> dict[str, float]:
+        """See `BaseEvaluation.evaluate`."""
         kept = vars(self) | {"_modules": self._modules.copy()}
         try:
             trainer = self.trainer = self.data.trainer = make_trainer(default_root_dir=folder)
@@ -119,17 +133,17 @@ class Evaluation(LightningModule, ABC):
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, _terminate)
 
+    @abstractmethod
     def share(self) -> Any:
         """What this process has found, with tensors on the CPU."""
-        raise NotImplementedError
 
+    @abstractmethod
     def compute(self, shares: Sequence[Any]) -> dict[str, float]:
         """Make figures, and files on the first process, of what all processes have found.
 
         Args:
             shares: By rank.
         """
-        raise NotImplementedError
 
     def in_full_precision(self) -> torch.autocast:
         """For what in a step is not the network."""

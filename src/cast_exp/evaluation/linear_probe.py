@@ -12,14 +12,14 @@ from pydantic import Field
 
 from cast_exp.data import ImageDataModule
 from cast_exp.distributed import together
-from cast_exp.evaluation.base import Evaluation, MakeTrainer
+from cast_exp.evaluation.base import BaseEvaluation, MakeTrainer
 from cast_exp.evaluation.subject import Subject, check_recognition
 from cast_exp.optim import EpochCosine
 from cast_exp.tasks import LinearProbeTask
 from cast_exp.tasks.base import Readout
 
 
-class LinearProbe(Evaluation):
+class LinearProbe(BaseEvaluation):
     """Trains linear classifiers on cached features; see `LinearProbeTask`.
 
     Args:
@@ -64,7 +64,7 @@ class LinearProbe(Evaluation):
     def evaluate(
         self, make_trainer: MakeTrainer, subject: Subject, folder: Path
     ) -> dict[str, float]:
-        """See `Evaluation.evaluate`; it trains, on the same devices.
+        """See `BaseEvaluation.evaluate`; it trains, on the same devices.
 
         Args:
             make_trainer: See there.

@@ -11,7 +11,7 @@ from cast_exp.checkpoints.files import fingerprint
 from cast_exp.checkpoints.load import Weights, locate
 from cast_exp.data.datasets.base import NoSuchSplit, Split
 from cast_exp.download import sha256_of
-from cast_exp.evaluation import Evaluation, Subject
+from cast_exp.evaluation import BaseEvaluation, Subject
 from cast_exp.run.folder import rank, run_of
 
 
@@ -20,7 +20,7 @@ def write_card(
     subject: Subject,
     checkpoint: str | None,
     weights: Weights,
-    evaluations: Mapping[str, Evaluation],
+    evaluations: Mapping[str, BaseEvaluation],
     settings: Mapping[str, Any],
 ) -> None:
     """Say which weights and which data the figures in a folder are of.
@@ -56,7 +56,7 @@ def _weights(checkpoint: str | None, weights: Weights) -> dict[str, Any]:
     return {"checkpoint": str(path), "run": run and str(run), "which": weights} | file
 
 
-def _data(evaluation: Evaluation) -> list[dict[str, Any]]:
+def _data(evaluation: BaseEvaluation) -> list[dict[str, Any]]:
     found = []
     splits: tuple[Split, ...] = ("train", "val")
     for split in splits:

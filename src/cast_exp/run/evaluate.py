@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cast_exp.errors import UserError
-from cast_exp.evaluation import Evaluation, MakeTrainer, Subject
+from cast_exp.evaluation import BaseEvaluation, MakeTrainer, Subject
 from cast_exp.run.build import build
 from cast_exp.run.folder import rank
 from cast_exp.run.trainer import ending_well, start_processes
@@ -22,7 +22,7 @@ _LOGGED = 16
 """Pictures of images, for each evaluation, that W&B gets; all are in the folder."""
 
 
-def chosen_evaluations(names: Sequence[str], nodes: Mapping[str, Any]) -> dict[str, Evaluation]:
+def chosen_evaluations(names: Sequence[str], nodes: Mapping[str, Any]) -> dict[str, BaseEvaluation]:
     """Build evaluations, and look whether their data are there.
 
     Args:
@@ -34,14 +34,14 @@ def chosen_evaluations(names: Sequence[str], nodes: Mapping[str, Any]) -> dict[s
     """
     if unknown := [name for name in names if name not in nodes]:
         raise UserError(f"evaluate={list(names)}: {unknown[0]} is none of {', '.join(nodes)}")
-    evaluations: dict[str, Evaluation] = {name: build(nodes[name]) for name in names}
+    evaluations: dict[str, BaseEvaluation] = {name: build(nodes[name]) for name in names}
     for evaluation in evaluations.values():
         evaluation.check()
     return evaluations
 
 
 def run_evaluations(
-    evaluations: Mapping[str, Evaluation],
+    evaluations: Mapping[str, BaseEvaluation],
     subjects: Mapping[str, Subject],
     make_trainer: MakeTrainer,
     folder: Path,
@@ -76,7 +76,7 @@ def run_evaluations(
 
 
 def _run_all(
-    evaluations: Mapping[str, Evaluation],
+    evaluations: Mapping[str, BaseEvaluation],
     subjects: Mapping[str, Subject],
     make_trainer: MakeTrainer,
     folder: Path,
@@ -140,7 +140,7 @@ def log_evaluations(
 
 
 def _rows(
-    evaluations: Mapping[str, Evaluation], subjects: list[str], figures: Mapping[str, float]
+    evaluations: Mapping[str, BaseEvaluation], subjects: list[str], figures: Mapping[str, float]
 ) -> list[list[str]]:
     """The headline figures, in percent, with a column for each subject."""
     rows = []

@@ -8,7 +8,7 @@ from lightning.pytorch import Trainer
 
 from cast_exp.data.base import RawDataModule
 from cast_exp.data.datasets import Split
-from cast_exp.evaluation import Evaluation
+from cast_exp.evaluation import BaseEvaluation
 from cast_exp.models import Backbone
 from cast_exp.models.pooling import segment_count
 from cast_exp.optim import Schedule
@@ -108,7 +108,7 @@ def rate_notes(schedule: Schedule, plan: Plan, trainer: Trainer) -> list[str]:
     ]
 
 
-def evaluation_notes(evaluations: Mapping[str, Evaluation], backbone: Backbone) -> list[str]:
+def evaluation_notes(evaluations: Mapping[str, BaseEvaluation], backbone: Backbone) -> list[str]:
     """What the superpixels of a first image are too few for, a line each.
 
     Args:
