@@ -25,3 +25,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     room = "models" if name in ("Hierarchy", "create_model") else "checkpoints"
     return getattr(import_module(f"cast_exp.{room}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -58,3 +58,17 @@ def test_the_folder_of_a_run_stands_for_its_best_weights(tmp_path):
     for name, (checkpoint, model) in checkpoints.items():
         torch.save(checkpoint, folder / f"{name}.ckpt")
         assert equal(load_pretrained(tmp_path), model)
+
+
+@pytest.mark.parametrize("inside", ["", "mine"])
+def test_a_folder_that_cannot_be_written_to(inside, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"cannot write to .*file.*; choose another folder"):
+        save_pretrained(own()[1], tmp_path / "file" / inside)
+
+
+def test_a_picture_is_no_checkpoint(tmp_path):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(b"\xff\xd8\xff\xe0 and so on")
+    with pytest.raises(UserError, match=r"photo\.jpg cannot be read .*something else than weights"):
+        load_pretrained(path)

@@ -12,7 +12,7 @@ from support.probe_run import images
 from support.trainers import make_trainer
 
 from cast_exp.errors import UserError
-from cast_exp.evaluation import Evaluation, MakeTrainer, Subject
+from cast_exp.evaluation import BaseEvaluation, MakeTrainer, Subject
 from cast_exp.models import create_model
 from cast_exp.models.heads import ContrastiveMLP
 from cast_exp.run import evaluation_trainers, log_evaluations, run_evaluations
@@ -46,7 +46,7 @@ def test_an_unknown_evaluation_is_reported_before_training(
     assert "probe is none of knn" in capsys.readouterr().err
 
 
-class Sizes(Evaluation):
+class Sizes(BaseEvaluation):
     """Counts parameters; some are not to be had."""
 
     headline = ("size",)

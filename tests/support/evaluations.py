@@ -16,6 +16,7 @@ from cast_exp.distributed import rank
 from cast_exp.errors import UserError
 from cast_exp.evaluation import (
     KNN,
+    BaseEvaluation,
     Evaluation,
     FigureGround,
     HierarchyEvaluation,
@@ -125,7 +126,7 @@ def fails_on_one(name: str, where: int, folder: Path) -> tuple[str, str]:
     return alone, together
 
 
-class Replaced(Evaluation):
+class Replaced(BaseEvaluation):
     """Another evaluation, of another subject."""
 
     headline = ()

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -79,12 +80,18 @@ def write_converted(
         state: State dict of the backbone.
         config: Its `ModelConfig`, as plain values.
         about: Where it comes from and the like, as plain values.
+
+    Raises:
+        UserError: The folder cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     contiguous = {name: value.contiguous() for name, value in state.items()}
-    save_file(contiguous, folder / WEIGHTS, metadata={"format": "pt"})
     card = json.dumps({"config": dict(config), "about": dict(about)}, indent=2)
-    (folder / CARD).write_text(card + "\n", encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(contiguous, folder / WEIGHTS, metadata={"format": "pt"})
+        (folder / CARD).write_text(card + "\n", encoding="utf-8")
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot write to {folder} ({error}); choose another folder") from error
 
 
 def fingerprint(module: nn.Module) -> str:
@@ -117,4 +124,6 @@ def _read_converted(folder: Path, path: Path) -> dict[str, Any]:
 
 def _unreadable(path: Path, error: Exception) -> UserError:
     reason = f"{type(error).__name__}: {error}".splitlines()[0][:160]
+    if isinstance(error, UnpicklingError):  # whose text is advice that must not be followed
+        reason = "it holds something else than weights"
     return UserError(f"{path} cannot be read as a checkpoint ({reason}); is it complete?")

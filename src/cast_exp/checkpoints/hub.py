@@ -58,7 +58,9 @@ def fetch_from_hub(name: str) -> Path:
         folder = snapshot_download(model, revision=revision or None, allow_patterns=[WEIGHTS, CARD])
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{PREFIX}{name} cannot be fetched: {reason}") from error
+        raise UserError(
+            f"{PREFIX}{name} cannot be fetched: {reason}; check the name and the connection"
+        ) from error
     return Path(folder)
 
 

@@ -147,7 +147,9 @@ class _Counts(Dataset[Any]):
         except UserError as error:
             return f"[red]wrong[/] {escape(str(error))}"
         labels = item.get("semantic", []) if self.on_pixels else item["label"]
-        counts = np.bincount(np.ravel(labels).astype(np.int64), minlength=VOID + 1)
+        counts = np.bincount(
+            np.ravel(labels).astype(np.int64), minlength=max(self.classes, VOID) + 1
+        )
         return np.append(counts[: self.classes], counts[VOID] if self.on_pixels else 0)
 
 
