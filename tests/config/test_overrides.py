@@ -3,8 +3,11 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from cast_exp.config import explain
+from cast_exp.config import combinations, explain
+from cast_exp.errors import UserError
 
 FILES = {
     "main.yaml": """
@@ -77,3 +80,23 @@ def test_mistakes_in_the_files_themselves() -> None:
 def test_sweeps() -> None:
     (found,) = explained(["wheel=small,lage", "seed=1,2"])
     assert found == "wheel=lage: there is no such wheel; did you mean large?"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["a=1,2", "b.c=x,y", "d=3"],
+        ["a=1,2", "a=3"],
+        ["+a=range(1,4)", "~b", "c='q r'", "group@node=x"],
+        ["a=choice([1,2],{k:v})"],
+        ["a=sort(3,1,2)"],
+    ],
+)
+def test_jobs_are_those_of_hydra(overrides: list[str]) -> None:
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    assert combinations(overrides) == BasicSweeper.split_arguments(parsed, None)[0]
+
+
+def test_an_interval_is_refused() -> None:
+    with pytest.raises(UserError, match=r"a=interval\(0,1\): not a list of values"):
+        combinations(["a=interval(0,1)"])

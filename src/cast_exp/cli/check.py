@@ -12,19 +12,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
-from hydra.utils import instantiate
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 
-from cast_exp.config import conf_dir, explain, listed, mistakes
+from cast_exp.config import listed, mistakes
 from cast_exp.data.base import RawDataModule, available_cores
 from cast_exp.data.datasets.base import NoSuchSplit, RawDataset, Split, UnreadableImage
 from cast_exp.data.loader import start_worker
@@ -32,7 +28,8 @@ from cast_exp.data.recognition import recognition_obstacle
 from cast_exp.data.scene_datamodule import SceneDataModule
 from cast_exp.errors import UserError
 from cast_exp.ops.labels import VOID
-from cast_exp.run.resolvers import register_resolvers
+from cast_exp.run.build import build
+from cast_exp.run.tree import compose, config_tree
 
 _CONFIG = "train"
 _NODES = ["data", "superpixel", "compat", "seed"]  # of which data is made
@@ -50,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     overrides = parser.parse_args(arguments).overrides
     logging.basicConfig(format="%(message)s")
     logging.getLogger("cast_exp").setLevel(logging.INFO)
-    data = instantiate(composed(overrides).data)
+    data = build(composed(overrides).data)
     console = Console()
     splits: tuple[Split, ...] = ("train", "val")
     good = [check_split(data, split, console) for split in splits]
@@ -66,12 +63,8 @@ def composed(overrides: Sequence[str]) -> DictConfig:
     Raises:
         UserError: Mistakes in the overrides.
     """
-    register_resolvers()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        try:
-            config: DictConfig = compose(_CONFIG, list(overrides))
-        except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(listed(explain(_CONFIG, overrides, error))) from error
+    with config_tree():
+        config = compose(_CONFIG, overrides)
     nodes = _NODES + ["augmentation"] * ("views" in config.data)
     if found := mistakes(OmegaConf.masked_copy(config, nodes), _schema):
         raise UserError(listed(found))

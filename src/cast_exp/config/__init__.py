@@ -2,11 +2,12 @@
 
 from cast_exp.config.locate import conf_dir
 from cast_exp.config.messages import gist, key_of, listed, nearest
-from cast_exp.config.overrides import explain, swept, values_of
+from cast_exp.config.overrides import combinations, explain, options, swept, values_of
 from cast_exp.config.reads import read_keys, unread
 from cast_exp.config.validate import mistakes
 
 __all__ = [
+    "combinations",
     "conf_dir",
     "explain",
     "gist",
@@ -14,6 +15,7 @@ __all__ = [
     "listed",
     "mistakes",
     "nearest",
+    "options",
     "read_keys",
     "swept",
     "unread",

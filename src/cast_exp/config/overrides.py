@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from itertools import product
 
 from hydra import compose
 from hydra.core.config_loader import ConfigLoader
@@ -13,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cast_exp.config.messages import gist, nearest
+from cast_exp.errors import UserError
 
 _FAILURES = (HydraException, OmegaConfBaseException, OSError)
 
@@ -28,8 +30,7 @@ def explain(config_name: str, overrides: Sequence[str], error: Exception) -> lis
         overrides: The command line, which may hold sweeps.
         error: What composing all of it raised; reported when nothing is wrong with any alone.
     """
-    loader = GlobalHydra.instance().config_loader()
-    parser = OverridesParser.create(config_loader=loader)
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     found: list[str] = []
     groups: list[Override] = []
     values: list[Override] = []
@@ -39,18 +40,18 @@ def explain(config_name: str, overrides: Sequence[str], error: Exception) -> lis
         except OverrideParseException as syntax:
             found.append(f"{text}: {_syntax(text, syntax)}")
             continue
-        (groups if _options(loader, override.key_or_group) else values).append(override)
+        (groups if options(override.key_or_group) else values).append(override)
 
     chosen: list[str] = []
     for override in groups:
-        wrong = [_wrong_option(loader, override, option) for option in _choices(override)]
+        wrong = [_wrong_option(override, option) for option in _choices(override)]
         if any(wrong):
             found += filter(None, wrong)
         elif not override.is_sweep_override():
             chosen.append(str(override.input_line))
     config = _compose(config_name, chosen)
     if isinstance(config, DictConfig):
-        names = [*_keys(config), *_groups(loader)]
+        names = [*_keys(config), *_groups()]
         for override in values:
             if problem := _wrong_key(config, names, override):
                 found.append(problem)
@@ -73,6 +74,36 @@ def swept(overrides: Sequence[str]) -> list[str]:
     """Those of the overrides that have several values, for a multirun."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     return [str(override.input_line) for override in parsed if override.is_sweep_override()]
+
+
+def combinations(overrides: Sequence[str]) -> list[list[str]]:
+    """The overrides of each job of a multirun over all combinations of the swept values.
+
+    Of several overrides of one key the last holds; the values of the last key vary fastest.
+
+    Raises:
+        UserError: A sweep without a list of values, such as `interval(0, 1)`.
+    """
+    values: dict[str, list[str]] = {}
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.get_key_element()
+        if override.is_sweep_override() and not override.is_discrete_sweep():
+            raise UserError(
+                f"{override.input_line}: not a list of values; write choice(...) or range(...), or "
+                "choose a sweeper that searches"
+            )
+        several = override.is_sweep_override()
+        found = (
+            override.sweep_string_iterator() if several else [override.get_value_element_as_str()]
+        )
+        values[key] = [f"{key}={value}" for value in found]
+    return [list(job) for job in product(*values.values())]
+
+
+def options(group: str) -> list[str]:
+    """The options of a config group, parts of others left out; Hydra must be initialised."""
+    loader = GlobalHydra.instance().config_loader()
+    return [name for name in loader.get_group_options(group) if not name.startswith("_")]
 
 
 def _compose(config_name: str, overrides: list[str]) -> DictConfig | Exception:
@@ -101,20 +132,17 @@ def _choices(override: Override) -> list[str]:
     return [str(v.text if isinstance(v, QuotedString) else v) for v in values if v is not None]
 
 
-def _options(loader: ConfigLoader, group: str) -> list[str]:
-    return [name for name in loader.get_group_options(group) if not name.startswith("_")]
+def _groups() -> list[str]:
+    loader: ConfigLoader = GlobalHydra.instance().config_loader()
+    return [group for group in loader.list_groups("") if options(group)]
 
 
-def _groups(loader: ConfigLoader) -> list[str]:
-    return [group for group in loader.list_groups("") if _options(loader, group)]
-
-
-def _wrong_option(loader: ConfigLoader, override: Override, option: str) -> str | None:
+def _wrong_option(override: Override, option: str) -> str | None:
     group = override.key_or_group
-    options = _options(loader, group)
-    if option in options:
+    known = options(group)
+    if option in known:
         return None
-    return f"{group}={option}: there is no such {group}; {nearest(option, options)}"
+    return f"{group}={option}: there is no such {group}; {nearest(option, known)}"
 
 
 def _wrong_key(config: DictConfig, names: Sequence[str], override: Override) -> str | None:

@@ -36,7 +36,7 @@ from cast_exp.run.folder import (
 )
 from cast_exp.run.job import Task, run_job
 from cast_exp.run.preflight import checked_command
-from cast_exp.run.resolvers import register_resolvers
+from cast_exp.run.tree import VERSION_BASE
 
 _FOLDER = "CAST_EXP_RUN_FOLDER"
 
@@ -82,7 +82,6 @@ def launch(
     """
     for folder_of in (run_folder, sweep_folder, evaluation_folder):
         folder_of.cache_clear()  # of an earlier command of the same process
-    register_resolvers()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints and exits by itself
     command = checked_command(arguments, config_name, task)
     if rank() != 0:
@@ -108,7 +107,7 @@ def launch(
     program = sys.argv
     sys.argv = [program[0], *command]  # which Hydra and Lightning read
     try:
-        hydra.main(str(conf_dir()), config_name, version_base="1.3")(job)()
+        hydra.main(str(conf_dir()), config_name, version_base=VERSION_BASE)(job)()
     finally:
         sys.argv = program
     return ended

@@ -3,12 +3,12 @@
 from collections.abc import Collection, Sequence
 from functools import cache
 
-from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from cast_exp.config import key_of
 from cast_exp.run.resolvers import dense
+from cast_exp.run.tree import compose
 
 _GROUP, _NODE = "superpixel", "scenes.superpixel"
 

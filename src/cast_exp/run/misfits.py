@@ -4,11 +4,11 @@ from functools import cache
 from pkgutil import resolve_name
 from typing import Any, get_type_hints
 
-from hydra import compose
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from cast_exp.config import options
 from cast_exp.data.base import RawDataModule
+from cast_exp.run.tree import compose
 from cast_exp.tasks import BaseTask
 
 
@@ -85,6 +85,5 @@ def _options(kind: type[RawDataModule]) -> list[str]:
 
 @cache
 def _kinds() -> dict[str, type[RawDataModule]]:
-    names = GlobalHydra.instance().config_loader().get_group_options("data")
-    found = {name: _target(compose(f"data/{name}").data) for name in names if name[0] != "_"}
+    found = {name: _target(compose(f"data/{name}").data) for name in options("data")}
     return {name: kind for name, kind in found.items() if isinstance(kind, type)}

@@ -1,32 +1,25 @@
 """Checks a whole command, every job of a multirun included, before any of it is run."""
 
 import sys
-from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import hydra
 import torch.distributed
-from hydra import compose
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path, get_args_parser
-from hydra.core.config_search_path import SearchPathQuery
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from hydra.version import setbase
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cast_exp.config import conf_dir, explain, gist, key_of, listed, mistakes, swept
+from cast_exp.config import combinations, explain, gist, key_of, listed, mistakes, swept
 from cast_exp.errors import UserError
 from cast_exp.run.folder import RUN, SWEEP, rank
 from cast_exp.run.follow import following
 from cast_exp.run.misfits import misfits, wrong_evaluations
+from cast_exp.run.tree import compose, config_tree
 from cast_exp.run.unread import (
     for_evaluation,
     only_asked,
@@ -39,6 +32,9 @@ from cast_exp.run.weights import model_overrides, with_checkpoint, with_run
 _FOLDER_NAMES = "hydra.job.config.override_dirname.exclude_keys"
 EVAL = "eval"  # the root config of the evaluations
 _OWN = ("hydra.mode", _FOLDER_NAMES)  # overrides that are not the user's
+_VALUED = ("--config-name -cn", "--config-path -cp", "--config-dir -cd", "--cfg -c", "--package -p")
+_FLAGS = ("--help -h", "--hydra-help", "--version", "--multirun -m", "--shell-completion -sc")
+_GRID = "BasicSweeper"  # the sweeper that runs every combination of the values
 
 
 def checked_command(
@@ -56,12 +52,15 @@ def checked_command(
     Raises:
         UserError: All mistakes at once.
     """
-    arguments = get_args_parser().parse_intermixed_args(command)
+    arguments = _parsed(command)
     config_name = arguments.config_name or config_name
     options = [word for word in command if word not in arguments.overrides]
-    if arguments.shell_completion:
+    if arguments.shell_completion or arguments.version:
         return [*options, *arguments.overrides]
-    with _hydra(arguments):
+    users = Path(arguments.config_dir) if arguments.config_dir else None
+    if users and not users.is_dir():
+        raise UserError(f"--config-dir {users} is not a folder")
+    with config_tree(arguments.config_path and Path(arguments.config_path), users):
         overrides = list(arguments.overrides)
         if config_name == EVAL:
             overrides = with_run(overrides)
@@ -96,36 +95,25 @@ def checked_command(
     return options + overrides
 
 
-@contextmanager
-def _hydra(arguments: Namespace) -> Iterator[None]:
-    """Hydra as `hydra.main` sets it up."""
-    search_path = create_config_search_path(
-        str(Path(arguments.config_path or conf_dir()).resolve())
-    )
-    if arguments.config_dir:
-        folder = Path(arguments.config_dir).resolve()
-        if not folder.is_dir():
-            raise UserError(f"--config-dir {arguments.config_dir} is not a folder")
-        anchor = SearchPathQuery(provider="schema")
-        search_path.prepend(provider="command-line", path=f"file://{folder}", anchor=anchor)
-    setbase("1.3")
-    Hydra.create_main_hydra2("app", search_path)
-    try:
-        yield
-    finally:
-        GlobalHydra.instance().clear()
-        HydraConfig.instance().cfg = None
+def _parsed(command: Sequence[str]) -> Namespace:
+    """Hydra's flags that matter here, and the overrides; Hydra itself refuses wrong flags."""
+    parser = ArgumentParser(add_help=False)
+    parser.add_argument("overrides", nargs="*")
+    for names in _VALUED:
+        parser.add_argument(*names.split())
+    for names in _FLAGS:
+        parser.add_argument(*names.split(), action="store_true")
+    parser.add_argument("--info", "-i", nargs="?", const="all")
+    return parser.parse_known_intermixed_args(command)[0]
 
 
 def _compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
     """The config of what in the overrides is not swept."""
     try:
         several = swept(overrides)
-        fixed = [text for text in overrides if text not in several]
-        config: DictConfig = compose(config_name, fixed, return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except HydraException as error:
         raise UserError(listed(explain(config_name, overrides, error))) from error
-    return config
+    return compose(config_name, [text for text in overrides if text not in several])
 
 
 def _completed(
@@ -197,7 +185,7 @@ def _check(
     vain = dict.fromkeys(typed)
     for job in jobs:
         try:
-            config = composed or compose(config_name, job, return_hydra_config=True)
+            config = composed or hydra.compose(config_name, job, return_hydra_config=True)
             choices = config.hydra.runtime.choices
             lines = wrong_evaluations(config, some=config_name == EVAL)
             config = _as_run(config, multirun=composed is None)
@@ -238,15 +226,9 @@ def _jobs(config: DictConfig, overrides: Sequence[str]) -> list[list[str]]:
             "strategy=ddp trainer.devices=N"
         )
     params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
-    parsed = OverridesParser.create().parse_overrides([*params, *overrides])
-    if not config.hydra.sweeper._target_.endswith(BasicSweeper.__name__):
-        # Only that sweeper knows which values it will try.
+    if not config.hydra.sweeper._target_.endswith(_GRID):  # only it knows the values it will try
         return [[text for text in overrides if text not in swept(overrides)]]
-    try:
-        jobs: list[list[str]] = BasicSweeper.split_arguments(parsed, None)[0]
-    except HydraException as error:
-        raise UserError(gist(error)) from error
-    return jobs
+    return combinations([*params, *overrides])
 
 
 def _as_run(config: DictConfig, multirun: bool) -> DictConfig:

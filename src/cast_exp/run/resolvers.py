@@ -1,8 +1,8 @@
 """The functions that config files may call as `${name:...}`."""
 
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from cast_exp.config import options
 from cast_exp.run.folder import (
     evaluation_folder,
     job_folder,
@@ -39,5 +39,5 @@ def dense(superpixel: str) -> str:
     That is `NAME_dense` if there is such a file, as the official release has other parameters
     there, or else the method itself.
     """
-    options = GlobalHydra.instance().config_loader().get_group_options("superpixel")
-    return f"{superpixel}_dense" if f"{superpixel}_dense" in options else superpixel
+    name = f"{superpixel}_dense"
+    return name if name in options("superpixel") else superpixel

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from hydra import compose, initialize_config_dir
-
-from cast_exp.config import conf_dir, nearest
+from cast_exp.config import nearest, options
 from cast_exp.errors import UserError
 from cast_exp.run.build import build
+from cast_exp.run.tree import compose, config_tree
 from cast_exp.superpixels.base import SuperpixelMethod
 
 
@@ -20,15 +19,10 @@ def load_methods(names: Sequence[str], count: int | None) -> dict[str, Superpixe
     Raises:
         UserError: An unknown name, or whatever the method says.
     """
-    known = sorted(path.stem for path in (conf_dir() / "superpixel").glob("*.yaml"))
-    for name in names:
-        if name not in known:
-            raise UserError(f"no superpixel method {name!r}; {nearest(name, known)}")
-    methods = {}
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        for name in names:
-            overrides = [f"+superpixel={name}"]
-            if count is not None:
-                overrides.append(f"superpixel.count={count}")
-            methods[name] = build(compose(overrides=overrides).superpixel)
-    return methods
+    with config_tree():
+        known = options("superpixel")
+        if unknown := [name for name in names if name not in known]:
+            raise UserError(f"no superpixel method {unknown[0]!r}; {nearest(unknown[0], known)}")
+        nodes = {name: compose(f"superpixel/{name}").superpixel for name in names}
+    asked = {} if count is None else {"count": count}
+    return {name: build(node, **asked) for name, node in nodes.items()}

@@ -5,7 +5,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
-from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from cast_exp.checkpoints.files import best_weights
@@ -16,6 +15,7 @@ from cast_exp.errors import UserError
 from cast_exp.models import Backbone
 from cast_exp.run.build import build
 from cast_exp.run.folder import RUN
+from cast_exp.run.tree import compose
 
 PRETRAINED = "pretrained"  # the option of `model` that stands for what a checkpoint holds, and the
 # start of the names of others that do
@@ -92,7 +92,7 @@ def with_checkpoint(
     kept = [text for text in overrides if text not in named]
     if named:  # what it would be without
         fixed = [text for text in kept if key_of(text) not in swept]
-        config = compose(config_name, fixed, return_hydra_config=True)
+        config = compose(config_name, fixed)
     return kept if _is_loaded(config) else [*kept, f"model={PRETRAINED}"]
 
 
