@@ -16,13 +16,15 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from cast_exp.models import create_model
-from cast_exp.models.tokens import SuperpixelTokens
+from cast_exp.models.tokens import Sampling, SuperpixelTokens
 
 
 class DenseTokens(SuperpixelTokens):
     """The obvious way for one image: upsample features and position codes, average the pixels."""
 
-    def forward(self, images: Tensor, superpixels: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, images: Tensor, superpixels: Tensor, sampling: Sampling | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Compute the tokens; see `SuperpixelTokens.forward`."""
         count, size = int(superpixels.max()) + 1, superpixels.shape[-2:]
         stem = self.stem(images)

@@ -116,6 +116,25 @@ def test_every_trainable_parameter_gets_a_gradient(fusion):
     assert all(n.startswith("groupings.3.") for n in frozen)
 
 
+@pytest.mark.parametrize("family", ["cast", "tome"])
+@torch.no_grad()
+def test_one_call_can_read_the_feature_grid_in_another_way(family):
+    size = SIZE if family == "cast" else Size(48, (2,), heads=4, family="tome")
+    torch.manual_seed(0)
+    nearest = create_model(size, image_size=64).eval()
+    interpolated = create_model(size, image_size=64, sampling="interpolated").eval()
+    interpolated.load_state_dict(nearest.state_dict())
+    batch = torch.randn(1, 3, 64, 64), scattered(70)[None]
+    for model, sampling, twin in (
+        (nearest, "interpolated", interpolated),
+        (interpolated, "nearest", nearest),
+        (nearest, "nearest", nearest),
+    ):
+        assert torch.equal(model(*batch, sampling=sampling).cls, twin(*batch).cls)
+    assert not torch.allclose(nearest(*batch).cls, interpolated(*batch).cls)
+    assert nearest.tokens.sampling == nearest.config.sampling == "nearest"
+
+
 @pytest.mark.parametrize("side", [24, 65, 100])
 @pytest.mark.parametrize("sampling", ["nearest", "interpolated"])
 def test_any_image_size(side, sampling):

@@ -13,7 +13,10 @@ SIZE = Size(24, (2,), heads=3, family="vit")
 def test_superpixels_do_not_enter_and_the_hierarchy_is_square_patches():
     model = create_model(SIZE, image_size=64, fusion=True).eval()
     images = torch.randn(2, 3, 64, 64)
-    one, other = (model(images, torch.randint(9, (2, 64, 64))) for _ in range(2))
+    one, other = (
+        model(images, torch.randint(9, (2, 64, 64)), sampling=sampling)
+        for sampling in (None, "interpolated")
+    )
     torch.testing.assert_close(one.cls, other.cls)
     assert one.depth == 0
     assert one.levels[0].tokens.shape == one.fused.shape == (2, 16, 24)

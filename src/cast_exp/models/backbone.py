@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from cast_exp.errors import UserError
+from cast_exp.models.attention import block_number
 from cast_exp.models.hierarchy import Hierarchy
+from cast_exp.models.pooling import check_levels
 from cast_exp.models.positions import PositionKind
 from cast_exp.models.tokens import Sampling
 
@@ -79,20 +81,47 @@ class ModelConfig:
         return cls(**{**values, **sequences})
 
 
+@dataclass(frozen=True)
+class Request:
+    """What a forward pass is asked for, checked; see `Backbone.forward`.
+
+    Attributes:
+        levels: Other levels than those of the model; None for its own.
+        last_grouping: Whether to group after the last stage.
+        attention: Block whose attention is wanted, from 0; None for none.
+        sampling: Other way to read the feature grid than that of the model; None for its own.
+    """
+
+    levels: tuple[int | float, ...] | None
+    last_grouping: bool
+    attention: int | None
+    sampling: Sampling | None
+
+
 class Backbone(nn.Module, ABC):
     """Makes a `Hierarchy` of images and superpixels; every task works with every backbone.
 
-    Attributes:
+    Args:
         dim: Width of the tokens.
+        num_blocks: Number of transformer blocks.
+
+    Attributes:
+        cls_token: Class token, float (1, 1, dim).
         fusion: Fusion block, or None.
         train_last_grouping: Whether a loss on the coarsest level may train what shapes it.
         config: What it was built from; None if not by `create_model`.
     """
 
-    dim: int
     fusion: nn.Module | None
-    train_last_grouping: bool
+    train_last_grouping: bool = False
     config: ModelConfig | None = None
+
+    def __init__(self, dim: int, num_blocks: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.num_blocks = num_blocks
+        self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
+        nn.init.normal_(self.cls_token, std=1e-6)
 
     @property
     @abstractmethod
@@ -100,16 +129,23 @@ class Backbone(nn.Module, ABC):
         """The convolutional stem."""
 
     @property
-    @abstractmethod
     def groups_last_stage(self) -> bool:
         """Whether a grouping follows the last stage; only a segmentation needs its result."""
+        return False
 
     @property
-    @abstractmethod
     def figure_block(self) -> int:
         """Block whose class token tells figure from ground, as `forward` counts them."""
+        return self.num_blocks - 1
 
     @abstractmethod
+    def encode(self, images: Tensor, superpixels: Tensor, request: Request) -> Hierarchy:
+        """Encode a batch; what `forward` does once the request is checked.
+
+        Raises:
+            UserError: More levels than the model has groupings.
+        """
+
     def forward(
         self,
         images: Tensor,
@@ -117,6 +153,7 @@ class Backbone(nn.Module, ABC):
         levels: Sequence[int | float] | None = None,
         last_grouping: bool = True,
         attention: int | None = None,
+        sampling: Sampling | None = None,
     ) -> Hierarchy:
         """Encode a batch.
 
@@ -129,11 +166,17 @@ class Backbone(nn.Module, ABC):
             attention: Block whose class-token attention is wanted, counted over all stages from 0,
                 or from the end if negative; it comes as `Hierarchy.attention`. Nothing is computed
                 for None.
+            sampling: How superpixels read the feature grid; None for the way of the model. A ViT
+                has no superpixels and ignores it.
 
         Raises:
             UserError: More levels than the model has groupings, levels that do not get smaller, or
                 a block that is not there.
         """
+        given = None if levels is None else check_levels(levels, f"levels={levels}")
+        block = block_number(attention, self.num_blocks)
+        request = Request(given, last_grouping, block, sampling)
+        return self.encode(images, superpixels, request)
 
     @torch.no_grad()
     def look(self, **options: Any) -> Hierarchy:

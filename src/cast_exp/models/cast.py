@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cast_exp.errors import UserError
-from cast_exp.models.attention import attention_received, block_number, class_attention
-from cast_exp.models.backbone import Backbone
+from cast_exp.models.attention import attention_received, class_attention
+from cast_exp.models.backbone import Backbone, Request
 from cast_exp.models.fusion import Fusion
 from cast_exp.models.grouping import Grouping
 from cast_exp.models.hierarchy import Attention, Hierarchy, Level
-from cast_exp.models.pooling import check_levels, segment_count
+from cast_exp.models.pooling import segment_count
 from cast_exp.models.tokens import SuperpixelTokens
 
 
@@ -44,14 +44,11 @@ class CAST(Backbone):
         mask_empty: bool = True,
         train_last_grouping: bool = False,
     ) -> None:
-        super().__init__()
-        self.dim = dim
+        super().__init__(dim, sum(map(len, stages)))
         self.levels = tuple(levels)
         self.mask_empty = mask_empty
         self.train_last_grouping = train_last_grouping
         self.tokens = tokens
-        self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
-        nn.init.normal_(self.cls_token, std=1e-6)
         self.stages = nn.ModuleList(stages)
         self.groupings = nn.ModuleList(groupings)
         self.norm = nn.LayerNorm(dim, eps=1e-6) if fusion is None else nn.Identity()
@@ -68,36 +65,26 @@ class CAST(Backbone):
 
     @property
     def groups_last_stage(self) -> bool:
-        """Whether a grouping follows the last stage; only a segmentation needs its result."""
+        """See `Backbone.groups_last_stage`."""
         return len(self.groupings) == len(self.stages)
 
     @property
     def figure_block(self) -> int:
         """The last block of the stage before the last, as in the paper's appendix."""
-        return sum(self._depths[:-1] or self._depths) - 1
+        depths = [len(blocks) for blocks in self.stages.children()]  # type: ignore[arg-type]
+        return sum(depths[:-1] or depths) - 1
 
-    @property
-    def _depths(self) -> list[int]:
-        return [len(blocks) for blocks in self.stages.children()]  # type: ignore[arg-type]
-
-    def forward(
-        self,
-        images: Tensor,
-        superpixels: Tensor,
-        levels: Sequence[int | float] | None = None,
-        last_grouping: bool = True,
-        attention: int | None = None,
-    ) -> Hierarchy:
+    def encode(self, images: Tensor, superpixels: Tensor, request: Request) -> Hierarchy:
         """Encode a batch; see `Backbone.forward`."""
-        levels = self.levels if levels is None else check_levels(levels, f"levels={levels}")
+        levels = self.levels if request.levels is None else request.levels
         if len(levels) > len(self.groupings):
             raise UserError(
                 f"{len(levels)} levels were asked for, but the model has "
                 f"{len(self.groupings)} groupings; give at most that many"
             )
-        attention_block = block_number(attention, sum(self._depths))
+        attention_block = request.attention
         recorded = None
-        tokens, empty = self.tokens(images, superpixels)
+        tokens, empty = self.tokens(images, superpixels, request.sampling)
         padding = empty if bool(empty.any()) else None
         masked = padding is not None and self.mask_empty
         present: int | Tensor = (~empty).sum(1) if masked else tokens.size(1)
@@ -110,7 +97,7 @@ class CAST(Backbone):
         image_token = cls_token
         for stage, blocks in enumerate(self.stages):
             assert isinstance(blocks, nn.ModuleList)
-            before_last, sequence, heads = self._encode(
+            before_last, sequence, heads = self._run(
                 blocks, cls_token, tokens, padding, attention_block
             )
             if attention_block is not None:
@@ -124,7 +111,7 @@ class CAST(Backbone):
             if stage < len(levels):
                 grouping = self.groupings[stage]
                 assert isinstance(grouping, Grouping)
-                if stage == len(self.stages) - 1 and not last_grouping:
+                if stage == len(self.stages) - 1 and not request.last_grouping:
                     cls_token = grouping.group_cls(cls_token) if self.fusion else cls_token
                 else:
                     remaining = segment_count(levels[stage], present, remaining)
@@ -151,7 +138,7 @@ class CAST(Backbone):
         )
         return replace(result, cls=cls, fused=fused)
 
-    def _encode(
+    def _run(
         self,
         blocks: nn.ModuleList,
         cls_token: Tensor,

@@ -22,7 +22,7 @@ class SuperpixelTokens(nn.Module):
     Args:
         stem: Convolutional stem.
         positions: Position codes.
-        sampling: "nearest" or "interpolated".
+        sampling: "nearest" or "interpolated", unless a call says otherwise.
         mask_empty: A superpixel between the cells takes the cell under its centroid, and only a
             label that owns no pixel is empty. False is the official release: both are zero tokens.
     """
@@ -40,12 +40,15 @@ class SuperpixelTokens(nn.Module):
         self.sampling = sampling
         self.mask_empty = mask_empty
 
-    def forward(self, images: Tensor, superpixels: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, images: Tensor, superpixels: Tensor, sampling: Sampling | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Compute the tokens.
 
         Args:
             images: Normalised images, float (B, 3, H, W).
             superpixels: Labels 0..N-1, int64 (B, H, W).
+            sampling: Another way to read the feature grid; None for its own.
 
         Returns:
             Tokens (B, N, C), zero where empty, and the empty ones, bool (B, N); N is the largest
@@ -53,7 +56,7 @@ class SuperpixelTokens(nn.Module):
         """
         features = self.stem(images)
         count = int(superpixels.max()) + 1
-        if self.sampling == "nearest":
+        if (sampling or self.sampling) == "nearest":
             means, codes, sizes = self._nearest(features, superpixels, count)
         else:
             means, sizes = pooled_interpolation(features, superpixels, count, mode="bilinear")

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cast_exp.errors import UserError
-from cast_exp.models.attention import block_number, class_attention
-from cast_exp.models.backbone import Backbone
+from cast_exp.models.attention import class_attention
+from cast_exp.models.backbone import Backbone, Request
 from cast_exp.models.hierarchy import Attention, Hierarchy, Level
 from cast_exp.models.tokens import SuperpixelTokens
 
@@ -41,14 +41,10 @@ class ToMe(Backbone):
         mask_empty: bool = True,
         fused: bool = False,
     ) -> None:
-        super().__init__()
-        self.dim = dim
-        self.train_last_grouping = False
+        super().__init__(dim, len(blocks))
         self.merged = merged
         self.mask_empty = mask_empty
         self.tokens = tokens
-        self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
-        nn.init.normal_(self.cls_token, std=1e-6)
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.fusion = nn.Identity() if fused else None
@@ -58,29 +54,11 @@ class ToMe(Backbone):
         """The convolutional stem."""
         return self.tokens.stem
 
-    @property
-    def groups_last_stage(self) -> bool:
-        """Merging belongs to the blocks; none follows the last."""
-        return False
-
-    @property
-    def figure_block(self) -> int:
-        """The last block."""
-        return len(self.blocks) - 1
-
-    def forward(
-        self,
-        images: Tensor,
-        superpixels: Tensor,
-        levels: Sequence[int | float] | None = None,
-        last_grouping: bool = True,
-        attention: int | None = None,
-    ) -> Hierarchy:
+    def encode(self, images: Tensor, superpixels: Tensor, request: Request) -> Hierarchy:
         """Encode a batch; see `Backbone.forward`."""
-        if levels:
+        if request.levels:
             raise UserError("ToMe merges as many tokens in each block as model.merged says")
-        attention_block = block_number(attention, len(self.blocks))
-        tokens, empty = self.tokens(images, superpixels)
+        tokens, empty = self.tokens(images, superpixels, request.sampling)
         padding = empty if self.mask_empty else torch.zeros_like(empty)
         cls_token = (self.cls_token + self.tokens.positions.cls).to(tokens.dtype)
         sequence = torch.cat([cls_token.expand(len(tokens), -1, -1), tokens], 1)
@@ -89,7 +67,7 @@ class ToMe(Backbone):
         recorded = None
         for number, block in enumerate(self.blocks):
             before, missing = sequence[:, 1:], padding
-            if number == attention_block:
+            if number == request.attention:
                 recorded = Attention(class_attention(block, sequence, _weights(sizes)), number)
             sequence, sizes, padding, target = self._block(block, sequence, sizes, padding)
             assignment = F.one_hot(target, sizes.size(1)).to(tokens.dtype)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from cast_exp.errors import UserError
-from cast_exp.models.attention import block_number, class_attention
-from cast_exp.models.backbone import Backbone
+from cast_exp.models.attention import class_attention
+from cast_exp.models.backbone import Backbone, Request
 from cast_exp.models.hierarchy import Attention, Hierarchy, Level
 from cast_exp.models.positions import Positions
 from cast_exp.models.stem import ConvStem
@@ -36,13 +36,9 @@ class ViT(Backbone):
         dim: int,
         fused: bool = False,
     ) -> None:
-        super().__init__()
-        self.dim = dim
-        self.train_last_grouping = False
+        super().__init__(dim, len(blocks))
         self.patches = stem
         self.positions = positions
-        self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
-        nn.init.normal_(self.cls_token, std=1e-6)
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.fusion = nn.Identity() if fused else None
@@ -52,28 +48,10 @@ class ViT(Backbone):
         """The convolutional stem."""
         return self.patches
 
-    @property
-    def groups_last_stage(self) -> bool:
-        """Nothing is grouped."""
-        return False
-
-    @property
-    def figure_block(self) -> int:
-        """The last block."""
-        return len(self.blocks) - 1
-
-    def forward(
-        self,
-        images: Tensor,
-        superpixels: Tensor,
-        levels: Sequence[int | float] | None = None,
-        last_grouping: bool = True,
-        attention: int | None = None,
-    ) -> Hierarchy:
+    def encode(self, images: Tensor, superpixels: Tensor, request: Request) -> Hierarchy:
         """Encode a batch; see `Backbone.forward`."""
-        if levels:
+        if request.levels:
             raise UserError("a ViT groups nothing; levels do not apply to it")
-        attention_block = block_number(attention, len(self.blocks))
         features = self.patches(images)
         codes = self.positions.at(*features.shape[-2:])
         tokens = self.patches.project(features.permute(0, 2, 3, 1)).flatten(1, 2)
@@ -82,7 +60,7 @@ class ViT(Backbone):
         sequence = torch.cat([cls_token.expand(len(tokens), -1, -1), tokens], 1)
         recorded = None
         for number, block in enumerate(self.blocks):
-            if number == attention_block:
+            if number == request.attention:
                 recorded = Attention(class_attention(block, sequence), level=0)
             sequence = block(sequence)
         normed = self.norm(sequence)

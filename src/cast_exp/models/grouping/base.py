@@ -4,7 +4,28 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Ungrouped:
+    """The tokens of a batch and what is wanted of them.
+
+    Attributes:
+        tokens: Tokens, float (B, N, C).
+        segments: Number of segments K, the most that an image gets.
+        missing: True where an image gets no segment, bool (B, K); None where all get K.
+        padding: True where a token is empty, bool (B, N); None where none is.
+        attention: Attention that each token got in the block before, float (B, N); None unless the
+            grouping reads it.
+    """
+
+    tokens: Tensor
+    segments: int
+    missing: Tensor | None
+    padding: Tensor | None
+    attention: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -29,6 +50,9 @@ class Grouped:
 class Grouping(nn.Module, ABC):
     """Groups the tokens of an image into fewer segments.
 
+    One that is added says what the segments are (`group`), and if the class token changes as well,
+    how (`group_cls`), and which parameters have no part in that (`shaping`).
+
     Attributes:
         reads_attention: Whether it wants to know the attention that tokens got.
     """
@@ -36,6 +60,13 @@ class Grouping(nn.Module, ABC):
     reads_attention: bool = False
 
     @abstractmethod
+    def group(self, given: Ungrouped) -> tuple[Tensor, Tensor, Tensor]:
+        """Group the tokens.
+
+        Returns:
+            `tokens`, `assignment` and `seeds` of `Grouped`.
+        """
+
     def forward(
         self,
         tokens: Tensor,
@@ -55,11 +86,18 @@ class Grouping(nn.Module, ABC):
             attention: Attention that each token got in the block before, float (B, N); None unless
                 the grouping reads it.
         """
+        segments, missing = count, None
+        if isinstance(count, Tensor):
+            segments = int(count.max())
+            missing = torch.arange(segments, device=tokens.device) >= count[:, None]
+        given = Ungrouped(tokens, int(segments), missing, padding, attention)
+        grouped, assignment, seeds = self.group(given)
+        return Grouped(grouped, self.group_cls(cls_token), missing, assignment, seeds)
 
-    @abstractmethod
     def group_cls(self, cls_token: Tensor) -> Tensor:
         """Class token after the grouping, (B, 1, C); it does not depend on the segments."""
+        return cls_token
 
-    @abstractmethod
     def shaping(self) -> Iterator[nn.Parameter]:
         """Yield the parameters that only the segments depend on, not `group_cls`."""
+        return self.parameters()

@@ -7,7 +7,7 @@ from timm.layers import Attention
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cast_exp.models.grouping.base import Grouped, Grouping
+from cast_exp.models.grouping.base import Grouping, Ungrouped
 from cast_exp.ops import farthest_point_sampling
 
 # The official release multiplies cosine similarities by 5 before the softmax.
@@ -37,22 +37,11 @@ class GraphPool(Grouping):
         )
         self.output = nn.Sequential(nn.LayerNorm(4 * dim), nn.Linear(4 * dim, dim))
 
-    def forward(
-        self,
-        tokens: Tensor,
-        cls_token: Tensor,
-        count: int | Tensor,
-        padding: Tensor | None = None,
-        attention: Tensor | None = None,
-    ) -> Grouped:
-        """Group the tokens; see `Grouping.forward`."""
-        segments = count if isinstance(count, int) else int(count.max())
-        seeds = self._seeds(tokens, segments, padding)
-        missing = None
-        if isinstance(count, Tensor):
-            missing = torch.arange(segments, device=tokens.device) >= count[:, None]
-
-        masked = padding if self.mask_empty else None
+    def group(self, given: Ungrouped) -> tuple[Tensor, Tensor, Tensor]:
+        """Group the tokens; see `Grouping.group`."""
+        tokens, missing = given.tokens, given.missing
+        seeds = self._seeds(tokens, given.segments, given.padding)
+        masked = given.padding if self.mask_empty else None
         affinity = self._affinity(tokens, masked)
         assignment = ASSIGNMENT_SCALE * affinity @ _take(affinity, seeds).transpose(1, 2)
         if missing is not None:
@@ -64,8 +53,7 @@ class GraphPool(Grouping):
         if missing is not None:
             total = total.masked_fill(missing, 1)
         pooled = weights.transpose(1, 2) @ self.values(tokens) / total[..., None]
-        pooled = self.output(pooled) + _take(tokens, seeds)
-        return Grouped(pooled, self.group_cls(cls_token), missing, assignment, seeds)
+        return self.output(pooled) + _take(tokens, seeds), assignment, seeds
 
     def group_cls(self, cls_token: Tensor) -> Tensor:
         """Class token after the grouping, (B, 1, C)."""

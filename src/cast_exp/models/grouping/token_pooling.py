@@ -1,16 +1,15 @@
 """Token Pooling (Marin et al., 2023): tokens are clustered, each cluster becomes its mean."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from cast_exp.models.grouping.base import Grouped, Grouping
+from cast_exp.models.grouping.base import Grouping, Ungrouped
 from cast_exp.ops import kmeans, kmedoids
 
 Seeding = Literal["attention", "random"]
@@ -51,40 +50,21 @@ class TokenPooling(Grouping):
     ) -> tuple[Tensor, Tensor]:
         """Cluster of each token (B, N) and the token that stands for each cluster (B, K)."""
 
-    def forward(
-        self,
-        tokens: Tensor,
-        cls_token: Tensor,
-        count: int | Tensor,
-        padding: Tensor | None = None,
-        attention: Tensor | None = None,
-    ) -> Grouped:
-        """Group the tokens; see `Grouping.forward`."""
-        batch, number, _ = tokens.shape
-        segments = count if isinstance(count, int) else int(count.max())
-        counts = torch.as_tensor(count, device=tokens.device).expand(batch)
-        missing = torch.arange(segments, device=tokens.device) >= counts[:, None]
-        valid = torch.ones(batch, number, dtype=torch.bool, device=tokens.device)
-        if padding is not None and self.mask_empty:
-            valid = ~padding
-        if attention is None:
-            attention = self._random(tokens)
+    def group(self, given: Ungrouped) -> tuple[Tensor, Tensor, Tensor]:
+        """Group the tokens; see `Grouping.group`."""
+        tokens, segments, missing = given.tokens, given.segments, given.missing
+        if missing is None:
+            missing = tokens.new_zeros(len(tokens), segments, dtype=torch.bool)
+        valid = tokens.new_ones(tokens.shape[:2], dtype=torch.bool)
+        if given.padding is not None and self.mask_empty:
+            valid = ~given.padding
+        attention = self._random(tokens) if given.attention is None else given.attention
         seeds = attention.float().masked_fill(~valid, -torch.inf).topk(segments).indices
         labels, seeds = self.cluster(tokens, seeds, valid, missing)
         members = (F.one_hot(labels, segments) * valid[..., None]).to(tokens.dtype)
         sizes = members.sum(1).clamp(min=1)[..., None]
         pooled = members.transpose(1, 2) @ tokens / sizes
-        assignment = members.masked_fill(missing[:, None], -torch.inf)
-        absent = missing if isinstance(count, Tensor) else None
-        return Grouped(pooled, cls_token, absent, assignment, seeds)
-
-    def group_cls(self, cls_token: Tensor) -> Tensor:
-        """Return the class token as it is."""
-        return cls_token
-
-    def shaping(self) -> Iterator[nn.Parameter]:
-        """There are no parameters."""
-        yield from ()
+        return pooled, members.masked_fill(missing[:, None], -torch.inf), seeds
 
     def _random(self, tokens: Tensor) -> Tensor:
         batch, number, _ = tokens.shape
