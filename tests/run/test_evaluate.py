@@ -129,21 +129,6 @@ def test_an_untrained_subject_has_the_build_and_other_weights() -> None:
         assert all(torch.equal(new[name], same[name]) for name in new)
 
 
-def test_dense_evaluations_read_the_grid_by_interpolation_and_leave_the_model_alone() -> None:
-    subject = Subject(create_model("cast_tiny").eval())
-    dense = subject.reading("interpolated").backbone
-    assert dense.tokens.sampling == dense.config.sampling == "interpolated"
-    assert subject.backbone.tokens.sampling == subject.backbone.config.sampling == "nearest"
-    twin = create_model("cast_tiny", sampling="interpolated").eval()
-    twin.load_state_dict(subject.backbone.state_dict())
-    images = torch.randn(1, 3, 64, 64)
-    maps = torch.arange(64).view(1, 8, 8).repeat_interleave(8, 1).repeat_interleave(8, 2)
-    torch.testing.assert_close(dense(images, maps).cls, twin(images, maps).cls)
-    assert subject.reading(None) is subject
-    vit = Subject(create_model("vit_tiny"))
-    assert vit.reading("interpolated") is vit
-
-
 def test_wandb_gets_the_pictures_of_each_evaluation(tmp_path: Path) -> None:
     for place in ("retrieval", "untrained/retrieval", "hierarchy"):
         (tmp_path / place / "pictures").mkdir(parents=True)

@@ -16,7 +16,6 @@ from torch import nn
 from cast_exp.data.base import RawDataModule
 from cast_exp.distributed import gather_objects, together
 from cast_exp.evaluation.subject import Subject
-from cast_exp.models.tokens import Sampling
 
 MakeTrainer = Callable[..., Trainer]
 """Makes a trainer on the devices, in the precision and by the strategy that were chosen; takes
@@ -81,9 +80,6 @@ class Evaluation(BaseEvaluation):
     passes: ClassVar[tuple[str, ...]] = ("images",)
     """What is gone through, one after the other, all processes waiting for each other between."""
 
-    sampling: Sampling | None = None
-    """How superpixels read the feature grid, however the model was pretrained; None for as then."""
-
     subject: Subject
     """What is evaluated; while it is."""
 
@@ -105,7 +101,7 @@ class Evaluation(BaseEvaluation):
         kept = vars(self) | {"_modules": self._modules.copy()}
         try:
             trainer = self.trainer = self.data.trainer = make_trainer(default_root_dir=folder)
-            self.subject, self.folder = subject.reading(self.sampling), folder
+            self.subject, self.folder = subject, folder
             # Registered, hence moved to the device: these share their weights with the above.
             networks = [subject.backbone, subject.projector]
             self.networks = nn.ModuleList(net for net in networks if net is not None).eval()

@@ -156,7 +156,9 @@ class FigureGround(SceneEvaluation):
 
     def _look(self, encode: Callable[..., Hierarchy], backbone: Backbone) -> Hierarchy:
         block = backbone.figure_block if self.block is None else self.block
-        return encode(levels=self.levels, last_grouping=False, attention=block)
+        return encode(
+            levels=self.levels, last_grouping=False, attention=block, sampling=self.sampling
+        )
 
     def _sheet(
         self, scene: Scene, heads: Tensor, segments: Tensor, objects: Tensor, jaccards: Tensor

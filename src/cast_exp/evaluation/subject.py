@@ -1,6 +1,6 @@
 """What is evaluated."""
 
-from copy import copy, deepcopy
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +14,6 @@ from cast_exp.data.recognition import recognition_obstacle
 from cast_exp.errors import UserError
 from cast_exp.models import Backbone
 from cast_exp.models.registry import untrained
-from cast_exp.models.tokens import Sampling
 from cast_exp.tasks.base import Readout, read_out
 
 
@@ -48,22 +47,6 @@ class Subject:
         """The subject in evaluation mode on a device; modules are moved, not copied."""
         projector = None if self.projector is None else self.projector.to(device).eval()
         return replace(self, backbone=self.backbone.to(device).eval(), projector=projector)
-
-    def reading(self, sampling: Sampling | None) -> Self:
-        """The same weights with superpixels that read the feature grid in another way.
-
-        Args:
-            sampling: "interpolated" for dense prediction, whatever the backbone was pretrained
-                with; None to leave it. A ViT has no superpixels and stays what it is.
-        """
-        tokens = getattr(self.backbone, "tokens", None)
-        if sampling is None or tokens is None or self.backbone.config is None:
-            return self
-        backbone = copy(self.backbone)
-        backbone._modules = {**self.backbone._modules, "tokens": copy(tokens)}
-        backbone.tokens.sampling = sampling  # type: ignore[union-attr]
-        backbone.config = replace(self.backbone.config, sampling=sampling)
-        return replace(self, backbone=backbone)
 
     def untrained(self, seed: int) -> Self:
         """One of the same build that has not been trained.

@@ -148,7 +148,10 @@ class HierarchyEvaluation(SceneEvaluation):
         """
         on_device = scene.to(self.device)
         hierarchy = self.subject.backbone(
-            on_device.image, on_device.superpixels, levels=self.levels
+            on_device.image,
+            on_device.superpixels,
+            levels=self.levels,
+            sampling=self.sampling,
         )
         found = {name: method(scene, hierarchy) for name, method in self.methods.items()}
         record = {}

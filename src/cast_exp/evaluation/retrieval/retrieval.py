@@ -162,8 +162,7 @@ class Retrieval(Evaluation):
             UserError: They are missing, or have none; the backbone has no fusion block or level.
         """
         if subject is not None:
-            encoder = SegmentEncoder(subject, self.level, self.embedding, self.segments)
-            encoder.chosen_levels(subject.backbone.look().depth)
+            self._encoder(subject).chosen_levels(subject.backbone.look().depth)
         self.scenes.need("semantic", "train")
         self.scenes.need("semantic", "val")
 
@@ -175,7 +174,7 @@ class Retrieval(Evaluation):
         """
         if self.embedding == "auto" and self.subject.projector is None:
             log.info("the checkpoint has no projector (converted models have none): fused features")
-        self.encoder = SegmentEncoder(self.subject, self.level, self.embedding, self.segments)
+        self.encoder = self._encoder(self.subject)
         self.entries = SegmentMemory(
             self.folder / "memory",
             self._key(),
@@ -256,6 +255,9 @@ class Retrieval(Evaluation):
             self._write_classes(scores)
         return figures
 
+    def _encoder(self, subject: Subject) -> SegmentEncoder:
+        return SegmentEncoder(subject, self.level, self.embedding, self.segments, self.sampling)
+
     def _answer(self) -> None:
         """Predict for the images that wait, and add them to the scores."""
         images, self.waiting = self.waiting, []
@@ -299,6 +301,7 @@ class Retrieval(Evaluation):
         made_from = {
             "backbone": fingerprint(subject.backbone),
             "config": str(subject.backbone.config),
+            "sampling": self.sampling,
             "projector": subject.projector and fingerprint(subject.projector),
             "embedding": self.embedding,
             "level": self.level,

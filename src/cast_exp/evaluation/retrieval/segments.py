@@ -12,6 +12,7 @@ from cast_exp.data import Scene
 from cast_exp.errors import UserError
 from cast_exp.evaluation.retrieval.patches import cluster_patches
 from cast_exp.evaluation.subject import Subject
+from cast_exp.models.tokens import Sampling
 from cast_exp.ops import contingency
 from cast_exp.ops.labels import VOID, nearest
 
@@ -77,6 +78,7 @@ class SegmentEncoder:
         embedding: Whether features are those of the projector or fused ones; "auto" takes the
             projector's if there is one.
         clusters: Segments of a ViT.
+        sampling: How superpixels read the feature grid; None for the way of the backbone.
 
     Raises:
         UserError: A backbone without fusion block, no projector where one is asked for; when
@@ -84,7 +86,12 @@ class SegmentEncoder:
     """
 
     def __init__(
-        self, subject: Subject, level: LevelChoice, embedding: Embedding, clusters: int
+        self,
+        subject: Subject,
+        level: LevelChoice,
+        embedding: Embedding,
+        clusters: int,
+        sampling: Sampling | None = None,
     ) -> None:
         if subject.backbone.fusion is None:
             raise UserError(
@@ -102,6 +109,7 @@ class SegmentEncoder:
         self.patch = subject.backbone.patch_size
         self.level = level
         self.clusters = clusters
+        self.sampling = sampling
 
     @torch.no_grad()
     def __call__(self, scene: Scene) -> Segments:
@@ -109,7 +117,7 @@ class SegmentEncoder:
         if self.patch:
             self.chosen_levels(0)
             return self._of_patches(scene)
-        hierarchy = self.backbone(scene.image, scene.superpixels)
+        hierarchy = self.backbone(scene.image, scene.superpixels, sampling=self.sampling)
         assert hierarchy.fused is not None
         embedded = self._embed(hierarchy.fused[0]).cpu()
         area = torch.bincount(scene.full_superpixels.flatten(), minlength=len(embedded))
