@@ -34,13 +34,12 @@ def module(**options: Any) -> SceneDataModule:
 
 def on_rank(data: SceneDataModule, rank: int, ranks: int) -> SceneDataModule:
     device = SimpleNamespace(root_device=torch.device("cpu"))
-    progress = SimpleNamespace(current=SimpleNamespace(processed=10**6))
     data.trainer = SimpleNamespace(
         world_size=ranks,
         global_rank=rank,
         num_devices=ranks,
         strategy=device,
-        fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress)),
+        callbacks=[],
     )
     return data
 
@@ -191,7 +190,6 @@ def test_going_on_in_the_middle_of_an_epoch() -> None:
     for epoch in (0, 1):
         loader.sampler.set_epoch(epoch)
         straight.append(list(loader))
-    assert loader.state_dict() == {"epoch": 1, "batch": 6}
     resumed = module().train_dataloader()
     resumed.load_state_dict({"epoch": 1, "batch": 4})
     resumed.sampler.set_epoch(1)

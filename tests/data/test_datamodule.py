@@ -64,7 +64,7 @@ def test_any_data_set_that_takes_a_root_gets_it(tmp_path: Path) -> None:
 def on_rank(data: ImageDataModule, rank: int, ranks: int) -> ImageDataModule:
     device = SimpleNamespace(root_device=torch.device("cpu"))
     data.trainer = SimpleNamespace(
-        world_size=ranks, global_rank=rank, num_devices=ranks, strategy=device
+        world_size=ranks, global_rank=rank, num_devices=ranks, strategy=device, callbacks=[]
     )
     return data
 

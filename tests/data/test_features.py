@@ -62,7 +62,7 @@ def test_batches_come_in_the_order_of_the_images(
         data.features("train"), data.features("val")
         device = SimpleNamespace(root_device=torch.device("cpu"))
         share = SimpleNamespace(
-            global_rank=rank, world_size=ranks, num_devices=ranks, strategy=device
+            global_rank=rank, world_size=ranks, num_devices=ranks, strategy=device, callbacks=[]
         )
         data.trainer = data.images.trainer = share
         ours, theirs = data.train_dataloader(), data.images.train_dataloader()

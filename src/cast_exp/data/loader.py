@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import LambdaCallback
 from torch.utils.data import DataLoader, Sampler
 
 from cast_exp.data.samples import KeyedSamples, collate
@@ -122,21 +123,21 @@ class BatchLoader(DataLoader[dict[str, Any]]):
 class ResumableLoader(ABC):
     """Batches in the order of an :class:`EpochSampler` that can be resumed inside an epoch.
 
-    Its state is (epoch, batches done with). Lightning saves it with a checkpoint and loads it
+    Its state is (epoch, batches trained on). Lightning saves it with a checkpoint and loads it
     before the first epoch of a resumed run, which then goes on with the next batch without
     reading those before it.
 
     Args:
         order: Order of the samples.
-        trainer: Knows whether the step of the last batch handed out was made; without one it
-            counts as made.
+        trainer: Gets a callback that counts the batches, before its others, as they may save;
+            without one nothing is counted.
     """
 
     def __init__(self, order: EpochSampler, trainer: Trainer | None) -> None:
         self._order = order
-        self._trainer = trainer
         self._state = {"epoch": 0, "batch": 0}
-        self._resume: dict[str, int] | None = None
+        if trainer is not None:
+            trainer.callbacks.insert(0, LambdaCallback(on_train_batch_end=self._count))
 
     @abstractmethod
     def batches(self) -> Iterator[dict[str, Any]]:
@@ -145,25 +146,20 @@ class ResumableLoader(ABC):
     def __iter__(self) -> Iterator[dict[str, Any]]:
         # A generator, hence lazy: when a run is resumed, Lightning asks for this iterator before
         # it tells the sampler which epoch it is.
-        resume, self._resume = self._resume, None
-        epoch = self._order.epoch
-        start = resume["batch"] if resume is not None and resume["epoch"] == epoch else 0
-        self._order.start = start
-        for count, batch in enumerate(self.batches(), start + 1):
-            self._state = {"epoch": epoch, "batch": count}
-            yield batch
+        begun = self._state["epoch"] == self._order.epoch
+        self._order.start = self._state["batch"] if begun else 0
+        yield from self.batches()
 
     def state_dict(self) -> dict[str, int]:
-        """The epoch and how many of its batches are done with."""
-        done = self._state["batch"]
-        if self._trainer is not None:  # an exception may have come before the step
-            progress = self._trainer.fit_loop.epoch_loop.batch_progress.current
-            done = min(done, progress.processed)  # type: ignore[attr-defined]
-        return {"epoch": self._state["epoch"], "batch": done}
+        """The epoch and how many of its batches were trained on."""
+        return dict(self._state)
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on from there, if the next iteration is over the same epoch."""
-        self._resume = dict(state)
+        self._state = dict(state)
+
+    def _count(self, _trainer: Any, _module: Any, _outputs: Any, _batch: Any, number: int) -> None:
+        self._state = {"epoch": self._order.epoch, "batch": number + 1}
 
 
 class TrainLoader(ResumableLoader, BatchLoader):  # type: ignore[misc]
