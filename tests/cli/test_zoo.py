@@ -14,7 +14,7 @@ from cast_exp.checkpoints.published import PUBLISHED
 from cast_exp.cli.zoo import main
 from cast_exp.download import sha256_of
 from cast_exp.errors import UserError
-from cast_exp.models.backbone import ModelConfig
+from cast_exp.models.config import ModelConfig
 
 NAME = "cast_small_in1k_moco"
 FILE = "/twke/CAST/resolve/main/snapshots/moco/imagenet1k/cast_small/checkpoint_0099.pth.tar"

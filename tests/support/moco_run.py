@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader
 from cast_exp.distributed import SyncBatchNormPlugin, rank, world_size
 from cast_exp.losses import CentroidContrastive, Clustering
 from cast_exp.models import CAST, create_model
+from cast_exp.models.config import Size
 from cast_exp.models.pooling import Pooling
-from cast_exp.models.registry import Size
 from cast_exp.optim import WarmupCosine
 from cast_exp.tasks import MoCoTask
 

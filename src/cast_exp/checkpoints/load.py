@@ -22,12 +22,12 @@ from cast_exp.checkpoints.official import (
 )
 from cast_exp.checkpoints.published import PUBLISHED
 from cast_exp.errors import UserError
-from cast_exp.models.backbone import Backbone, ModelConfig
+from cast_exp.models.backbone import Backbone
+from cast_exp.models.config import ModelConfig, VariableOptions, takes
 from cast_exp.models.heads import ContrastiveMLP
 from cast_exp.models.pooling import Pooling
 from cast_exp.models.positions import resize_grid
 from cast_exp.models.registry import build_backbone
-from cast_exp.models.tokens import Sampling
 
 log = logging.getLogger(__name__)
 
@@ -54,18 +54,15 @@ class Stored:
     left_out: tuple[str, ...]
 
 
+@takes(VariableOptions, optional=True)
 def load_pretrained(
     checkpoint: str | Path,
     *,
     weights: Weights = "trained",
     pooling: Pooling | None = None,
-    sampling: Sampling | None = None,
-    mask_empty: bool | None = None,
-    fusion: bool | None = None,
-    image_size: Annotated[int, Field(ge=1)] | None = None,
-    drop_path: Annotated[float, Field(ge=0, lt=1)] | None = None,
     heads: Annotated[int, Field(ge=1)] = 12,
     merged: Annotated[int, Field(ge=1)] | None = None,
+    **changes: Any,
 ) -> Backbone:
     """Build a backbone from a checkpoint and load its weights.
 
@@ -80,18 +77,14 @@ def load_pretrained(
         weights: "average" takes the moving average of the weights and batch statistics; runs of
             supervised training keep one, and so do the official ones.
         pooling: Levels and grouping; those of our checkpoint, or 64, 32, 16 and 8 by default.
-        sampling: How superpixels read the grid; that of our checkpoint, or "nearest" by default.
-        mask_empty: False reproduces the official treatment of empty superpixels; that of our
-            checkpoint, or True by default.
-        fusion: True adds a fusion block, newly initialised, to a model for recognition; False
-            takes it from a dense one. That of the checkpoint by default.
-        image_size: Side of the images whose position codes are stored, in pixels; they are resized
-            bicubically. That of the checkpoint by default.
-        drop_path: Stochastic depth of the last block in further training, in 0..1; that of the
-            checkpoint by default.
         heads: Attention heads of an official model; ours are known.
         merged: Take an official superpixel ViT for a ToMe that merges so many tokens in each block;
             their weights have the same names.
+        changes: Options of `VariableOptions` that are to be otherwise; None or left out for that of
+            our checkpoint, or else for the default. `fusion=True` adds a fusion block, newly
+            initialised, to a model for recognition, False takes it from a dense one; for another
+            `image_size` the position codes are resized bicubically; `mask_empty=False` reproduces
+            the official treatment of empty superpixels.
 
     Raises:
         UserError: The file cannot be read or downloaded, is in no known layout, keeps no average,
@@ -117,11 +110,7 @@ def load_pretrained(
         stored,
         str(checkpoint) if weights == "trained" else f"the average in {checkpoint}",
         pooling,
-        sampling=sampling,
-        mask_empty=mask_empty,
-        fusion=fusion,
-        image_size=image_size,
-        drop_path=drop_path,
+        changes,
     )
 
 
@@ -206,7 +195,9 @@ def _official(checkpoint: Mapping[str, Any], heads: int, merged: int | None) -> 
     return Stored(config, state, official.left_out)
 
 
-def _rebuild(stored: Stored, source: str, pooling: Pooling | None, **changes: Any) -> Backbone:
+def _rebuild(
+    stored: Stored, source: str, pooling: Pooling | None, changes: Mapping[str, Any]
+) -> Backbone:
     """Build the stored backbone with some of its config changed, and load its weights."""
     was = stored.config
     pooling = pooling or Pooling.of(was.levels, was.grouping, was.grouping_options)
@@ -215,14 +206,8 @@ def _rebuild(stored: Stored, source: str, pooling: Pooling | None, **changes: An
             f"pooling.levels={list(pooling.levels)}: {source} groups {len(was.levels)} times, to "
             f"{list(was.levels)}; set as many levels, or model.pooling=null for its own"
         )
-    grouping, options = pooling.described()
-    config = replace(
-        was,
-        levels=tuple(pooling.levels),
-        grouping=grouping,
-        grouping_options=options,
-        **{name: value for name, value in changes.items() if value is not None},
-    )
+    given = {name: value for name, value in changes.items() if value is not None}
+    config = replace(was, **pooling.described(), **given)
     model = build_backbone(
         config, pooling, "xavier" if config.positions == "sincos" else "truncated_normal"
     )

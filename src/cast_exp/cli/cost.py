@@ -102,7 +102,7 @@ def measure(name: str, size: int, batch: int = 1, device: str = "cpu", repeats: 
         device: Device of torch.
         repeats: Timed batches, after one that is not.
     """
-    model = create_model(name, image_size=size).eval().to(device)  # type: ignore[arg-type]
+    model = create_model(name, image_size=size).eval().to(device)
     images = torch.rand(batch, 3, size, size, device=device)
     superpixels = Grid((-(-size // PATCH)) ** 2)(images)
     options: dict[str, object] = {"last_grouping": False}

@@ -151,8 +151,12 @@ def _signature(target: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter]
     except Exception:  # names a library imports for its type checker only
         hints = {}
     kinds = inspect.Parameter
+    own = {
+        name: p.annotation for name, p in parameters.items() if not isinstance(p.annotation, str)
+    }
+    own = {name: Any if kind is kinds.empty else kind for name, kind in own.items()}
     named = {
-        name: parameter.replace(annotation=hints.get(name, Any))
+        name: parameter.replace(annotation=hints.get(name, own.get(name, Any)))
         for name, parameter in parameters.items()
         if parameter.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)
     }

@@ -137,7 +137,8 @@ class ResumableLoader(ABC):
         self._order = order
         self._state = {"epoch": 0, "batch": 0}
         if trainer is not None:
-            trainer.callbacks.insert(0, LambdaCallback(on_train_batch_end=self._count))
+            counter = LambdaCallback(on_train_batch_end=self._count)
+            trainer.callbacks.insert(0, counter)  # type: ignore[attr-defined]
 
     @abstractmethod
     def batches(self) -> Iterator[dict[str, Any]]:

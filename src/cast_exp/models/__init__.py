@@ -1,10 +1,11 @@
 """CAST and its parts (stem, tokens, stages, groupings, fusion), and the baselines ViT and ToMe."""
 
-from cast_exp.models.backbone import Backbone, ModelConfig
+from cast_exp.models.backbone import Backbone
 from cast_exp.models.cast import CAST
+from cast_exp.models.config import ModelConfig, ModelOptions, Size
 from cast_exp.models.hierarchy import Attention, Hierarchy, Level
 from cast_exp.models.pooling import Pooling
-from cast_exp.models.registry import SIZES, Size, create_model
+from cast_exp.models.registry import SIZES, create_model
 from cast_exp.models.segmentation import SegmentationModel
 from cast_exp.models.tome import ToMe
 from cast_exp.models.vit import ViT
@@ -17,6 +18,7 @@ __all__ = [
     "Hierarchy",
     "Level",
     "ModelConfig",
+    "ModelOptions",
     "Pooling",
     "SegmentationModel",
     "Size",

@@ -1,84 +1,19 @@
-"""What every backbone is, and what it takes to build it again."""
+"""What every backbone is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cast_exp.errors import UserError
 from cast_exp.models.attention import block_number
+from cast_exp.models.config import ModelConfig
 from cast_exp.models.hierarchy import Hierarchy
 from cast_exp.models.pooling import check_levels
-from cast_exp.models.positions import PositionKind
 from cast_exp.models.tokens import Sampling
-
-Family = Literal["cast", "vit", "tome"]
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """All that decides what a backbone is, in values that JSON knows; checkpoints carry it.
-
-    Attributes:
-        family: "cast", "vit" (square patches) or "tome" (superpixels with token merging).
-        dim: Width of the tokens.
-        depths: Blocks in each stage.
-        heads: Attention heads.
-        levels: Segments at each level, as counts or fractions.
-        grouping: Name of the class that groups, one of `cast_exp.models.grouping`.
-        grouping_options: Its options.
-        fusion: Whether there is a fusion block.
-        sampling: How superpixels read the feature grid.
-        positions: Kind of position codes.
-        image_size: Side of the images whose position codes are stored, in pixels.
-        drop_path: Stochastic depth of the last block.
-        merged: Tokens that each block of a ToMe merges away.
-        mask_empty: Whether empty superpixels take part in nothing.
-        train_last_grouping: Whether the grouping after the last stage is trained.
-    """
-
-    family: Family
-    dim: int
-    depths: tuple[int, ...]
-    heads: int
-    levels: tuple[int | float, ...] = ()
-    grouping: str = "GraphPool"
-    grouping_options: Mapping[str, Any] = field(default_factory=dict)
-    fusion: bool = False
-    sampling: Sampling = "nearest"
-    positions: PositionKind = "sincos"
-    image_size: int = 224
-    drop_path: float = 0.0
-    merged: int = 16
-    mask_empty: bool = True
-    train_last_grouping: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
-        plain = asdict(self)
-        return plain | {"depths": list(self.depths), "levels": list(self.levels)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
-        """Read what `to_dict` has written.
-
-        Raises:
-            UserError: Names are missing or unknown, as in a file of another version.
-        """
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(values.keys() - known):
-            raise UserError(
-                f"the model's config has unknown entries ({', '.join(unknown)}); was it written by "
-                "a newer version of cast_exp?"
-            )
-        if missing := sorted({"family", "dim", "depths", "heads"} - values.keys()):
-            raise UserError(f"the model's config lacks {', '.join(missing)}")
-        sequences = {"depths": tuple(values["depths"]), "levels": tuple(values.get("levels", ()))}
-        return cls(**{**values, **sequences})
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -57,25 +58,38 @@ class Pooling:
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", check_levels(self.levels))
 
-    def described(self) -> tuple[str, dict[str, Any]]:
-        """Name and options of the grouping, for `Pooling.of` to make it again."""
-        if isinstance(self.grouping, partial):
-            return self.grouping.func.__name__, dict(self.grouping.keywords)
-        return self.grouping.__name__, {}
+    def described(self) -> dict[str, Any]:
+        """The fields of `ModelConfig` that `Pooling.of` makes it of again.
+
+        A grouping of `cast_exp.models.grouping` goes by its name, another one by its import path.
+        """
+        made = self.grouping if isinstance(self.grouping, partial) else partial(self.grouping)
+        path = f"{made.func.__module__}.{made.func.__qualname__}"
+        known = getattr(groupings, made.func.__name__, None) is made.func
+        return {
+            "levels": self.levels,
+            "grouping": made.func.__name__ if known else path,
+            "grouping_options": dict(made.keywords),
+        }
 
     @classmethod
     def of(cls, levels: Sequence[int | float], name: str, options: Mapping[str, Any]) -> "Pooling":
         """The pooling that was described so.
 
         Raises:
-            UserError: The grouping is none of `cast_exp.models.grouping`.
+            UserError: The grouping is not of this package.
         """
-        if name not in groupings.__all__:
+        path = name if "." in name else f"{groupings.__name__}.{name}"
+        try:
+            if not path.startswith(f"{groupings.__name__}."):
+                raise ImportError
+            grouping = resolve_name(path)
+        except (ImportError, AttributeError):
             raise UserError(
                 f"the model groups by {name}, which is not in cast_exp.models.grouping; build it "
                 "yourself and pass it as pooling"
-            )
-        return cls(levels, partial(getattr(groupings, name), **options))
+            ) from None
+        return cls(levels, partial(grouping, **options))
 
 
 def segment_count(

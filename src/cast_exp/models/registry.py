@@ -1,54 +1,29 @@
 """The sizes of the models and the functions that build them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict
 from difflib import get_close_matches
-from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 from timm.models import register_model
-from timm.models.vision_transformer import Block
 from torch import nn
 
 from cast_exp.errors import UserError
-from cast_exp.models.backbone import Backbone, Family, ModelConfig
+from cast_exp.models.backbone import Backbone
 from cast_exp.models.cast import CAST
+from cast_exp.models.config import ModelConfig, ModelOptions, Size, takes
 from cast_exp.models.fusion import Fusion
 from cast_exp.models.initialization import initialize_truncated_normal, initialize_xavier
 from cast_exp.models.pooling import Pooling
-from cast_exp.models.positions import PositionKind, Positions
+from cast_exp.models.positions import Positions
 from cast_exp.models.stem import ConvStem
-from cast_exp.models.tokens import Sampling, SuperpixelTokens
+from cast_exp.models.tokens import SuperpixelTokens
 from cast_exp.models.tome import ToMe
 from cast_exp.models.vit import ViT
 
 Initialization = Literal["xavier", "truncated_normal"]
-ModelName = Literal[
-    "cast_tiny",
-    "cast_small",
-    "cast_small_deep",
-    "cast_base",
-    "cast_base_deep",
-    "vit_tiny",
-    "vit_small",
-    "vit_base",
-    "tome_tiny",
-    "tome_small",
-    "tome_base",
-]
-
-
-@dataclass(frozen=True)
-class Size:
-    """Width, blocks in each stage and attention heads; a ViT and ToMe have one stage."""
-
-    dim: int
-    depths: tuple[int, ...]
-    heads: int = 12
-    family: Family = "cast"
-
 
 # All but the tiny ones, which are for the CPU, are the paper's.
 SIZES: dict[str, Size] = {
@@ -66,37 +41,24 @@ SIZES: dict[str, Size] = {
 }
 
 
+ModelName = Annotated[str, Field(pattern=f"^({'|'.join(SIZES)})$")]
+
+
+@takes(ModelOptions)
 def create_model(
     name: ModelName | Size,
     *,
     pooling: Pooling | None = None,
-    fusion: bool = False,
-    sampling: Sampling = "nearest",
-    positions: PositionKind = "sincos",
-    image_size: Annotated[int, Field(ge=1)] = 224,
     initialization: Initialization = "xavier",
-    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0,
-    merged: Annotated[int, Field(ge=0)] = 16,
-    mask_empty: bool = True,
-    train_last_grouping: bool = False,
+    **options: Any,
 ) -> Backbone:
     """Build a backbone.
 
     Args:
         name: One of `SIZES`, or a `Size` of your own.
         pooling: Levels and grouping of a CAST; the paper's 64, 32, 16 and 8 segments by default.
-        fusion: Add the fusion block, for a feature for each superpixel (dense prediction). ViT and
-            ToMe give their last tokens for it.
-        sampling: How superpixels read the feature grid: "nearest" for image-level tasks,
-            "interpolated" for dense prediction.
-        positions: "sincos" (self-supervised) or "learned" (supervised).
-        image_size: Side of the images whose position codes are stored, in pixels; for others they
-            are interpolated.
         initialization: "xavier" (self-supervised) or "truncated_normal" (supervised).
-        drop_path: Stochastic depth of the last block, in 0..1; it grows linearly from 0.
-        merged: Tokens that each block of a ToMe merges away.
-        mask_empty: See `CAST`.
-        train_last_grouping: See `CAST`.
+        options: See `ModelOptions`.
 
     Raises:
         UserError: An unknown name, more levels than the model has stages, or levels for a model
@@ -104,24 +66,7 @@ def create_model(
     """
     size = name if isinstance(name, Size) else _size(name)
     pooling = pooling or Pooling(Pooling().levels if size.family == "cast" else ())
-    grouping, options = pooling.described()
-    config = ModelConfig(
-        family=size.family,
-        dim=size.dim,
-        depths=size.depths,
-        heads=size.heads,
-        levels=tuple(pooling.levels),
-        grouping=grouping,
-        grouping_options=options,
-        fusion=fusion,
-        sampling=sampling,
-        positions=positions,
-        image_size=image_size,
-        drop_path=drop_path,
-        merged=merged,
-        mask_empty=mask_empty,
-        train_last_grouping=train_last_grouping,
-    )
+    config = ModelConfig(**asdict(size), **options, **pooling.described())
     return build_backbone(config, pooling, initialization)
 
 
@@ -146,7 +91,7 @@ def build_backbone(
     tokens = SuperpixelTokens(stem, positions, config.sampling, config.mask_empty)
     rates = iter(np.linspace(0, config.drop_path, sum(config.depths)).tolist())
     stages = [
-        nn.ModuleList(_block(config, next(rates)) for _ in range(depth)) for depth in config.depths
+        nn.ModuleList(config.block(next(rates)) for _ in range(depth)) for depth in config.depths
     ]
     model: Backbone
     if config.family == "vit":
@@ -195,11 +140,6 @@ def _size(name: str) -> Size:
         hint = f"did you mean {near[0]}? " if near else ""
         raise UserError(f"unknown model {name!r}: {hint}models are {', '.join(SIZES)}")
     return SIZES[name]
-
-
-def _block(config: ModelConfig, drop_path: float) -> Block:
-    norm = partial(nn.LayerNorm, eps=1e-6)
-    return Block(config.dim, config.heads, qkv_bias=True, drop_path=drop_path, norm_layer=norm)
 
 
 def _entry_point(name: str) -> Callable[..., Backbone]:

@@ -13,6 +13,7 @@ from cast_exp.checkpoints.published import PUBLISHED
 from cast_exp.config import key_of, values_of
 from cast_exp.errors import UserError
 from cast_exp.models import Backbone
+from cast_exp.models.config import Size, VariableOptions, names_of
 from cast_exp.run.build import build
 from cast_exp.run.folder import RUN
 from cast_exp.run.tree import compose
@@ -27,14 +28,9 @@ _OF_TRAINING = (
     *("name", "seed", "checkpoint", "weights", "resume", "evaluate", "evaluate_untrained"),
 )
 _DATA = ("experiment", "data", "data@scenes")
-_BUILT = (
-    "fusion",
-    "sampling",
-    "image_size",
-    "drop_path",
-)  # what recipes change of a model that is loaded
+_BUILT = [name for name in names_of(VariableOptions) if name != "mask_empty"]  # what recipes change
+# of a model that is loaded
 _MEANT = (("pooling", "pooling", "${pooling}"), ("compat", "mask_empty", "${compat.mask_empty}"))
-_ARCHITECTURE = ("family", "dim", "depths", "heads")
 
 
 def with_run(overrides: Sequence[str]) -> list[str]:
@@ -109,7 +105,7 @@ def model_overrides(config: DictConfig, overrides: Sequence[str], evaluates: boo
     given = {key_of(text) for text in overrides}
     left_out = [key for key in config.model if key != "_target_" and key not in options]
     trains = bool(config.get("task"))  # in an evaluation, an experiment that trains
-    reset = [key for key in _BUILT if evaluates and trains and config.model[key] is not None]
+    reset = [key for key in _BUILT if evaluates and trains and config.model.get(key) is not None]
     chosen = {key.partition(".")[0] for key in given}
     return [
         *(f"~model.{key}" for key in left_out if f"model.{key}" not in given),
@@ -131,7 +127,7 @@ def _require_agreement(config_name: str, name: str, checkpoint: str) -> None:
     with torch.device("meta"):
         built: Backbone = build(node)
     stored = load_pretrained(checkpoint)
-    fields = list(_ARCHITECTURE)
+    fields = names_of(Size)
     if isinstance(OmegaConf.to_container(node)["pooling"], dict):  # type: ignore[index,call-overload]
         fields.append("grouping")  # not that of the group `pooling`, but one of its own
     differs = [

@@ -1,0 +1,148 @@
+"""What a backbone is: its size and its options, each listed here and nowhere else."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+
+from pydantic import Field
+from timm.models.vision_transformer import Block
+from torch import nn
+
+from cast_exp.errors import UserError
+from cast_exp.models.positions import PositionKind
+from cast_exp.models.tokens import Sampling
+
+Family = Literal["cast", "vit", "tome"]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Size:
+    """What the shapes of the weights follow from.
+
+    Attributes:
+        dim: Width of the tokens.
+        depths: Blocks in each stage; a ViT and ToMe have one stage.
+        heads: Attention heads.
+        family: "cast", "vit" (square patches) or "tome" (superpixels with token merging).
+    """
+
+    dim: int
+    depths: tuple[int, ...]
+    heads: int = 12
+    family: Family = "cast"
+
+
+@dataclass(frozen=True)
+class VariableOptions:
+    """Options that trained weights may be loaded with other values of.
+
+    Attributes:
+        fusion: Whether there is a fusion block, for a feature for each superpixel (dense
+            prediction). ViT and ToMe give their last tokens for it.
+        sampling: How superpixels read the feature grid: "nearest" for image-level tasks,
+            "interpolated" for dense prediction.
+        image_size: Side of the images whose position codes are stored, in pixels; for others they
+            are interpolated.
+        drop_path: Stochastic depth of the last block, in 0..1; it grows linearly from 0.
+        mask_empty: Whether empty superpixels take part in nothing; see `CAST`.
+    """
+
+    fusion: bool = False
+    sampling: Sampling = "nearest"
+    image_size: Annotated[int, Field(ge=1)] = 224
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    mask_empty: bool = True
+
+
+@dataclass(frozen=True)
+class ModelOptions(VariableOptions):
+    """All options of a backbone but its size and pooling.
+
+    Attributes:
+        positions: "sincos" (self-supervised) or "learned" (supervised) position codes.
+        merged: Tokens that each block of a ToMe merges away.
+        train_last_grouping: Whether the grouping after the last stage is trained; see `CAST`.
+    """
+
+    positions: PositionKind = "sincos"
+    merged: Annotated[int, Field(ge=0)] = 16
+    train_last_grouping: bool = False
+
+
+@dataclass(frozen=True)
+class ModelConfig(ModelOptions, Size):
+    """All that decides what a backbone is, in values that JSON knows; checkpoints carry it.
+
+    Attributes:
+        levels: Segments at each level, as counts or fractions.
+        grouping: Class that groups; see `Pooling.described`.
+        grouping_options: Its options.
+    """
+
+    levels: tuple[int | float, ...] = ()
+    grouping: str = "GraphPool"
+    grouping_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        plain = asdict(self)
+        return plain | {"depths": list(self.depths), "levels": list(self.levels)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
+        """Read what `to_dict` has written.
+
+        Raises:
+            UserError: Names are missing or unknown, as in a file of another version.
+        """
+        if unknown := sorted(values.keys() - set(names_of(cls))):
+            raise UserError(
+                f"the model's config has unknown entries ({', '.join(unknown)}); was it written by "
+                "a newer version of cast_exp?"
+            )
+        if missing := sorted(set(names_of(Size)) - values.keys()):
+            raise UserError(f"the model's config lacks {', '.join(missing)}")
+        sequences = {"depths": tuple(values["depths"]), "levels": tuple(values.get("levels", ()))}
+        return cls(**{**values, **sequences})
+
+    def block(self, drop_path: float) -> Block:
+        """A transformer block with a stochastic depth of its own."""
+        norm = partial(nn.LayerNorm, eps=1e-6)
+        return Block(self.dim, self.heads, qkv_bias=True, drop_path=drop_path, norm_layer=norm)
+
+
+def names_of(options: type) -> list[str]:
+    """Names of the fields of a dataclass."""
+    return [field.name for field in fields(options)]
+
+
+def takes(options: type, optional: bool = False) -> Callable[[F], F]:
+    """Have the signature of a function name the options that it takes as `**options`.
+
+    The validator of configs and `help` read signatures.
+
+    Args:
+        options: Dataclass whose fields they are.
+        optional: Whether each may be None, and is if left out.
+    """
+    hints = get_type_hints(options, include_extras=True)
+
+    def decorated(function: F) -> F:
+        signature = inspect.signature(function)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        taken = [
+            inspect.Parameter(
+                option.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None if optional else option.default,
+                annotation=hints[option.name] | None if optional else hints[option.name],
+            )
+            for option in fields(options)
+        ]
+        function.__signature__ = signature.replace(parameters=[*own, *taken])  # type: ignore[attr-defined]
+        return function
+
+    return decorated
