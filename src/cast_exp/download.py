@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from cast_exp.errors import UserError
+from cast_exp.ops.files import write_json, write_text
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +94,7 @@ def _verify(found: Path, path: Path, url: str, sha256: str | None) -> None:
             "file at the source is known to have changed"
         )
     if recorded(path) is None:
-        text = json.dumps({"url": url, **actual}, indent=2)
-        _beside(path, ".json").write_text(text + "\n", encoding="utf-8")
+        write_json(_beside(path, ".json"), {"url": url, **actual})
 
 
 def _fetch(url: str, path: Path, timeout: float) -> Path:
@@ -142,7 +142,7 @@ def _append(url: str, part: Path, timeout: float) -> bool:
             start = 0
             tag.unlink(missing_ok=True)
             if etag := response.headers.get("ETag"):
-                tag.write_text(etag, encoding="utf-8")
+                write_text(tag, etag)
         length = response.headers.get("Content-Length")
         total = start + int(length) if length else None
         free = shutil.disk_usage(part.parent).free

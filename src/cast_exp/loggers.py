@@ -14,6 +14,7 @@ from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
 
 from cast_exp.errors import UserError
+from cast_exp.ops.files import write_text
 
 
 class MetricsFile(CSVLogger):
@@ -122,6 +123,5 @@ def _need(package: str) -> None:
 def _run_id(path: Path) -> str:
     """The id that `path` keeps, made on first use."""
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(uuid4().hex[:8])
+        write_text(path, uuid4().hex[:8])
     return path.read_text()

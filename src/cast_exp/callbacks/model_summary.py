@@ -1,5 +1,6 @@
 """What the model is made of: parameters and arithmetic of each part, as a table at the start."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from cast_exp.callbacks.side_work import (
     spare_the_run,
 )
 from cast_exp.models.flops import FlopCount
+from cast_exp.ops.files import write_text
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,9 @@ class ModelTable(Callback):
                 parts = summarise(pl_module, side, count)
             table = _table(parts, f"one image of {side}x{side} pixels, {count} superpixels")
             Console().print(table)
-            folder = Path(trainer.default_root_dir)
-            folder.mkdir(parents=True, exist_ok=True)
-            with open(folder / "model.txt", "w", encoding="utf-8") as file:
-                Console(file=file, width=100).print(table)
+            text = io.StringIO()
+            Console(file=text, width=100).print(table)
+            write_text(Path(trainer.default_root_dir) / "model.txt", text.getvalue())
             total = parts[-1]
             log_scalars(
                 trainer,

@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from cast_exp.errors import UserError
+from cast_exp.ops.files import atomic_write
 
 
 class NonFiniteLoss(UserError):
@@ -101,7 +102,6 @@ class NanGuard(Callback):
         path = folder / f"step{step.number:07d}_rank{trainer.global_rank}.pt"
         # With several processes only those whose own loss went wrong have a batch worth keeping.
         if not step.bad or not bool(step.loss.isfinite().all()):
-            folder.mkdir(parents=True, exist_ok=True)
             content = {
                 "batch": move_data_to_device(step.batch, "cpu"),
                 "loss": step.loss.cpu(),
@@ -111,7 +111,8 @@ class NanGuard(Callback):
                 "rank": trainer.global_rank,
                 "seed": self.seed,
             }
-            torch.save(content, path)
+            with atomic_write(path) as new:
+                torch.save(content, new)
         return NonFiniteLoss(
             f"after step {step.number} {what} not finite; the batch and the seed are in {folder}. "
             "Resume from the last checkpoint, which is from before, with a smaller optim.base_lr, "

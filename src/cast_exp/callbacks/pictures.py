@@ -15,6 +15,7 @@ from cast_exp.callbacks.needs import NeedsData
 from cast_exp.callbacks.side_work import spare_the_run
 from cast_exp.data.base import RawDataModule
 from cast_exp.data.datasets.base import NoSuchSplit
+from cast_exp.ops.files import atomic_write
 
 
 class Pictures(NeedsData):
@@ -93,8 +94,8 @@ def show(trainer: Trainer, subject: str, sheet: NDArray[np.uint8], folder: str =
     """
     step = trainer.global_step
     path = Path(trainer.default_root_dir) / folder / f"step{step:07d}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(sheet).save(path)
+    with atomic_write(path) as new:
+        Image.fromarray(sheet).save(new, "png")
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             logger.log_image(subject, [sheet], step=step)

@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 import cast_exp
+from cast_exp.ops.files import write_json
 
 log = logging.getLogger(__name__)
 
@@ -78,11 +79,7 @@ class RunRecord(Callback):
             log.exception("the end of the run could not be recorded")
 
     def _write(self, trainer: Trainer) -> None:
-        path = _path(trainer)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_suffix(".json.new")
-        new.write_text(json.dumps(self._launches, indent=2) + "\n")
-        new.replace(path)  # at once, so that a kill leaves the old record or the new one
+        write_json(_path(trainer), self._launches)
 
 
 def environment(trainer: Trainer) -> dict[str, Any]:

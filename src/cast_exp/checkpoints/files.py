@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from cast_exp.errors import UserError
+from cast_exp.ops.files import atomic_write, write_json
 
 CONFIG = "backbone"
 """Key under which our checkpoints carry the config of the backbone."""
@@ -85,11 +86,10 @@ def write_converted(
         UserError: The folder cannot be written to.
     """
     contiguous = {name: value.contiguous() for name, value in state.items()}
-    card = json.dumps({"config": dict(config), "about": dict(about)}, indent=2)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(contiguous, folder / WEIGHTS, metadata={"format": "pt"})
-        (folder / CARD).write_text(card + "\n", encoding="utf-8")
+        with atomic_write(folder / WEIGHTS) as new:
+            save_file(contiguous, new, metadata={"format": "pt"})
+        write_json(folder / CARD, {"config": dict(config), "about": dict(about)})
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot write to {folder} ({error}); choose another folder") from error
 

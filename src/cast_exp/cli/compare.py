@@ -9,11 +9,10 @@ NAME.png.
 """
 
 import argparse
-import csv
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import cv2
@@ -28,6 +27,7 @@ from cast_exp.data.datasets.base import UnreadableImage, read_rgb
 from cast_exp.data.datasets.bsds500 import read_segmentations
 from cast_exp.errors import UserError
 from cast_exp.metrics.superpixel import achievable_segmentation_accuracy, boundary_recall
+from cast_exp.ops.files import atomic_write, write_csv
 from cast_exp.ops.labels import Labels
 from cast_exp.run.superpixels import load_methods
 from cast_exp.superpixels import FastSlic, SuperpixelMethod
@@ -192,7 +192,8 @@ def plot(scores: Sequence[Score], path: Path) -> None:
         axis.set_title(title)
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"Superpixels, mean over {scores[0].images} images")
-    figure.savefig(path, dpi=120)
+    with atomic_write(path) as new:
+        figure.savefig(new, format="png", dpi=120)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -231,10 +232,8 @@ def main(arguments: Sequence[str]) -> int:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     scores = [score(name, method, examples) for name, method in methods.items()]
-    with (options.out / "compare.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Score)])
-        writer.writeheader()
-        writer.writerows(asdict(s) for s in scores)
+    header = [field.name for field in fields(Score)]
+    write_csv(options.out / "compare.csv", [header, *map(astuple, scores)])
     plot(scores, options.out / "compare.png")
     console.print(table(scores))
     console.print(f"{options.out / 'compare.csv'}, {options.out / 'compare.png'}")

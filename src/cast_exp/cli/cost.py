@@ -1,13 +1,12 @@
 """What each model costs: `cast-exp cost [--sizes 224,512] [--models ...]`."""
 
 import argparse
-import csv
 import resource
 import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -22,6 +21,7 @@ from cast_exp.models.backbone import Backbone
 from cast_exp.models.cast import CAST
 from cast_exp.models.flops import FlopCount
 from cast_exp.models.registry import SIZES, create_model
+from cast_exp.ops.files import write_csv, write_text
 from cast_exp.superpixels import Grid
 
 PATCH = 16
@@ -150,18 +150,13 @@ def savings(costs: Sequence[Cost]) -> list[str]:
 
 def save(costs: Sequence[Cost], folder: Path, device: str) -> None:
     """Write `cost.csv`, and `cost.md` with the savings and what is counted."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "cost.csv", "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(field.name for field in fields(Cost))
-        for cost in costs:
-            values = (getattr(cost, field.name) for field in fields(Cost))
-            writer.writerow(" ".join(map(str, v)) if isinstance(v, tuple) else v for v in values)
+    found = [asdict(cost) | {"tokens": " ".join(map(str, cost.tokens))} for cost in costs]
+    write_csv(folder / "cost.csv", [found[0], *(each.values() for each in found)])
     header, *rows = _rows(costs)
     lines = [f"# What the models cost\n\nOn {device}, batches of {costs[0].batch}.\n"]
     lines += [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
     lines += ["", *(f"- {sentence}" for sentence in savings(costs)), "", EXPLANATION]
-    (folder / "cost.md").write_text("\n".join(lines), encoding="utf-8")
+    write_text(folder / "cost.md", "\n".join(lines))
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -76,7 +76,7 @@ class Features:
         return {name: column.index_select(0, rows) for name, column in vars(self).items()}
 
     def save(self, path: Path, key: str) -> None:
-        """Write a safetensors file in one go: a reader finds all of it or nothing.
+        """Write a safetensors file, as `atomic_write` does.
 
         Args:
             path: The file.

@@ -8,21 +8,21 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from cast_exp.ops.files import atomic_write
+
 log = logging.getLogger(__name__)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], key: str) -> None:
-    """Write a safetensors file in one go: a reader finds all of it or nothing.
+    """Write a safetensors file, as `atomic_write` does.
 
     Args:
-        path: The file; its folder is made.
+        path: The file.
         tensors: By name.
         key: What they were made from.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    save_file(dict(tensors), new, {"key": key})
-    new.replace(path)
+    with atomic_write(path) as new:
+        save_file(dict(tensors), new, {"key": key})
 
 
 def load_tensors(path: Path, key: str, names: Sequence[str]) -> dict[str, Tensor] | None:

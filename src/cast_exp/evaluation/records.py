@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cast_exp.distributed import rank
+from cast_exp.ops.files import write_text
 
 log = logging.getLogger(__name__)
 
@@ -60,11 +61,8 @@ class RecordFile:
 
     def write(self, records: Records) -> None:
         """Put a file with these records, in the order of the images, in the place of this one."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        new = self.path.with_suffix(".new")
         lines = [self.key, *(json.dumps(records[each]) for each in sorted(records))]
-        new.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        new.replace(self.path)
+        write_text(self.path, "".join(f"{line}\n" for line in lines))
 
     def join(self, others: Sequence[Records]) -> Records:
         """The records of all processes; the first one writes them into one file."""

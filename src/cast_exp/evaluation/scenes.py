@@ -15,6 +15,7 @@ from cast_exp.data.scene_samples import SceneLoader
 from cast_exp.distributed import rank, world_size
 from cast_exp.evaluation.base import Evaluation
 from cast_exp.evaluation.records import Place, Record, RecordFile, Records
+from cast_exp.ops.files import atomic_write
 from cast_exp.viz.draw import Pixels
 
 Draw = Callable[[], Pixels]
@@ -102,9 +103,8 @@ class SceneEvaluation(Evaluation):
         earlier = self._first(self.records.known, where)
         if self.shows(record) and len(earlier) < self.pictures:
             path = self.picture(where)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with self.in_full_precision():
-                Image.fromarray(draw()).save(path)
+            with self.in_full_precision(), atomic_write(path) as new:
+                Image.fromarray(draw()).save(new, "png")
         self.records.add(record)
 
     def share(self) -> Records:

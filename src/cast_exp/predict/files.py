@@ -1,7 +1,6 @@
 """Outputs that appear whole or not at all, and a record of how they were made."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cast_exp.errors import UserError
+from cast_exp.ops.files import atomic_write, write_json
 
 
 class Outputs:
@@ -45,16 +45,15 @@ class Outputs:
             UserError: The folder cannot be written to.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             former = self._recorded().get("files", [])
             self.record.unlink(missing_ok=True)
             for name in former:
                 if name not in files:
                     (self.folder / name).unlink(missing_ok=True)
             for name, content in files.items():
-                _write(self.folder / name, content)
-            record = {**settings, "files": list(files)}
-            _write(self.record, json.dumps(record, indent=2).encode() + b"\n")
+                with atomic_write(self.folder / name) as new:
+                    new.write_bytes(content)
+            write_json(self.record, {**settings, "files": list(files)})
         except OSError as error:
             raise UserError(f"cannot write to {self.folder}: {error.strerror or error}") from error
 
@@ -64,15 +63,6 @@ class Outputs:
         except (OSError, ValueError):
             return {}
         return record if isinstance(record, dict) else {}
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def png(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:

@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cast_exp.config import conf_dir
 from cast_exp.errors import UserError
+from cast_exp.ops.files import write_text
 from cast_exp.run.folder import (
     RUN,
     evaluation_folder,
@@ -95,7 +96,7 @@ def launch(
         if multirun and read_summary(folder).get("status") == "finished":
             return  # before the multirun was resumed
         if rank() == 0:
-            OmegaConf.save(config, folder / RUN, resolve=True)
+            write_text(folder / RUN, OmegaConf.to_yaml(config, resolve=True))
         if multirun or apart:
             ended.append((folder, _run_apart(f"cast_exp.{config_name}", folder)))
             if ended[-1][1] == 128 + signal.SIGINT:

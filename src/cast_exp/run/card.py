@@ -1,6 +1,5 @@
 """What an evaluation was of: `card.json` in its folder."""
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ from cast_exp.checkpoints.load import Weights, locate
 from cast_exp.data.datasets.base import NoSuchSplit, Split
 from cast_exp.download import sha256_of
 from cast_exp.evaluation import BaseEvaluation, Subject
+from cast_exp.ops.files import write_json
 from cast_exp.run.folder import rank, run_of
 
 
@@ -44,8 +44,7 @@ def write_card(
         "data": {name: _data(evaluation) for name, evaluation in evaluations.items()},
         **settings,
     }
-    path = folder / "card.json"
-    path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "card.json", card)
 
 
 def _weights(checkpoint: str | None, weights: Weights) -> dict[str, Any]:

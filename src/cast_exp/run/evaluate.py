@@ -12,6 +12,7 @@ from rich.table import Table
 
 from cast_exp.errors import UserError
 from cast_exp.evaluation import BaseEvaluation, MakeTrainer, Subject
+from cast_exp.ops.files import write_text
 from cast_exp.run.build import build
 from cast_exp.run.folder import rank
 from cast_exp.run.trainer import ending_well, start_processes
@@ -166,5 +167,4 @@ def _table(titles: list[str], rows: list[list[str]]) -> Table:
 def _write(titles: list[str], rows: list[list[str]], path: Path) -> None:
     """Write the table as Markdown, anew after each evaluation."""
     lines = [titles, ["---"] + ["---:"] * (len(titles) - 1), *rows]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"| {' | '.join(line)} |\n" for line in lines))
+    write_text(path, "".join(f"| {' | '.join(line)} |\n" for line in lines))

@@ -27,6 +27,7 @@ from hydra.types import RunMode
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from cast_exp.errors import UserError
+from cast_exp.ops.files import write_json
 
 Status = Literal["running", "finished", "failed", "interrupted"]
 
@@ -140,10 +141,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 def write_summary(folder: Path, status: Status, **content: Any) -> None:
     """Replace `summary.json`, so that a reader finds the old one or the new."""
-    path = folder / "summary.json"
-    new = path.with_suffix(".json.new")
-    new.write_text(json.dumps({"status": status, **content}, indent=2) + "\n")
-    new.replace(path)
+    write_json(folder / "summary.json", {"status": status, **content})
 
 
 @contextmanager

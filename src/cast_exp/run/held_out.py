@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from cast_exp.data.base import RawDataModule
+from cast_exp.ops.files import atomic_write
 from cast_exp.run.folder import rank
 
 log = logging.getLogger(__name__)
@@ -28,9 +29,8 @@ def record_held_out(folder: Path, data: RawDataModule) -> None:
     if not names or rank() != 0:
         return
     path = folder / HELD_OUT
-    new = path.with_suffix(".new")
-    new.write_bytes(b"".join(os.fsencode(name) + b"\n" for name in names))
-    new.replace(path)
+    with atomic_write(path) as new:
+        new.write_bytes(b"".join(os.fsencode(name) + b"\n" for name in names))
     log.info(
         "%d of %d images validate and are not trained on, as data.dataset.val is null: %s",
         len(names),

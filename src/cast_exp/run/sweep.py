@@ -1,6 +1,5 @@
 """What came out of a multirun: a table and a plot over its jobs, renewed after each of them."""
 
-import csv
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from hydra.experimental.callback import Callback
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
+from cast_exp.ops.files import atomic_write, write_csv, write_text
 from cast_exp.run.folder import read_summary, write_summary
 
 _ASIDE = ("train/", "throughput/", "model/", "time/", "lr")  # metrics that are no results
@@ -91,20 +91,18 @@ def _names(jobs: list[Job], of: str) -> list[str]:
 
 def _write_table(path: Path, jobs: list[Job]) -> None:
     overrides, metrics = _names(jobs, "overrides"), _names(jobs, "metrics")
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["folder", "status", "seconds", *overrides, *metrics, "error"])
-        for job in jobs:
-            writer.writerow(
-                [
-                    job.folder,
-                    job.summary["status"],
-                    job.summary.get("seconds"),
-                    *(job.overrides.get(name) for name in overrides),
-                    *(job.metrics.get(name) for name in metrics),
-                    job.summary.get("error"),
-                ]
-            )
+    rows = [
+        [
+            job.folder,
+            job.summary["status"],
+            job.summary.get("seconds"),
+            *(job.overrides.get(name) for name in overrides),
+            *(job.metrics.get(name) for name in metrics),
+            job.summary.get("error"),
+        ]
+        for job in jobs
+    ]
+    write_csv(path, [["folder", "status", "seconds", *overrides, *metrics, "error"], *rows])
 
 
 def _results(jobs: list[Job]) -> list[str]:
@@ -134,7 +132,7 @@ def _write_markdown(path: Path, jobs: list[Job]) -> None:
         ended = [job for job in members if job.metrics]
         cells = [_spread([job.metrics[m] for job in ended if m in job.metrics]) for m in metrics]
         lines.append([*choice, str(len(ended)), *cells])
-    path.write_text("".join(f"| {' | '.join(line)} |\n" for line in lines))
+    write_text(path, "".join(f"| {' | '.join(line)} |\n" for line in lines))
 
 
 def _spread(values: list[float]) -> str:
@@ -165,4 +163,5 @@ def _plot(path: Path, jobs: list[Job]) -> None:
             axes.plot(values, [label] * len(values), "o", color="tab:blue")
         axes.invert_yaxis()
         axes.set_title(metric, fontsize="medium")
-    figure.savefig(path, dpi=120)
+    with atomic_write(path) as new:
+        figure.savefig(new, format="png", dpi=120)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import track
 
 from cast_exp.errors import UserError
+from cast_exp.ops.files import atomic_write
 
 
 def write_labels(dataset: Path) -> set[str]:
@@ -37,7 +38,9 @@ def write_labels(dataset: Path) -> set[str]:
         console = Console(stderr=True)
         disable = not (missing and console.is_terminal)
         for name in track(missing, "label maps of SBD", console=console, disable=disable):
-            _write(_labels(dataset / "cls" / f"{name}.mat"), folder / f"{name}.png")
+            labels = _labels(dataset / "cls" / f"{name}.mat").astype(np.uint8)
+            with atomic_write(folder / f"{name}.png") as new:
+                Image.fromarray(labels).save(new, "png")
     except OSError as error:
         raise UserError(
             f"cannot write label maps to {folder} ({error.strerror}); they are made of SBD's *.mat "
@@ -57,9 +60,3 @@ def _labels(file: Path) -> Any:
         raise UserError(
             f"{file} is not a file of SBD or is damaged ({error}); fetch it again"
         ) from error
-
-
-def _write(labels: Any, file: Path) -> None:
-    part = file.with_name(f".{file.name}.{os.getpid()}")
-    Image.fromarray(labels.astype(np.uint8)).save(part, "png")
-    part.replace(file)

@@ -1,9 +1,9 @@
 """The figures of hierarchies as tables and curves."""
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from cast_exp.ops.files import atomic_write, write_csv, write_text
 from cast_exp.viz import level_curves
 
 TITLES = {
@@ -35,10 +35,9 @@ def write_report(figures: Figures, levels: Sequence[int], folder: Path) -> None:
         folder: Where they go.
     """
     rows = list(_rows(figures, levels))
-    with (folder / "levels.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
+    write_csv(folder / "levels.csv", rows)
     tables = [_markdown(rows), _markdown(list(_whole_rows(figures)))]
-    (folder / "levels.md").write_text("\n".join([*tables, _NOTE]), encoding="utf-8")
+    write_text(folder / "levels.md", "\n".join([*tables, _NOTE]))
     panels = {
         title: {
             TITLES[method]: [(found[f"segments/{k}"], found[f"{name}/{k}"]) for k in levels]
@@ -46,7 +45,8 @@ def write_report(figures: Figures, levels: Sequence[int], folder: Path) -> None:
         }
         for name, title in _CURVES.items()
     }
-    level_curves(panels).savefig(folder / "curves.png", dpi=120, bbox_inches="tight")
+    with atomic_write(folder / "curves.png") as new:
+        level_curves(panels).savefig(new, format="png", dpi=120, bbox_inches="tight")
 
 
 def _rows(figures: Figures, levels: Sequence[int]) -> Iterable[list[str]]:

@@ -1,6 +1,5 @@
 """Semantic segmentation by retrieval: segments take the class of the most similar ones."""
 
-import csv
 import json
 import logging
 import math
@@ -28,6 +27,7 @@ from cast_exp.evaluation.retrieval.votes import nearest_votes
 from cast_exp.evaluation.subject import Subject
 from cast_exp.metrics.boundary import Tolerance
 from cast_exp.models.tokens import Sampling
+from cast_exp.ops.files import atomic_write, write_csv
 from cast_exp.viz.draw import Pixels
 from cast_exp.viz.semantic import SemanticPicture, semantic_sheet
 
@@ -80,8 +80,8 @@ class Encoded:
             self.segments.paint(predicted, level).numpy(),
             self.truth.numpy(),
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(semantic_sheet([picture], classes)).save(path)
+        with atomic_write(path) as new:
+            Image.fromarray(semantic_sheet([picture], classes)).save(new, "png")
 
 
 class Retrieval(Evaluation):
@@ -290,10 +290,8 @@ class Retrieval(Evaluation):
             for level in sorted(scores)
             for name, values in scores[level].by_class().items()
         }
-        with open(self.folder / "classes.csv", "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["class", *columns])
-            writer.writerows(zip(self.scenes.semantic_classes, *columns.values(), strict=True))
+        rows = zip(self.scenes.semantic_classes, *columns.values(), strict=True)
+        write_csv(self.folder / "classes.csv", [("class", *columns), *rows])
 
     def _key(self) -> str:
         """What the memory depends on."""

@@ -1,0 +1,121 @@
+"""Files that appear whole or not at all."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from cast_exp.ops.files import atomic_write, write_csv, write_json, write_text
+
+
+def test_the_file_is_as_it_was_until_the_new_one_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.txt"
+    with atomic_write(path) as new:
+        new.write_bytes(b"one")
+        assert not path.exists()
+    with atomic_write(path) as new:
+        new.write_bytes(b"tw")
+        assert path.read_bytes() == b"one"
+        assert list(path.parent.glob("*.txt")) == [path]  # no half of a file among the whole ones
+        with new.open("ab") as file:
+            file.write(b"o")
+    assert path.read_bytes() == b"two"
+    assert os.listdir(path.parent) == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_failure_leaves_the_former_file_and_no_other(
+    tmp_path: Path, error: type[BaseException], begun: bool
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("former")
+
+    def fail() -> None:
+        with atomic_write(path) as new:
+            if begun:
+                new.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert path.read_text() == "former"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_killed_process_leaves_the_former_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("former")
+    code = (
+        "import os, pathlib, sys\nfrom cast_exp.ops.files import atomic_write\n"
+        "with atomic_write(pathlib.Path(sys.argv[1])) as new:\n"
+        "    new.write_text('half')\n    os.kill(os.getpid(), 9)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, path]).returncode == -9
+    assert path.read_text() == "former"
+
+
+def test_the_content_is_on_disk_before_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, synced = tmp_path / "a.txt", []
+
+    def fsync(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_ino, path.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_text(path, "text")
+    assert synced == [(path.stat().st_ino, False)]
+
+
+def test_many_writers_of_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    contents = [[number] * 20_000 for number in range(8)]
+    write_json(path, contents[0])
+    errors: list[Exception] = []
+
+    def work(content: list[int]) -> None:
+        try:
+            for _ in range(5):
+                write_json(path, content)
+                assert json.loads(path.read_text()) in contents
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(content,)) for content in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    write_text(tmp_path / "ours", "")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_no_folder_can_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        write_text(tmp_path / "file" / "a.txt", "")
+
+
+def test_kinds_of_content(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    write_text(path, "ä ± 日\n")
+    assert path.read_bytes() == "ä ± 日\n".encode()
+    write_json(path, {"a": [1, None], "b": "x"})
+    assert path.read_text().endswith("}\n")
+    assert json.loads(path.read_text()) == {"a": [1, None], "b": "x"}
+    rows = [["a", "b"], ["1,5", 'say "ä"\nor not'], [None, 2]]
+    write_csv(path, iter(rows))
+    with path.open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [["a", "b"], ["1,5", 'say "ä"\nor not'], ["", "2"]]
