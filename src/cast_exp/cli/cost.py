@@ -22,6 +22,7 @@ from cast_exp.models.cast import CAST
 from cast_exp.models.flops import FlopCount
 from cast_exp.models.registry import SIZES, create_model
 from cast_exp.ops.files import write_csv, write_text
+from cast_exp.ops.markdown import markdown_table
 from cast_exp.superpixels import Grid
 
 PATCH = 16
@@ -152,11 +153,9 @@ def save(costs: Sequence[Cost], folder: Path, device: str) -> None:
     """Write `cost.csv`, and `cost.md` with the savings and what is counted."""
     found = [asdict(cost) | {"tokens": " ".join(map(str, cost.tokens))} for cost in costs]
     write_csv(folder / "cost.csv", [found[0], *(each.values() for each in found)])
-    header, *rows = _rows(costs)
     lines = [f"# What the models cost\n\nOn {device}, batches of {costs[0].batch}.\n"]
-    lines += [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
-    lines += ["", *(f"- {sentence}" for sentence in savings(costs)), "", EXPLANATION]
-    write_text(folder / "cost.md", "\n".join(lines))
+    lines += [markdown_table(_rows(costs)), *(f"- {sentence}" for sentence in savings(costs))]
+    write_text(folder / "cost.md", "\n".join([*lines, "", EXPLANATION]))
 
 
 def main(arguments: Sequence[str]) -> int:

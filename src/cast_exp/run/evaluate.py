@@ -13,6 +13,7 @@ from rich.table import Table
 from cast_exp.errors import UserError
 from cast_exp.evaluation import BaseEvaluation, MakeTrainer, Subject
 from cast_exp.ops.files import write_text
+from cast_exp.ops.markdown import markdown_table
 from cast_exp.run.build import build
 from cast_exp.run.folder import rank
 from cast_exp.run.trainer import ending_well, start_processes
@@ -104,7 +105,8 @@ def _run_all(
                 log.info("%s: %s", place, "  ".join(f"{k} {found[k]:.4f}" for k in shown))
             if rank() == 0:
                 rows = _rows(evaluations, list(subjects), figures)
-                _write(titles, rows, folder / "evaluations.md")
+                table = markdown_table([titles, *rows], numbers=True)
+                write_text(folder / "evaluations.md", table)
     if figures and rank() == 0:
         Console().print(_table(titles, _rows(evaluations, list(subjects), figures)))
     if failed:
@@ -162,9 +164,3 @@ def _table(titles: list[str], rows: list[list[str]]) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
-
-
-def _write(titles: list[str], rows: list[list[str]], path: Path) -> None:
-    """Write the table as Markdown, anew after each evaluation."""
-    lines = [titles, ["---"] + ["---:"] * (len(titles) - 1), *rows]
-    write_text(path, "".join(f"| {' | '.join(line)} |\n" for line in lines))

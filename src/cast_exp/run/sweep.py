@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
 from cast_exp.ops.files import atomic_write, write_csv, write_text
+from cast_exp.ops.markdown import markdown_table
 from cast_exp.run.folder import read_summary, write_summary
 
 _ASIDE = ("train/", "throughput/", "model/", "time/", "lr")  # metrics that are no results
@@ -127,12 +128,12 @@ def _choices(jobs: list[Job]) -> tuple[list[str], dict[tuple[str, ...], list[Job
 def _write_markdown(path: Path, jobs: list[Job]) -> None:
     metrics = _results(jobs)
     varied, groups = _choices(jobs)
-    lines = [[*varied, "runs", *metrics], ["---"] * (len(varied) + 1 + len(metrics))]
+    rows = [[*varied, "runs", *metrics]]
     for choice, members in groups.items():
         ended = [job for job in members if job.metrics]
         cells = [_spread([job.metrics[m] for job in ended if m in job.metrics]) for m in metrics]
-        lines.append([*choice, str(len(ended)), *cells])
-    write_text(path, "".join(f"| {' | '.join(line)} |\n" for line in lines))
+        rows.append([*choice, str(len(ended)), *cells])
+    write_text(path, markdown_table(rows))
 
 
 def _spread(values: list[float]) -> str:

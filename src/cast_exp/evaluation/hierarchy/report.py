@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cast_exp.ops.files import atomic_write, write_csv, write_text
+from cast_exp.ops.markdown import markdown_table
 from cast_exp.viz import level_curves
 
 TITLES = {
@@ -36,7 +37,7 @@ def write_report(figures: Figures, levels: Sequence[int], folder: Path) -> None:
     """
     rows = list(_rows(figures, levels))
     write_csv(folder / "levels.csv", rows)
-    tables = [_markdown(rows), _markdown(list(_whole_rows(figures)))]
+    tables = [markdown_table(each, numbers=True) for each in (rows, [*_whole_rows(figures)])]
     write_text(folder / "levels.md", "\n".join([*tables, _NOTE]))
     panels = {
         title: {
@@ -70,8 +71,3 @@ def _whole_rows(figures: Figures) -> Iterable[list[str]]:
 
 def _text(name: str, value: float) -> str:
     return f"{value:.1f}" if name == "segments" else f"{value:.4f}"
-
-
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    ruled = [rows[0], ["---"] + ["---:"] * (len(rows[0]) - 1), *rows[1:]]
-    return "".join(f"| {' | '.join(row)} |\n" for row in ruled)
