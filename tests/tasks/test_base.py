@@ -3,13 +3,14 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins import MixedPrecision
 from support.moco_run import fit, tiny_cast, tiny_task, two_views
 from support.tiny_run import tiny_data
 from torch import Tensor
 from torch.optim import AdamW
 
+from cast_exp.callbacks import ExceptionCheckpoint
 from cast_exp.errors import UserError
 from cast_exp.optim import WarmupCosine, no_decay_on_norm_and_bias
 from cast_exp.tasks import BaseTask, MoCoTask
@@ -108,6 +109,36 @@ def test_a_resumed_run_equals_the_straight_one(stop: int, tmp_path: Path) -> Non
     checkpoint = tmp_path / f"step={stop}.ckpt"
     again = fit(resumed, tiny_data(), checkpoint=checkpoint, **options)
     assert again.rates == recorder.rates[stop:]
+    torch.testing.assert_close(resumed.state_dict(), straight.state_dict(), rtol=0, atol=0)
+
+
+class StopsAfter(Callback):
+    """Ends a run between two batches."""
+
+    def __init__(self, batches: int) -> None:
+        self.left = batches
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.left -= 1
+        if not self.left:
+            raise KeyError("stop")
+
+
+@pytest.mark.parametrize("stop", [4, 5, 9])  # steps are of 4 and of 2 batches
+def test_a_run_that_stops_within_a_step_keeps_its_gradients(stop: int, tmp_path: Path) -> None:
+    def task() -> MoCoTask:
+        torch.manual_seed(3)
+        return tiny_task(tiny_cast(dropout=True), optimizer=AdamW)
+
+    options: dict[str, Any] = {"max_epochs": 2, "precision": "32-true"}
+    options["accumulate_grad_batches"] = 4
+    straight, resumed = task(), task()
+    fit(straight, tiny_data(), **options)
+    with pytest.raises(KeyError, match="stop"):
+        fit(task(), tiny_data(), StopsAfter(stop), ExceptionCheckpoint(tmp_path), **options)
+    checkpoint = tmp_path / "exception.ckpt"
+    torch.manual_seed(99)
+    fit(resumed, tiny_data(), checkpoint=checkpoint, **options)
     torch.testing.assert_close(resumed.state_dict(), straight.state_dict(), rtol=0, atol=0)
 
 

@@ -86,6 +86,7 @@ class BaseTask(LightningModule):
         self.parameter_groups = parameter_groups
         self.readout = readout
         self.seed = seed
+        self._gradients: dict[str, Tensor] = {}
 
     def training_data(self, data: RawDataModule) -> LightningDataModule:
         """What to train on, given the data of the run: the same, unless a task knows better.
@@ -117,9 +118,22 @@ class BaseTask(LightningModule):
         return data
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what it takes to build the backbone again."""
+        """Add what it takes to build the backbone again, and gradients that await their step."""
         if self.backbone.config is not None:
             checkpoint[CONFIG] = self.backbone.config.to_dict()
+        if self.trainer.accumulate_grad_batches > 1:
+            gradients = {name: p.grad for name, p in self.named_parameters() if p.grad is not None}
+            checkpoint["gradients"] = gradients
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep these gradients for the start of training, before which Lightning drops all."""
+        self._gradients = checkpoint.get("gradients", {})
+
+    def on_train_start(self) -> None:
+        """Take up these gradients again."""
+        while self._gradients:
+            name, gradient = self._gradients.popitem()
+            self.get_parameter(name).grad = gradient.to(self.device)
 
     def features(self, batch: dict[str, Any]) -> Tensor:
         """Image vectors (B, C) of a plain batch."""

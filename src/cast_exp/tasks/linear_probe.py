@@ -177,6 +177,7 @@ class LinearProbeTask(BaseTask):
 
     def on_train_start(self) -> None:
         """Let cached features vote for their neighbours."""
+        super().on_train_start()
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, CachedFeatures):
             metric = KNNAccuracy(data.num_classes, self.neighbours, self.temperature)
