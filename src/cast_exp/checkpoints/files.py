@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from safetensors import SafetensorError
@@ -46,7 +47,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         # The official supervised checkpoints carry the command line as a Namespace.
         with torch.serialization.safe_globals([argparse.Namespace]):
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+            # Mapped, only what is used is read; files of before torch 1.6 are no archives.
+            mapped = is_zipfile(path)
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except FileNotFoundError:
         raise UserError(f"no checkpoint at {path}; check the path") from None
     except Exception as error:

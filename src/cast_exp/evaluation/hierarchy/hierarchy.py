@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -110,7 +110,7 @@ class HierarchyEvaluation(SceneEvaluation):
             subject.backbone.look(levels=self._levels_for(subject))
         for split in self.splits:
             self.scenes.need("regions", split)
-        self._load_vit()
+        _ = self._vit  # loads it
 
     def prepare(self) -> None:
         """Look what is to do, and by which methods."""
@@ -123,9 +123,9 @@ class HierarchyEvaluation(SceneEvaluation):
         }
         self.methods: dict[str, Method] = {MODEL: self._own}
         self.methods |= {name: baselines[name] for name in self.baselines}
-        if vit := self._load_vit():
-            self.networks.append(vit.eval())
-            self.methods["vit"] = partial(self._spherical, vit)
+        if self._vit is not None:
+            self.networks.append(self._vit.eval())
+            self.methods["vit"] = partial(self._spherical, self._vit)
         else:
             log.info("no ViT is compared with; evaluation.hierarchy.vit=CHECKPOINT names one")
 
@@ -148,10 +148,7 @@ class HierarchyEvaluation(SceneEvaluation):
         """
         on_device = scene.to(self.device)
         hierarchy = self.subject.backbone(
-            on_device.image,
-            on_device.superpixels,
-            levels=self.levels,
-            sampling=self.sampling,
+            on_device.image, on_device.superpixels, levels=self.levels, sampling=self.sampling
         )
         found = {name: method(scene, hierarchy) for name, method in self.methods.items()}
         record = {}
@@ -210,7 +207,8 @@ class HierarchyEvaluation(SceneEvaluation):
             )
         return [int(level) for level in own]
 
-    def _load_vit(self) -> Backbone | None:
+    @cached_property
+    def _vit(self) -> Backbone | None:
         if self.vit is None:
             return None
         vit = load_pretrained(self.vit)
