@@ -43,11 +43,6 @@ class Subject:
         """
         return cls(load_pretrained(checkpoint, **changes), load_projector(checkpoint))
 
-    def to(self, device: torch.device) -> Self:
-        """The subject in evaluation mode on a device; modules are moved, not copied."""
-        projector = None if self.projector is None else self.projector.to(device).eval()
-        return replace(self, backbone=self.backbone.to(device).eval(), projector=projector)
-
     def untrained(self, seed: int) -> Self:
         """One of the same build that has not been trained.
 

@@ -82,8 +82,7 @@ class CAST(Backbone):
                 f"{len(levels)} levels were asked for, but the model has "
                 f"{len(self.groupings)} groupings; give at most that many"
             )
-        attention_block = request.attention
-        recorded = None
+        attention_block, recorded = request.attention, None
         tokens, empty = self.tokens(images, superpixels, request.sampling)
         padding = empty if bool(empty.any()) else None
         masked = padding is not None and self.mask_empty
