@@ -23,4 +23,6 @@ def blocks() -> list[Any]:
 @pytest.mark.parametrize("block", blocks())
 def test_python_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(compile(block, "block", "exec"), {})
+    names: dict[str, Any] = {}
+    exec(compile(block, "block", "exec"), names)
+    assert names.keys() - {"__builtins__"}, "the block neither imports nor makes anything"

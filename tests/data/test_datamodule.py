@@ -195,7 +195,8 @@ def test_batch_must_suit_devices_and_data(folder: Path) -> None:
 def test_workers_share_the_cores_of_the_node(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     def workers(cores: int, devices: int) -> int:
         monkeypatch.setattr("cast_exp.data.base.available_cores", lambda: cores)
-        return on_rank(module(folder, workers="auto"), 0, devices)._workers
+        data = on_rank(module(folder, workers="auto"), 0, devices)
+        return data.plain_dataloader("val").num_workers
 
     assert [workers(*x) for x in ((8, 1), (64, 1), (64, 8), (2, 4))] == [8, 16, 8, 1]
 

@@ -1,9 +1,13 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
+from hydra.utils import instantiate
 from PIL import Image, ImageFilter, ImageOps
 from torchvision.transforms import RandomResizedCrop, v2
 
+from cast_exp.cli.check import composed
 from cast_exp.data.transforms import CropFlip, PillowBlur, TwoViews, evaluation_transform
 
 
@@ -40,9 +44,14 @@ def test_operations_and_their_order_against_pillow(size: int) -> None:
         assert np.array_equal(view.numpy(), array(reference))
 
 
-def test_published_numbers() -> None:
+def configured_views() -> TwoViews:
+    return instantiate(composed(["data=imagenet", "augmentation=byol"]).augmentation)
+
+
+@pytest.mark.parametrize("make", [TwoViews, configured_views])
+def test_published_numbers(make: Callable[[], TwoViews]) -> None:
     """The recipe, read off the built transforms, in order."""
-    first, second = (t.transforms for t in TwoViews().transforms)
+    first, second = (t.transforms for t in make().transforms)
     for steps, blur, solarize in ((first, 1.0, 0.0), (second, 0.1, 0.2)):
         crop, jitter, gray, blurring, solarizing, flip, _ = steps
         assert isinstance(crop, v2.RandomResizedCrop)

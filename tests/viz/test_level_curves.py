@@ -41,5 +41,13 @@ def test_the_ground_is_transparent(tmp_path):
 
 
 @pytest.mark.parametrize("points", [[(1.0, 0.5)], [(3.0, 0.5), (3.0, 0.5)]])
-def test_one_point_is_a_curve(points, tmp_path):
-    level_curves({"covering": {"only": points}}).savefig(tmp_path / "curves.png")
+def test_one_point_is_a_curve_in_sight(points, tmp_path):
+    figure = level_curves({"covering": {"only": points}})
+    figure.savefig(tmp_path / "curves.png")
+    (axes,) = figure.axes
+    (line,) = axes.lines
+    assert [*zip(*line.get_data(), strict=True)] == points
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    assert left < points[0][0] < right
+    assert low < 0.5 < high
+    assert line.get_marker() not in ("", "None")

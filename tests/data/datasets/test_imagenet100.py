@@ -26,7 +26,8 @@ def test_only_the_hundred_are_read_and_numbered_in_sorted_order(imagenet: Path) 
         data = ImageNet100(split, imagenet)
         assert data.classes == sorted(imagenet100_classes())
         assert len(data) == 100
-        assert data._labels.tolist() == list(range(100))
+        assert [Path(data.path(i)).parent.name for i in range(100)] == data.classes
+        assert data.present_classes() == set(range(100))
 
 
 def test_validation_images_may_be_drawn_from_the_training_folder(imagenet: Path) -> None:
