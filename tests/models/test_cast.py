@@ -1,5 +1,4 @@
 import pytest
-import timm
 import torch
 
 from cast_exp.errors import UserError
@@ -148,44 +147,3 @@ def test_fewer_superpixels_than_segments():
     hierarchy = build()(torch.randn(2, 3, 64, 64), torch.stack([scattered(3), scattered(40)]))
     assert hierarchy.segmentation(1)[0].unique().numel() <= 3
     assert torch.isfinite(hierarchy.cls).all()
-
-
-def test_a_superpixel_between_the_grid_cells_reads_the_cell_under_it():
-    model = build()
-    maps = torch.zeros(1, 64, 64, dtype=torch.long)
-    maps[0, 17:23, 41:47] = 1  # no pixel at a multiple of 8
-    _, empty = model.tokens(torch.randn(1, 3, 64, 64), maps)
-    assert not empty.any()
-    alone = maps.clone()
-    alone[0, 16:24, 40:48] = 2  # the cell at row 2, column 5 (16, 40) is nearest to (19.5, 43.5)
-    torch.manual_seed(1)
-    images = torch.randn(1, 3, 64, 64)
-    between, _ = model.tokens(images, maps)
-    on_cell, _ = model.tokens(images, alone)
-    torch.testing.assert_close(between[0, 1], on_cell[0, 2])
-
-
-def test_timm_builds_it():
-    model = timm.create_model("cast_tiny", pooling=Pooling((8, 4)))
-    assert isinstance(model, CAST)
-    with pytest.raises(UserError, match="load_pretrained"):
-        timm.create_model("cast_tiny", pretrained=True)
-
-
-def test_parameter_counts_are_the_official_ones():
-    # The official counts, less the fixed position codes and the unused 1000-way head.
-    for name, total in [("cast_small", 28_339_864), ("cast_base", 111_799_624)]:
-        model = create_model(name)
-        head, codes = 1000 * (model.dim + 1), 785 * model.dim
-        assert sum(p.numel() for p in model.parameters()) == total - head - codes
-
-
-def test_bad_requests_say_what_to_do():
-    with pytest.raises(UserError, match="did you mean cast_small"):
-        create_model("cast_smal")
-    with pytest.raises(UserError, match="4 stages"):
-        create_model("cast_tiny", pooling=Pooling((32, 16, 8, 4, 2)))
-    with pytest.raises(UserError, match="neither a count"):
-        Pooling((1.5,))
-    with pytest.raises(UserError, match="fewer segments"):
-        Pooling((8, 0.5, 16))

@@ -1,13 +1,10 @@
 """What a hierarchy says of its tokens, whatever they are."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
 
-from cast_exp.models import Pooling, create_model
-from cast_exp.models.grouping import KMedoids
+from cast_exp.models import create_model
 from cast_exp.superpixels import Grid
 
 SIDE = 64
@@ -39,20 +36,3 @@ def test_patches_at_another_size_are_those_at_the_pixels_centres(size: tuple[int
     across = np.floor((np.arange(size[1]) + 0.5) / size[1] * columns).astype(int)
     assert (found == down[:, None] * columns + across).all()
     assert hierarchy.levels[0].tokens.shape[1] == rows * columns
-
-
-def test_a_look_is_like_a_true_one_and_leaves_the_backbone_alone() -> None:
-    pooling = Pooling((12, 8, 4, 2), partial(KMedoids, seeding="random"))
-    backbone = create_model("cast_tiny", pooling=pooling).train()
-    before = {name: value.clone() for name, value in backbone.state_dict().items()}
-    generator = torch.get_rng_state()
-    hierarchy = backbone.look(levels=(6, 3))
-    assert torch.equal(torch.get_rng_state(), generator)
-    assert [level.tokens.shape[1] for level in hierarchy.levels] == [16, 6, 3]
-    assert backbone.training
-    assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
-
-
-def test_the_size_of_patches() -> None:
-    assert create_model("vit_tiny").patch_size == 16
-    assert create_model("cast_tiny").patch_size == create_model("tome_tiny").patch_size == 0

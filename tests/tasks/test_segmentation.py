@@ -6,10 +6,9 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
-from support.segmentation_run import SIDE, backbone, fit, scenes, task
+from support.segmentation_run import backbone, fit, scenes, task
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from cast_exp.checkpoints import load_segmentation_model
 from cast_exp.data import ImageDataModule
 from cast_exp.errors import UserError
 from cast_exp.metrics import BoundaryF
@@ -155,24 +154,6 @@ def test_a_resumed_run_ends_like_one_that_was_not_stopped(tmp_path: Path) -> Non
     torch.testing.assert_close(straight.state_dict(), resumed.state_dict(), rtol=1e-6, atol=1e-6)
 
 
-def test_a_checkpoint_is_loaded_for_prediction(tmp_path: Path) -> None:
-    tuned, data = task(), scenes()
-    kept = ModelCheckpoint(tmp_path, filename="last")
-    fit(tuned, tmp_path, kept, data=data, max_steps=2)
-    loaded = load_segmentation_model(tmp_path / "last.ckpt")
-    assert loaded.classes == data.semantic_classes == tuned.classes
-    assert not loaded.training
-    scene = next(iter(data.scenes("val")))
-    predicted = loaded.predict(scene.image, scene.superpixels, scene.full_superpixels)
-    assert predicted.pixels.shape == scene.truth["semantic"].shape
-    assert torch.equal(
-        predicted.pixels,
-        tuned.eval()
-        .segmentation_model.predict(scene.image, scene.superpixels, scene.full_superpixels)
-        .pixels,
-    )
-
-
 def test_from_scratch_forgets_the_weights_only() -> None:
     given = backbone()
     control = task(given, from_scratch=True).backbone
@@ -195,21 +176,6 @@ def test_data_without_classes_on_pixels_is_refused() -> None:
     data: ImageDataModule = images()
     with pytest.raises(UserError, match="SegmentationTask trains on scenes"):
         task().training_data(data)
-
-
-def test_batch_statistics_of_the_head_count_superpixels_that_exist() -> None:
-    """An image with fewer superpixels than its batch adds no rows of zeros."""
-    tuned = task()
-    head = SegmentationHead(24, 3)
-    segmenter = SegmentationModel(tuned.backbone, head).eval()
-    seen: list[int] = []
-    head.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
-    few = torch.arange(SIDE * SIDE).view(SIDE, SIDE) * 9 // SIDE**2
-    many = torch.arange(SIDE * SIDE).view(SIDE, SIDE) * 20 // SIDE**2
-    found = segmenter(torch.randn(2, 3, SIDE, SIDE), torch.stack([few, many]))
-    assert seen == [29]
-    assert found.logits.shape == (2, 20, 3)
-    assert not found.logits[0, 9:].any()
 
 
 def test_training_mode_is_that_of_everything() -> None:

@@ -1,10 +1,66 @@
-"""A grouping of one's own says what the segments are; the rest is there."""
+"""The contract of every grouping: shapes, gradients, and a class token of its own."""
 
+from collections.abc import Callable
+
+import pytest
 import torch
 from torch import nn
 
-from cast_exp.models import Pooling, Size, create_model
+from cast_exp.models import Pooling, Size, create_model, grouping
 from cast_exp.models.grouping import Grouping
+
+DIM, TOKENS = 24, 12
+NAMES = [
+    name
+    for name in grouping.__all__
+    if issubclass(kind := getattr(grouping, name), Grouping) and not kind.__abstractmethods__
+]
+
+
+@pytest.fixture(params=NAMES)
+def make(request: pytest.FixtureRequest) -> Callable[[], Grouping]:
+    def build() -> Grouping:
+        torch.manual_seed(0)
+        return getattr(grouping, request.param)(dim=DIM, heads=3, mask_empty=True).eval()
+
+    return build
+
+
+def given(module: Grouping, padding: torch.Tensor) -> torch.Tensor | None:
+    torch.manual_seed(2)
+    received = torch.rand(padding.shape).masked_fill(padding, 0)
+    return received if module.reads_attention else None
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("count", [4, torch.tensor([4, 4, 2])])
+def test_shapes_and_what_is_empty(make: Callable[[], Grouping], count: int | torch.Tensor) -> None:
+    module = make()
+    tokens, cls = torch.randn(3, TOKENS, DIM), torch.randn(3, 1, DIM)
+    padding = torch.zeros(3, TOKENS, dtype=torch.bool)
+    padding[2, 6:] = True
+    found = module(tokens, cls, count, padding, given(module, padding))
+    assert found.tokens.shape == (3, 4, DIM)
+    assert found.assignment.shape == (3, TOKENS, 4)
+    assert (found.seeds.shape, found.seeds.dtype) == ((3, 4), torch.int64)
+    there = torch.ones(3, 4, dtype=torch.bool) if found.padding is None else ~found.padding
+    assert there.sum(1).tolist() == (count.tolist() if isinstance(count, torch.Tensor) else [4] * 3)
+    assert torch.isfinite(found.tokens[there]).all()
+    assert (found.seeds[2][there[2]] < 6).all()
+    labels = found.assignment.argmax(-1)
+    assert labels[2, :6].max() < there[2].sum()
+    assert torch.equal(found.cls_token, module.group_cls(cls))
+
+
+def test_gradients_reach_the_tokens(make: Callable[[], Grouping]) -> None:
+    module = make()
+    tokens = torch.randn(2, TOKENS, DIM, requires_grad=True)
+    padding = torch.zeros(2, TOKENS, dtype=torch.bool)
+    found = module(tokens, torch.randn(2, 1, DIM), 5, None, given(module, padding))
+    (found.tokens * torch.randn_like(found.tokens)).sum().backward()
+    assert (tokens.grad.abs().sum(-1) > 0).all()
+    own = {id(parameter) for parameter in module.parameters()}
+    assert {id(parameter) for parameter in module.shaping()} <= own
 
 
 class Runs(Grouping):
