@@ -1,17 +1,13 @@
-import functools
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from support.tiny_run import Blots
 from torchvision.transforms.v2 import functional as F
 
 from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, ImageDataModule, TwoViews
-from cast_exp.data.base import local_batch_size
-from cast_exp.data.datasets import ImageFolder, RawDataset
+from cast_exp.data.datasets import ImageFolder
 from cast_exp.data.transforms import denormalise
 from cast_exp.errors import UserError
 from cast_exp.superpixels import Grid, Seeds
@@ -29,36 +25,6 @@ def module(root: Path, **options: object) -> ImageDataModule:
         "workers": 0,
     }
     return ImageDataModule(**{**defaults, **options})
-
-
-@pytest.mark.parametrize("dataset", [Blots, functools.partial(Blots, count=3)])
-def test_generated_data_take_no_root(
-    dataset: Callable[..., RawDataset], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.INFO):
-        for data in (module(tmp_path, dataset=dataset) for _ in range(2)):
-            assert isinstance(data.raw("train"), Blots)
-    told = [
-        record.getMessage() for record in caplog.records if str(tmp_path) in record.getMessage()
-    ]
-    assert len(told) == 1
-    assert "not used" in told[0]
-
-
-def test_any_data_set_that_takes_a_root_gets_it(tmp_path: Path) -> None:
-    given = []
-
-    def named(split: str, root: Path) -> Blots:
-        given.append(root)
-        return Blots(split)
-
-    def anything(**options: object) -> Blots:
-        given.append(options["root"])
-        return Blots("train")
-
-    for dataset in (named, anything, functools.partial(named)):
-        module(tmp_path, dataset=dataset).raw("val")
-    assert given == [tmp_path] * 3
 
 
 def on_rank(data: ImageDataModule, rank: int, ranks: int) -> ImageDataModule:
@@ -178,11 +144,6 @@ def test_superpixels_of_the_cpu_cannot_run_on_the_device(folder: Path) -> None:
 
 
 def test_batch_must_suit_devices_and_data(folder: Path) -> None:
-    assert [local_batch_size(256, n) for n in (1, 2, 8)] == [256, 128, 32]
-    with pytest.raises(UserError, match=r"batch_size=100 .* shared by 8.*: 96 or 104"):
-        local_batch_size(100, 8)
-    with pytest.raises(UserError, match=r"nearest that can: 8$"):
-        local_batch_size(3, 8)
     with pytest.raises(UserError, match="shared by 3"):
         on_rank(module(folder), 0, 3).setup("fit")
     with pytest.raises(UserError, match="batch_size=25 is more than the 24 training images"):
@@ -262,14 +223,3 @@ def test_evaluation_leaves_unreadable_images_out(folder: Path) -> None:
     batches = list(module(folder).plain_dataloader("train", batch_size=4))
     assert torch.cat([b["index"] for b in batches]).tolist() == list(range(6, 24))
     assert [len(b["label"]) for b in batches] == [2, 4, 4, 4, 4]
-
-
-def test_a_dataset_without_files_gets_no_root() -> None:
-    seen = {}
-
-    def dataset(**options: object) -> list[int]:
-        seen.update(options)
-        return [1, 2]
-
-    module(None, dataset=functools.partial(dataset, size=3)).raw("train")
-    assert seen == {"split": "train", "size": 3}

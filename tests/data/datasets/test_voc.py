@@ -223,18 +223,6 @@ def test_train_plus(both: Path) -> None:
     assert "instance" in val[0]
 
 
-def test_label_maps_are_written_once_and_go_on(both: Path) -> None:
-    VOCAugmented("train", both)
-    folder = both / "benchmark_RELEASE/dataset/SegmentationClass"
-    assert len(list(folder.iterdir())) == 4, "nothing half written stays"
-    kept, gone = folder / "2009_01.png", folder / "2009_02.png"
-    before, content = kept.stat().st_mtime_ns, gone.read_bytes()
-    gone.unlink()
-    VOCAugmented("train", both)
-    assert kept.stat().st_mtime_ns == before
-    assert gone.read_bytes() == content
-
-
 def test_what_can_go_wrong_with_sbd(both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = both / "benchmark_RELEASE/dataset/cls/2009_01.mat"
     good = bad.read_bytes()
