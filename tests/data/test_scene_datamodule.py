@@ -36,7 +36,7 @@ def module(**options: Any) -> SceneDataModule:
 def on_rank(data: SceneDataModule, rank: int, ranks: int) -> SceneDataModule:
     device = SimpleNamespace(root_device=torch.device("cpu"))
     data.trainer = SimpleNamespace(
-        world_size=ranks, global_rank=rank, num_devices=ranks, strategy=device
+        world_size=ranks, global_rank=rank, num_devices=ranks, strategy=device, callbacks=[]
     )
     return data
 

@@ -110,12 +110,3 @@ def test_the_network_runs_in_the_precision_of_the_trainer_and_nothing_else_does(
         assert seen == {"network": dtype, "measure": torch.float32}
         seen.clear()  # and the figures in half precision were not taken for these
     assert {parameter.dtype for parameter in judged.backbone.parameters()} == {torch.float32}
-
-
-def test_an_evaluation_lets_go_of_what_it_was_given(tmp_path: Path) -> None:
-    judged, measuring = subject("figure_ground"), evaluation("figure_ground")
-    before = set(vars(measuring))
-    measuring.evaluate(make_trainer, judged, tmp_path)
-    assert set(vars(measuring)) == before
-    assert not list(measuring.modules())[1:]
-    assert measuring.data.trainer is None

@@ -5,7 +5,6 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-import torch
 from lightning.pytorch.loggers import WandbLogger
 from support.cli import SMALL, cast_train, runs
 from support.probe_run import images
@@ -14,7 +13,6 @@ from support.trainers import make_trainer
 from cast_exp.errors import UserError
 from cast_exp.evaluation import BaseEvaluation, MakeTrainer, Subject
 from cast_exp.models import create_model
-from cast_exp.models.heads import ContrastiveMLP
 from cast_exp.run import evaluation_trainers, log_evaluations, run_evaluations
 from cast_exp.run.folder import read_summary
 
@@ -114,19 +112,6 @@ def test_what_is_of_training_is_not_read() -> None:
     )
     assert not trainer.loggers
     assert not trainer.checkpoint_callbacks
-
-
-def test_an_untrained_subject_has_the_build_and_other_weights() -> None:
-    subject = Subject(create_model("cast_tiny", fusion=True), ContrastiveMLP(96, 32, 32, 16))
-    other, again = subject.untrained(1), subject.untrained(1)
-    assert other.backbone.config == subject.backbone.config
-    for part in ("backbone", "projector"):
-        old, new, same = (getattr(each, part).state_dict() for each in (subject, other, again))
-        assert not torch.equal(
-            torch.cat([v.flatten() for v in old.values()]),
-            torch.cat([v.flatten() for v in new.values()]),
-        )
-        assert all(torch.equal(new[name], same[name]) for name in new)
 
 
 def test_wandb_gets_the_pictures_of_each_evaluation(tmp_path: Path) -> None:

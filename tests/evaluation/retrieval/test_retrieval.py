@@ -16,7 +16,6 @@ from cast_exp.errors import UserError
 from cast_exp.evaluation.retrieval import Retrieval, memory, retrieval
 from cast_exp.evaluation.subject import Subject
 from cast_exp.metrics.boundary import BoundaryF
-from cast_exp.models import Pooling, create_model
 from cast_exp.superpixels import Grid
 from cast_exp.viz import semantic_sheet
 
@@ -196,26 +195,6 @@ def test_no_training_segment_with_a_class(tmp_path):
 
     with pytest.raises(UserError, match="the memory has no segment with a class"):
         evaluate(Retrieval(scenes(Void)), subject(), tmp_path)
-
-
-def test_no_fusion_block(tmp_path):
-    plain = Subject(create_model("cast_tiny").eval())
-    with pytest.raises(UserError, match=r"has no fusion block.*model\.fusion"):
-        evaluate(Retrieval(scenes()), plain, tmp_path)
-
-
-def test_a_level_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match=r"level=3: the backbone has levels 0 to 2"):
-        evaluate(Retrieval(scenes(), level=3), subject(), tmp_path)
-    with pytest.raises(UserError, match=r"level=1: the backbone has levels 0 to 0"):
-        evaluate(Retrieval(scenes(), level=1), subject("vit_tiny"), tmp_path)
-
-
-def test_the_finest_grouping_is_the_first_or_else_the_superpixels(tmp_path):
-    data = scenes()
-    for judged, level in ((subject(), 1), (subject(pooling=Pooling(())), 0)):
-        found = evaluate(Retrieval(data, "finest"), judged, tmp_path / f"finest{level}")
-        assert found == evaluate(Retrieval(data, level), judged, tmp_path / str(level))
 
 
 def test_no_semantic_truth():
