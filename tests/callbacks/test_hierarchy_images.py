@@ -12,7 +12,6 @@ from PIL import Image
 from support.tiny_run import TinyTask, tiny_data, tiny_trainer
 
 from cast_exp.callbacks import HierarchyImages
-from cast_exp.callbacks.probes import load_probes
 from cast_exp.data import ImageDataModule, SceneDataModule
 from cast_exp.data.datasets import Shapes
 from cast_exp.data.transforms import TwoViews, denormalise
@@ -20,8 +19,7 @@ from cast_exp.loggers import tensorboard_logger
 from cast_exp.models import Pooling, create_model
 from cast_exp.superpixels import Seeds
 from cast_exp.viz import hierarchy_sheet
-from cast_exp.viz.figure_ground import HeadMaps, binary_masks, figure_ground_sheet
-from cast_exp.viz.overlays import mask_overlays
+from cast_exp.viz.figure_ground import HeadMaps, figure_ground_sheet
 
 
 def expected_sheet(task: TinyTask, count: int, split: str = "val") -> np.ndarray:
@@ -97,25 +95,6 @@ def test_masks_of_a_real_model_beside_the_instances(
         np.testing.assert_allclose(image.jaccards, best)
         figure, ground = (image.picture[image.objects == k].std() for k in (1, 0))
         assert figure > ground  # truth lies on what it is of: the ground has one colour
-
-
-def test_overlays_name_what_they_show() -> None:
-    data = shapes_scenes()
-    (probe,) = load_probes(data, "val", 1)
-    model = create_model("cast_tiny", image_size=48, pooling=Pooling((16, 8, 4, 2))).eval()
-    with torch.no_grad():
-        hierarchy = model(probe.images, probe.superpixels, attention=model.figure_block)
-    masks = binary_masks(hierarchy)
-    (overlay,) = mask_overlays(hierarchy, masks, [np.array([[0, 7, 255]])])
-    assert list(overlay) == [f"level {k}" for k in (1, 2, 3, 4)] + [
-        f"head {k}" for k in (1, 2, 3)
-    ] + ["objects"]
-    level = overlay["level 2"]
-    assert (level["mask_data"] == hierarchy.segmentation(2)[0].numpy()).all()
-    assert level["class_labels"] == {k: f"segment {k}" for k in range(8)}
-    assert (overlay["head 2"]["mask_data"] == masks[0, 1][probe.superpixels[0]].numpy()).all()
-    assert overlay["objects"]["mask_data"].tolist() == [[0, 1, 255]]
-    assert overlay["objects"]["class_labels"] == {0: "ground", 1: "figure", 255: "void"}
 
 
 def test_tensorboard_gets_the_picture(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Evaluations at the end of a run."""
 
 from pathlib import Path
-from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -13,7 +12,7 @@ from support.trainers import make_trainer
 from cast_exp.errors import UserError
 from cast_exp.evaluation import BaseEvaluation, MakeTrainer, Subject
 from cast_exp.models import create_model
-from cast_exp.run import evaluation_trainers, log_evaluations, run_evaluations
+from cast_exp.run import log_evaluations, run_evaluations
 from cast_exp.run.folder import read_summary
 
 PROBE = ("evaluate=[linear_probe]", "evaluation.linear_probe.epochs=2")
@@ -82,36 +81,6 @@ def test_a_failed_evaluation_takes_no_other_along(tmp_path: Path) -> None:
     (row,) = (tmp_path / "evaluations.md").read_text().splitlines()[2:]
     size = 100 * sum(p.numel() for p in subject.backbone.parameters())
     assert row == f"| sizes size | {size:.1f} | {size:.1f} |"
-
-
-@pytest.mark.parametrize(
-    ("changes", "complaint"),
-    [
-        (
-            {"precision": "bf16-true"},
-            "trainer.precision=bf16-true: evaluations run in one of 32-true",
-        ),
-        ({"devices": 2}, "strategy=single has one device"),
-        ({"accelerator": "cpu", "devices": 4096, "strategy": "ddp"}, "this machine has"),
-    ],
-)
-def test_trainers_that_evaluations_cannot_have(changes: dict[str, Any], complaint: str) -> None:
-    node = {"_target_": "lightning.pytorch.Trainer", "accelerator": "auto", "devices": 1}
-    with pytest.raises(UserError, match=complaint):
-        evaluation_trainers(node | {"strategy": "auto", "precision": "32-true"} | changes)
-
-
-def test_what_is_of_training_is_not_read() -> None:
-    node = {"_target_": "lightning.pytorch.Trainer", "accelerator": "cpu", "devices": 1}
-    more = {"strategy": "auto", "precision": "bf16-mixed", "max_epochs": 7, "fast_dev_run": True}
-    trainer = evaluation_trainers(node | more)()
-    assert (trainer.precision, trainer.max_epochs, trainer.fast_dev_run) == (
-        "bf16-mixed",
-        None,
-        False,
-    )
-    assert not trainer.loggers
-    assert not trainer.checkpoint_callbacks
 
 
 def test_wandb_gets_the_pictures_of_each_evaluation(tmp_path: Path) -> None:

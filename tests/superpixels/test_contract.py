@@ -103,18 +103,3 @@ def test_refuses_what_is_no_image(
 ) -> None:
     with pytest.raises(UserError, match=complaint):
         method(images)
-
-
-@pytest.mark.parametrize("value", [-0.5, 2.0, float("nan")])
-def test_refuses_values_out_of_range(value: float) -> None:
-    images = torch.zeros(1, 3, 32, 32)
-    images[0, 1, 2, 3] = value
-    for method in (Seeds(16), Slic(16)):
-        with pytest.raises(UserError, match=r"0\.\.1.*before normalising"):
-            method(images)
-
-
-@pytest.mark.parametrize(("kind", "count"), [(Seeds, 9), (FastSlic, 0), (Slic, 0), (Grid, -1)])
-def test_refuses_too_few(kind: type[SuperpixelMethod], count: int) -> None:
-    with pytest.raises(UserError, match=f"at least .* not {count}"):
-        kind(count)

@@ -8,9 +8,11 @@ from torch import Tensor, nn
 from cast_exp.distributed import (
     SyncBatchNormPlugin,
     gather,
+    gather_objects,
     gather_rows,
     rank,
     require_equal,
+    together,
     world_size,
 )
 from cast_exp.errors import UserError
@@ -76,3 +78,19 @@ def _grouped(segments: Tensor, padding: Tensor) -> Hierarchy:
     return Hierarchy(
         segments.mean(1), torch.zeros(1, 1, 1).long(), (fine, Level(segments, padding, None))
     )
+
+
+def told(where: int, error: str) -> tuple[list[Any], str, str]:
+    """What all processes say, and what is raised here where one fails in a known or other way."""
+
+    def fail() -> int:
+        if rank() == where:
+            raise UserError("mend it") if error == "UserError" else ValueError("no luck")
+        return rank()
+
+    said = ""
+    try:
+        together(fail)
+    except Exception as caught:
+        said = f"{type(caught).__name__}: {caught}"
+    return gather_objects({"rank": rank()}), said, str(together(rank))
