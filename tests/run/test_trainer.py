@@ -1,11 +1,18 @@
 """Trainers for devices that exist, and fits that end as a run should."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback
+from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from support.probe_run import images
 
 from cast_exp.errors import UserError
-from cast_exp.run import evaluation_trainers
+from cast_exp.run import attach, evaluation_trainers
+from cast_exp.run.trainer import build_trainer, fit
 
 
 @pytest.mark.parametrize(
@@ -36,3 +43,66 @@ def test_what_is_of_training_is_not_read() -> None:
     )
     assert not trainer.loggers
     assert not trainer.checkpoint_callbacks
+
+
+NODE = {
+    "_target_": "lightning.pytorch.Trainer",
+    "accelerator": "cpu",
+    "devices": 1,
+    "strategy": "auto",
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "enable_checkpointing": False,
+}
+
+
+def test_a_trainer_has_its_callbacks_and_the_loggers_that_are_wanted(tmp_path: Path) -> None:
+    callback = Callback()
+    csv = {"_target_": "lightning.pytorch.loggers.CSVLogger", "save_dir": str(tmp_path)}
+    trainer = build_trainer(NODE, [callback], {"csv": csv, "wandb": None})
+    assert callback in trainer.callbacks
+    assert [type(logger).__name__ for logger in trainer.loggers] == ["CSVLogger"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"precision": "7-mixed"}, "trainer: "),
+        ({"devices": [0, 1]}, "strategy=single has one device"),
+        ({"devices": "0,4095", "strategy": "ddp"}, r"devices=0,4095: this machine has \d+ cores"),
+    ],
+)
+def test_choices_that_lightning_cannot_follow(changes: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        build_trainer(NODE | changes, [], {})
+
+
+def test_a_task_knows_trainer_and_data_before_it_fits() -> None:
+    class Sized(BoringModel):
+        def configure_model(self) -> None:
+            self.classes = self.trainer.datamodule.num_classes
+
+    trainer, task, data = build_trainer(NODE, [], {}), Sized(), images()
+    attach(trainer, task, data)
+    assert task.classes == 3
+    assert data.trainer is trainer
+
+
+@pytest.mark.parametrize(
+    ("raised", "seen", "told"),
+    [
+        (SystemExit(1), KeyboardInterrupt, None),  # what Lightning makes of Ctrl-C
+        (SIGTERMException(), SIGTERMException, None),
+        (MisconfigurationException("too late"), UserError, "trainer: too late"),
+        (ZeroDivisionError("boom"), ZeroDivisionError, "boom"),
+    ],
+)
+def test_a_fit_ends_as_it_should(
+    raised: BaseException, seen: type[BaseException], told: str | None
+) -> None:
+    class Fails(BoringModel):
+        def on_train_start(self) -> None:
+            raise raised
+
+    with pytest.raises(seen, match=told):
+        fit(build_trainer(NODE | {"max_epochs": 1}, [], {}), Fails(), BoringDataModule(), None)

@@ -45,7 +45,7 @@ def cast_eval(*overrides: str) -> int:
 
 
 def _run(task: Task, name: str, overrides: Sequence[str]) -> int:
-    with _restored():
+    with restored():
         sys.argv = [name, *overrides]
         try:
             run_app(task, name)
@@ -60,7 +60,7 @@ def runs(root: Path = Path("runs")) -> list[Path]:
 
 
 @contextmanager
-def _restored() -> Iterator[None]:
+def restored() -> Iterator[None]:
     """Put back what an entry point changes in its process."""
     root = logging.getLogger()
     before = sys.argv, dict(os.environ), root.handlers[:], warnings.formatwarning, root.level
