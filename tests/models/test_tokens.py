@@ -54,9 +54,9 @@ def test_a_label_without_pixels_is_a_zero_token(sampling: str) -> None:
 @torch.no_grad()
 def test_a_superpixel_between_the_grid_cells_reads_the_cell_under_its_centroid() -> None:
     images, maps = torch.randn(1, 3, SIDE, SIDE), torch.zeros(1, SIDE, SIDE, dtype=torch.long)
-    maps[0, 9:15, 17:23] = 1  # no pixel at a multiple of 8; the centroid is (11.5, 19.5)
+    maps[0, 11:16, 17:20] = 1  # no pixel at a multiple of 8; the centroid is (13, 18)
     on_cell = maps.clone()
-    on_cell[0, 8:16, 16:24] = 2  # whose only cell, row 1 and column 2, is the nearest to that
+    on_cell[0, 16:24, 16:24] = 2  # whose only cell, at pixel (16, 16), is the nearest to that
     found, empty = tokens()(images, maps)
     expected, _ = tokens()(images, on_cell)
     assert not empty.any()
