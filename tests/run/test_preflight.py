@@ -1,37 +1,46 @@
-"""A command is checked as a whole before any of it is run."""
+"""Commands are looked at whole before Hydra gets them."""
 
 from pathlib import Path
 
 import pytest
 
+from cast_exp.config import key_of, values_of
 from cast_exp.errors import UserError
 from cast_exp.run.preflight import checked_command
-from cast_exp.run.resolvers import register_resolvers
 from cast_exp.train import train
 
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    register_resolvers()
+QUICK = ["experiment=shapes_moco", "debug=fast"]
 
 
-def test_the_command_of_a_run_is_handed_on(tmp_path: Path) -> None:
-    command = ["experiment=shapes_moco", "seed=3"]
-    assert checked_command(command, "train", train)[:2] == command
-    assert not list(tmp_path.iterdir())
+def test_flags_go_to_hydra_as_they_were_typed() -> None:
+    found = checked_command(["--cfg", "job", *QUICK, "-p", "data", "seed=3"], "train", train)
+    assert found[:4] == ["--cfg", "job", "-p", "data"]
+    assert [*QUICK, "seed=3"] == [
+        word for word in found if key_of(word) in ("seed", "experiment", "debug")
+    ]
+    version = ["--version", "nonsense"]
+    assert checked_command(version, "train", train) == version
 
 
-def test_all_mistakes_are_told_at_once() -> None:
-    command = ["experiment=shapes_moco", "trainer.max_epochs=many", "task.seed=-1"]
-    with pytest.raises(UserError, match="2 mistakes in the command or config") as caught:
+def test_a_wrong_folder_of_configs_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--config-dir .*none is not a folder"):
+        checked_command(["--config-dir", str(tmp_path / "none"), *QUICK], "train", train)
+
+
+def test_a_mistake_in_one_job_is_told_with_that_job() -> None:
+    command = ["-m", *QUICK, "seed=0,1", "data.batch_size=8,-1"]
+    with pytest.raises(UserError, match=r"with .*data.batch_size=-1\)") as caught:
         checked_command(command, "train", train)
-    assert all(f"\n  {text}" in str(caught.value) for text in command[1:])
+    assert "batch_size=8" not in str(caught.value)
 
 
-def test_a_mistake_in_the_last_job_shows_before_the_first_starts() -> None:
-    command = ["-m", "experiment=shapes_moco", "data.batch_size=8,0"]
-    with pytest.raises(UserError, match=r"data\.batch_size=0"):
-        checked_command(command, "train", train)
-    with pytest.raises(UserError, match=r"data\.batch_size=8,0: several values; add -m"):
-        checked_command(command[1:], "train", train)
+def test_an_evaluation_needs_a_file_only(tmp_path: Path) -> None:
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "again.yaml").write_text(
+        "# @package evaluation.again\ndefaults: [knn@_here_, _self_]\nneighbours: 3\n"
+    )
+    command = [f"--config-dir={tmp_path}", *QUICK, "evaluate=[again]", "evaluation.again.memory=5"]
+    found = checked_command(command, "train", train)
+    (chosen,) = (word for word in found if key_of(word) == "evaluation")
+    assert "again" in values_of(chosen)
+    assert "knn" in values_of(chosen)

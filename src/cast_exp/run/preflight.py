@@ -19,7 +19,7 @@ from cast_exp.errors import UserError
 from cast_exp.run.folder import RUN, SWEEP, rank
 from cast_exp.run.follow import following
 from cast_exp.run.misfits import misfits, wrong_evaluations
-from cast_exp.run.tree import compose, config_tree
+from cast_exp.run.tree import compose, config_tree, with_evaluations
 from cast_exp.run.unread import (
     for_evaluation,
     only_asked,
@@ -60,8 +60,9 @@ def checked_command(
     users = Path(arguments.config_dir) if arguments.config_dir else None
     if users and not users.is_dir():
         raise UserError(f"--config-dir {users} is not a folder")
-    with config_tree(arguments.config_path and Path(arguments.config_path), users):
-        overrides = list(arguments.overrides)
+    folder = Path(arguments.config_path) if arguments.config_path else None
+    with config_tree(folder, users) as folder:
+        overrides = with_evaluations(folder, config_name, arguments.overrides)
         if config_name == EVAL:
             overrides = with_run(overrides)
         if named := _named(overrides):  # its overrides say which keys there are
