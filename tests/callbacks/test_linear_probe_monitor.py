@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
+from support.feature_ranks import classifier_fails
 from support.tiny_run import Blots, TinyTask, tiny_data, tiny_trainer
+from support.two_ranks import on_two_ranks
 from torch import Tensor
 
 from cast_exp.callbacks import LinearProbeMonitor
@@ -134,4 +136,9 @@ def test_a_failure_costs_a_figure_and_not_the_run(
     with caplog.at_level(logging.WARNING):
         _, looks = run(tmp_path, LinearProbeMonitor())
     assert looks.figures == [None] * 4
-    assert "the linear probe failed" in caplog.text
+    assert "linear probe failed" in caplog.text
+
+
+@pytest.mark.parametrize("where", [0, 1])
+def test_a_failure_of_one_process_costs_a_figure_on_both(where: int, tmp_path: Path) -> None:
+    assert on_two_ranks(classifier_fails, tmp_path, where) == [(12, None)] * 2

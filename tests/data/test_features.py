@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from support.feature_ranks import cannot_save
+from support.two_ranks import on_two_ranks
 from torch import Tensor
 
 from cast_exp.data import CropFlip, ImageDataModule
@@ -153,6 +155,12 @@ def test_unreadable_images_are_left_out(folder: Path, tmp_path: Path) -> None:
     assert sorted(seen.tolist()) == [0, 1, 2, *range(4, 24)]
 
 
+def test_features_that_cannot_be_kept_end_all_processes(tmp_path: Path) -> None:
+    first, second = on_two_ranks(cannot_save, tmp_path)
+    assert "File exists" in first
+    assert second == f"process 0: FileExistsError: {first}"
+
+
 def test_no_image_is_a_mistake() -> None:
     with pytest.raises(UserError, match="no image to encode"):
-        Features.of([], colour)
+        Features.joined([[], []])

@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -47,11 +48,9 @@ def test_equals_brute_force(
     features = centres[labels] + 2 * torch.randn(memory + queries, 16, generator=generator)
     features *= torch.rand(memory + queries, 1, generator=generator) * 10 + 0.1
 
-    metric = KNNAccuracy(classes, k, temperature, block)
-    for part in range(0, memory, 17):
-        rows = slice(part, min(part + 17, memory))
-        metric.update(features[rows], labels[rows], "memory")
-    metric.update(features[memory:], labels[memory:], "query")
+    metric = KNNAccuracy(features[:memory], labels[:memory], classes, k, temperature, block)
+    for part in range(memory, memory + queries, 17):
+        metric.update(features[part : part + 17], labels[part : part + 17])
 
     expected = brute_force(
         features[:memory],
@@ -72,16 +71,14 @@ def test_weights_decide_between_a_close_neighbour_and_many_far_ones() -> None:
     labels = torch.tensor([0, 1, 1])
     query = torch.tensor([[1.0, 0.1]])
     for temperature, winner in [(0.07, 0), (10.0, 1)]:
-        metric = KNNAccuracy(2, 3, temperature)
-        metric.update(memory, labels, "memory")
-        metric.update(query, torch.tensor([winner]), "query")
+        metric = KNNAccuracy(memory, labels, 2, 3, temperature)
+        metric.update(query, torch.tensor([winner]))
         assert metric.compute()["top1"] == 1
 
 
 def test_a_class_without_votes_is_no_hit() -> None:
-    metric = KNNAccuracy(classes=5, neighbours=1)
-    metric.update(torch.eye(4), torch.tensor([0, 1, 2, 3]), "memory")
-    metric.update(torch.eye(4)[:1], torch.tensor([4]), "query")
+    metric = KNNAccuracy(torch.eye(4), torch.arange(4), classes=5, neighbours=1)
+    metric.update(torch.eye(4)[:1], torch.tensor([4]))
     assert metric.compute()["top5"] == 0
 
 
@@ -90,30 +87,35 @@ def test_half_precision_features_are_compared_in_single() -> None:
     labels = torch.arange(30) % 3
     scores = []
     for kind in (features.half(), features.half().float()):
-        metric = KNNAccuracy(3)
-        metric.update(kind[:20], labels[:20], "memory")
-        metric.update(kind[20:], labels[20:], "query")
+        metric = KNNAccuracy(kind[:20], labels[:20], 3)
+        metric.update(kind[20:], labels[20:])
         scores.append(metric.compute()["top1"])
     assert scores[0] == scores[1]
 
 
-def test_reset_forgets() -> None:
-    metric = KNNAccuracy(2)
-    metric.update(torch.eye(2), torch.tensor([0, 1]), "memory")
-    metric.update(torch.eye(2), torch.tensor([1, 0]), "query")
+def test_reset_forgets_the_queries_only() -> None:
+    metric = KNNAccuracy(torch.eye(2), torch.tensor([0, 1]), 2)
+    metric.update(torch.eye(2), torch.tensor([1, 0]))
     assert metric.compute()["top1"] == 0
     metric.reset()
-    metric.update(torch.eye(2), torch.tensor([0, 1]), "memory")
-    metric.update(torch.eye(2), torch.tensor([0, 1]), "query")
+    metric.update(torch.eye(2), torch.tensor([0, 1]))
     assert metric.compute()["top1"] == 1
 
 
-@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+def test_no_queries_change_nothing() -> None:
+    metric = KNNAccuracy(torch.eye(2), torch.tensor([0, 1]), 2)
+    metric.update(torch.empty(0, 2), torch.empty(0, dtype=torch.int64))
+    assert metric.compute()["top1"].isnan()
+    metric.update(torch.eye(2), torch.tensor([0, 0]))
+    assert metric.compute()["top1"] == 0.5
+
+
 def test_what_cannot_be_scored_is_refused() -> None:
-    metric = KNNAccuracy(2)
-    with pytest.raises(ValueError, match="not finite"):
-        metric.update(torch.full((1, 2), torch.nan), torch.tensor([0]), "memory")
-    with pytest.raises(ValueError, match=r"0\.\.1"):
-        metric.update(torch.ones(1, 2), torch.tensor([2]), "memory")
+    ones, labels = torch.ones(1, 2), torch.tensor([0])
     with pytest.raises(ValueError, match="at least one"):
-        metric.compute()
+        KNNAccuracy(ones[:0], labels[:0], 2)
+    for refused in (partial(KNNAccuracy, classes=2), KNNAccuracy(ones, labels, 2).update):
+        with pytest.raises(ValueError, match="not finite"):
+            refused(ones * torch.nan, labels)
+        with pytest.raises(ValueError, match=r"0\.\.1"):
+            refused(ones, labels + 2)

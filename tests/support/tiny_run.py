@@ -134,12 +134,14 @@ def tiny_trainer(folder: Path, *callbacks: Callback, **options: Any) -> Trainer:
 
 def expected_score(task: TinyTask, memory: int | None, queries: int | None, k: int) -> float:
     """kNN accuracy of the features of a task, by one process and without callbacks."""
-    metric, data = KNNAccuracy(3, neighbours=k), tiny_data()
+    data, encoded = tiny_data(), []
     task.eval()
     with torch.no_grad():
-        for split, limit, role in (("train", memory, "memory"), ("val", queries, "query")):
-            for batch in data.plain_dataloader(split, limit):
-                batch = data.prepare(batch, "cpu")
-                metric.update(task.features(batch), batch["label"], role)
+        for split, limit in (("train", memory), ("val", queries)):
+            batches = [data.prepare(b, "cpu") for b in data.plain_dataloader(split, limit)]
+            features = torch.cat([task.features(batch) for batch in batches])
+            encoded.append((features, torch.cat([batch["label"] for batch in batches])))
     task.train()
+    metric = KNNAccuracy(*encoded[0], 3, neighbours=k)
+    metric.update(*encoded[1])
     return metric.compute()["top1"].item()

@@ -114,9 +114,8 @@ def test_cached_features_vote(tmp_path: Path) -> None:
     """Also with more neighbours than there are images."""
     for neighbours in (20, 1000):
         trainer = fit(probe(features="cached", neighbours=neighbours), tmp_path, images())
-        metric = KNNAccuracy(3, neighbours)
-        metric.update(*encoded(backbone(), images(), "train"), "memory")
-        metric.update(*encoded(backbone(), images(), "val"), "query")
+        metric = KNNAccuracy(*encoded(backbone(), images(), "train"), 3, neighbours)
+        metric.update(*encoded(backbone(), images(), "val"))
         expected = metric.compute()["top1"].item()
         assert trainer.callback_metrics["val/knn"].item() == pytest.approx(expected)
 

@@ -6,7 +6,6 @@ from typing import ClassVar
 from lightning.pytorch import Callback
 
 from cast_exp.data.base import RawDataModule
-from cast_exp.data.recognition import recognition_obstacle
 
 
 class NeedsData(Callback, ABC):
@@ -22,11 +21,3 @@ class NeedsData(Callback, ABC):
         Raises:
             UserError: Missing data or a wrong layout.
         """
-
-
-class NeedsClasses(NeedsData):
-    """A callback that scores how well images are told apart by their classes."""
-
-    def obstacle(self, data: RawDataModule) -> str | None:
-        """See `recognition_obstacle`."""
-        return recognition_obstacle(data)

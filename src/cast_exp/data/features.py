@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -20,7 +20,7 @@ from cast_exp.data.datasets.base import Split
 from cast_exp.data.loader import ResumableLoader
 from cast_exp.data.sampling import EpochSampler
 from cast_exp.data.stored import load_tensors, save_tensors
-from cast_exp.distributed import gather_rows, together
+from cast_exp.distributed import gather_objects, rank, together
 from cast_exp.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -47,29 +47,24 @@ class Features:
         return len(self.label)
 
     @classmethod
-    def of(cls, batches: Iterable[dict[str, Any]], encoder: Encoder) -> "Features":
-        """Encode plain batches; the vectors are kept on the CPU.
+    def of(cls, batch: dict[str, Any], encoder: Encoder) -> "Features":
+        """Encode a plain batch; the vectors are kept on the CPU."""
+        vectors = encoder(batch).float().cpu().clone()  # not a view that holds all tokens
+        return cls(vectors, batch["label"].cpu(), batch["index"].cpu())
+
+    @classmethod
+    def joined(cls, shares: Iterable[Sequence["Features"]]) -> "Features":
+        """Those of batches of all processes, in the order of the data set.
 
         Raises:
             UserError: There is no image.
         """
-        encoded = [
-            (encoder(batch).float().cpu(), batch["label"].cpu(), batch["index"].cpu())
-            for batch in batches
-        ]
-        if not encoded:
+        parts = [list(vars(part).values()) for share in shares for part in share]
+        if not parts:
             raise UserError("there is no image to encode, or none can be read")
-        return cls(*(torch.cat(column) for column in zip(*encoded, strict=True)))
-
-    def joined(self, device: torch.device) -> "Features":
-        """Those of all processes, in the order of the data set.
-
-        Args:
-            device: Where the processes can exchange tensors.
-        """
-        columns = [gather_rows(column.to(device)).cpu() for column in astuple(self)]
+        columns = [torch.cat(column) for column in zip(*parts, strict=True)]
         order = columns[-1].argsort()
-        return Features(*(column[order] for column in columns))
+        return cls(*(column[order] for column in columns))
 
     def take(self, rows: Tensor) -> dict[str, Tensor]:
         """The batch of the given rows."""
@@ -78,17 +73,54 @@ class Features:
     def save(self, path: Path, key: str) -> None:
         """Write a safetensors file, as `atomic_write` does.
 
+        Only the first process does so; where it fails, it fails on all.
+
         Args:
             path: The file.
             key: What the vectors were made from.
         """
-        save_tensors(path, vars(self), key)
+        together(save_tensors if rank() == 0 else lambda *_: None, path, vars(self), key)
 
     @classmethod
     def load(cls, path: Path, key: str) -> "Features | None":
         """Read a file, if it is there and its vectors were made from the same."""
         found = load_tensors(path, key, list(cls.__annotations__))
         return None if found is None else cls(**found)
+
+
+def encode_images(
+    images: ImageDataModule,
+    split: Split,
+    encoder: Encoder,
+    device: torch.device,
+    limit: int | None = None,
+    batch_size: int = 64,
+    progress: bool = False,
+) -> Features:
+    """Encode plain images, each process its share.
+
+    Args:
+        images: They, with the trainer of this process.
+        split: Which of them.
+        encoder: Makes vectors of a batch on the device; it must not wait for other processes.
+        device: Where to encode.
+        limit: At most that many images, a random but fixed choice; None for all.
+        batch_size: Images encoded at a time, on each device.
+        progress: Show a bar.
+
+    Returns:
+        Those of all processes, the same on each.
+
+    Raises:
+        UserError: There is no image, or encoding failed on another process.
+    """
+
+    def encode() -> list[Features]:
+        loader = images.plain_dataloader(split, limit, batch_size, shared=True)
+        shown = track(loader, f"features of {split} images", disable=not progress)
+        return [Features.of(images.prepare(batch, device), encoder) for batch in shown]
+
+    return Features.joined(gather_objects(together(encode)))
 
 
 class FeatureLoader(ResumableLoader):
@@ -183,25 +215,25 @@ class CachedFeatures(LightningDataModule):
             path = Path(self._trainer.default_root_dir) / "features" / f"{split}.safetensors"
             key = self._key(split)
             found = Features.load(path, key)
-            if not self._trainer.strategy.reduce_boolean_decision(found is not None):
+            everywhere = all(gather_objects(found is not None))
+            if found is None or not everywhere:
                 found = self._compute(split)
-                if self._trainer.is_global_zero:
-                    found.save(path, key)
-            assert found is not None
+                found.save(path, key)
             self._features[split] = found
         return self._features[split]
 
     def _compute(self, split: Split) -> Features:
         start = perf_counter()
-        images, device = self.images, self._trainer.strategy.root_device
-        batch_size = local_batch_size(images.batch_size, self._trainer.world_size)
-        loader = images.plain_dataloader(split, batch_size=batch_size, shared=True)
-        shown = track(
-            loader, f"features of {split} images", disable=not self._trainer.is_global_zero
+        trainer, images = self._trainer, self.images
+        batch_size = local_batch_size(images.batch_size, trainer.world_size)
+        features = encode_images(
+            images,
+            split,
+            self.encoder,
+            trainer.strategy.root_device,
+            batch_size=batch_size,
+            progress=trainer.is_global_zero,
         )
-        batches = (images.prepare(batch, device) for batch in shown)
-        mine = together(Features.of, batches, self.encoder)
-        features = mine.joined(device)
         seconds = perf_counter() - start
         log.info("features of %d %s images in %.1f seconds", len(features), split, seconds)
         return features

@@ -1,23 +1,18 @@
 """How many images have the class of their nearest neighbours."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from cast_exp.data import ImageDataModule
+from cast_exp.data.features import Features
 from cast_exp.data.loader import BatchLoader
 from cast_exp.evaluation.base import Evaluation
 from cast_exp.evaluation.subject import Subject, check_recognition
-from cast_exp.metrics import KNNAccuracy
 from cast_exp.tasks.base import Readout, read_out
-
-Encoded = tuple[Tensor, Tensor, Tensor]
-"""Vectors of images (N, C), their classes and their numbers, int64 (N,)."""
-
-_ROLES: tuple[Literal["memory", "query"], ...] = ("memory", "query")
+from cast_exp.tasks.knn import knn_accuracy
 
 
 class KNN(Evaluation):
@@ -66,7 +61,7 @@ class KNN(Evaluation):
 
     def prepare(self) -> None:
         """Begin with nothing."""
-        self.encoded: tuple[list[Encoded], list[Encoded]] = ([], [])
+        self.encoded: tuple[list[Features], list[Features]] = ([], [])
 
     def test_dataloader(self) -> list[BatchLoader]:
         """Images of the memory, and queries."""
@@ -82,24 +77,20 @@ class KNN(Evaluation):
 
     def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int) -> None:
         """Encode a batch."""
-        backbone = self.subject.backbone
-        hierarchy = backbone(batch["images"], batch["superpixels"], last_grouping=False)
-        vectors = read_out(hierarchy, self.readout).float()
-        self.encoded[dataloader_idx].append((vectors, batch["label"], batch["index"]))
+        self.encoded[dataloader_idx].append(Features.of(batch, self._encode))
 
-    def share(self) -> list[list[Encoded]]:
+    def share(self) -> tuple[list[Features], list[Features]]:
         """What was encoded."""
-        return [[tuple(c.cpu() for c in batch) for batch in role] for role in self.encoded]  # type: ignore[misc]
+        return self.encoded
 
-    def compute(self, shares: Sequence[list[list[Encoded]]]) -> dict[str, float]:
-        """Let all vote, in the order of the images."""
-        device = self.trainer.strategy.root_device
-        metric = KNNAccuracy(
-            self.images.num_classes, self.neighbours, self.temperature, sync_on_compute=False
-        ).to(device)
-        for number, role in enumerate(_ROLES):
-            if batches := [batch for share in shares for batch in share[number]]:
-                vectors, labels, indices = map(torch.cat, zip(*batches, strict=True))
-                order = indices.argsort()
-                metric.update(vectors[order].to(device), labels[order].to(device), role)
-        return {name: float(value) for name, value in metric.compute().items()}
+    def compute(self, shares: Sequence[tuple[list[Features], list[Features]]]) -> dict[str, float]:
+        """Let all vote."""
+        memory, queries = (Features.joined(role) for role in zip(*shares, strict=True))
+        settings = self.images.num_classes, self.neighbours, self.temperature
+        return knn_accuracy(memory, queries, *settings, self.trainer.strategy.root_device)
+
+    def _encode(self, batch: dict[str, Any]) -> Tensor:
+        hierarchy = self.subject.backbone(
+            batch["images"], batch["superpixels"], last_grouping=False
+        )
+        return read_out(hierarchy, self.readout)

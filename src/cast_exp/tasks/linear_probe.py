@@ -18,10 +18,10 @@ from cast_exp.data.base import RawDataModule
 from cast_exp.data.features import CachedFeatures
 from cast_exp.data.recognition import recognition_obstacle
 from cast_exp.errors import UserError
-from cast_exp.metrics import KNNAccuracy
 from cast_exp.models import Backbone
 from cast_exp.optim import Schedule
 from cast_exp.tasks.base import BaseTask, Readout
+from cast_exp.tasks.knn import knn_accuracy
 
 Rate = Annotated[float, Field(gt=0)]
 
@@ -87,7 +87,7 @@ class LinearProbeTask(BaseTask):
         self.best_top1: Tensor
         self.register_buffer("best_top1", torch.tensor(0.0))
         self.heads = nn.ModuleList()
-        self._knn: dict[str, Tensor] = {}
+        self._knn: dict[str, float] = {}
         backbone.requires_grad_(False)
         self.train()  # Lightning trains a new module in the mode it finds it in
 
@@ -173,22 +173,16 @@ class LinearProbeTask(BaseTask):
             for rate, value in zip(self.rates, top1, strict=True):
                 figures[f"val/top1_rate{rate:g}"] = value
             figures["val/top1_best_rate"] = top1.max()
-        self.log_dict(figures | self._knn, sync_dist=True)
+        self.log_dict({**figures, **self._knn}, sync_dist=True)
 
     def on_train_start(self) -> None:
         """Let cached features vote for their neighbours."""
         super().on_train_start()
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, CachedFeatures):
-            metric = KNNAccuracy(data.num_classes, self.neighbours, self.temperature)
-            metric.to(self.device)
-            share = slice(self.trainer.global_rank, None, self.trainer.world_size)
-            for split in ("train", "val"):
-                stored = data.features(split)
-                features, label = stored.features[share], stored.label[share]
-                role: Literal["memory", "query"] = "memory" if split == "train" else "query"
-                metric.update(features.to(self.device), label.to(self.device), role)
-            accuracy = metric.compute()
+            memory, queries = data.features("train"), data.features("val")
+            settings = data.num_classes, self.neighbours, self.temperature
+            accuracy = knn_accuracy(memory, queries, *settings, self.device)
             self._knn = {"val/knn": accuracy["top1"], "val/knn_top5": accuracy["top5"]}
 
     @property
