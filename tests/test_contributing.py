@@ -1,5 +1,6 @@
 """What CONTRIBUTING.md says of adding a part, done as it says."""
 
+import json
 import os
 import re
 import shutil
@@ -83,5 +84,7 @@ def test_the_added_parts_train_and_are_evaluated(repository: Path, tmp_path: Pat
     small = ["experiment=shapes_moco", "debug=fast", f"paths.runs={tmp_path}", "callbacks.knn=null"]
     run(repository, "cast_exp.train", *small, *NAMES)
     (folder,) = (path.parent for path in tmp_path.glob("*/*/config.yaml"))
-    said = run(repository, "cast_exp.eval", f"run={folder}", "evaluate=[compactness]")
-    assert "compactness/spread" in said
+    run(repository, "cast_exp.eval", f"run={folder}", "evaluate=[compactness]")
+    summaries = [folder / "summary.json", *folder.glob("eval/*/summary.json")]
+    ended, again = (json.loads(path.read_text())["metrics"] for path in summaries)
+    assert 0 < ended["compactness/spread"] == again["compactness/spread"] < 2
