@@ -109,7 +109,7 @@ def _read_example(path: Path, truth: Path, size: int) -> Example:
             )
     if size:
         image = image.resize((size, size), Image.Resampling.BILINEAR)
-        annotations = [
+        annotations = [  # not by `nearest`, which moves the README's figures by up to 0.004
             cv2.resize(annotation, (size, size), interpolation=cv2.INTER_NEAREST)
             for annotation in annotations
         ]
