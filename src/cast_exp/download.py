@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
 from cast_exp.errors import UserError
 from cast_exp.ops.files import write_json, write_text
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 _CHUNK = 1 << 20
 _TRIES = 5
+_SILENCE = 30  # seconds that a server may say nothing
 
 
 def cache_dir() -> Path:
@@ -30,7 +31,7 @@ def cache_dir() -> Path:
     return Path(os.environ.get("CAST_EXP_CACHE") or Path.home() / ".cache" / "cast_exp")
 
 
-def download(url: str, path: Path, *, sha256: str | None = None, timeout: float = 30) -> Path:
+def download(url: str, path: Path) -> Path:
     """Fetch a file once; afterwards only check that it is still the same.
 
     A download that was cut goes on where it stopped (if the server's file is still the same, by its
@@ -40,21 +41,19 @@ def download(url: str, path: Path, *, sha256: str | None = None, timeout: float 
     Args:
         url: Where it is.
         path: Where it goes.
-        sha256: What its SHA-256 must be, where that is known beforehand.
-        timeout: How long the server may be silent, in seconds.
 
     Raises:
         UserError: No connection, no such file, not enough space, or another file than the recorded.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(_beside(path, ".lock")):
-            if not path.is_file():
-                part = _fetch(url, path, timeout)
-                _verify(part, path, url, sha256)
-                part.replace(path)
+        with FileLock(f"{path}.lock"):
+            if path.is_file():
+                _verify(path, path, url)
             else:
-                _verify(path, path, url, sha256)
+                part = _fetch(url, path)
+                _verify(part, path, url)
+                part.replace(path)
     except PermissionError as error:
         raise UserError(f"cannot write to {path.parent} ({error.strerror})") from None
     return path
@@ -62,7 +61,7 @@ def download(url: str, path: Path, *, sha256: str | None = None, timeout: float 
 
 def recorded(path: Path) -> dict[str, str | int] | None:
     """`url`, `size` in bytes and `sha256` of a downloaded file; None if there is no record."""
-    record = _beside(path, ".json")
+    record = Path(f"{path}.json")
     if not record.is_file():
         return None
     known: dict[str, str | int] = json.loads(record.read_text(encoding="utf-8"))
@@ -75,38 +74,33 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _beside(path: Path, ending: str) -> Path:
-    return path.with_name(path.name + ending)
-
-
-def _verify(found: Path, path: Path, url: str, sha256: str | None) -> None:
+def _verify(found: Path, path: Path, url: str) -> None:
     """Hold a file that is, or is to be, at `path` to what is known; record it if nothing is."""
     actual: dict[str, str | int] = {"size": found.stat().st_size, "sha256": sha256_of(found)}
-    known = recorded(path) or ({} if sha256 is None else {"sha256": sha256})
-    wrong = [key for key in actual if key in known and known[key] != actual[key]]
-    if wrong:
-        key = wrong[0]
-        if found != path:
-            found.unlink()
-        raise UserError(
-            f"{path.name} from {url} is not the file it should be: its {key} is {actual[key]}, not "
-            f"{known[key]}; delete {path} to download it again, and {path.name}.json too if the "
-            "file at the source is known to have changed"
-        )
-    if recorded(path) is None:
-        write_json(_beside(path, ".json"), {"url": url, **actual})
+    known = recorded(path)
+    if known is None:
+        write_json(Path(f"{path}.json"), {"url": url, **actual})
+        return
+    for key, value in actual.items():
+        if value != known[key]:
+            if found != path:
+                found.unlink()
+            raise UserError(
+                f"{path.name} from {url} is not the file it should be: its {key} is {value}, not "
+                f"{known[key]}; delete {path} to download it again, and {path.name}.json too if "
+                "the file at the source is known to have changed"
+            )
 
 
-def _fetch(url: str, path: Path, timeout: float) -> Path:
+def _fetch(url: str, path: Path) -> Path:
     """Download to `<path>.part`, which stays when the connection is cut, and return that."""
-    part = _beside(path, ".part")
+    part = Path(f"{path}.part")
     host = urlsplit(url).netloc
     for attempt in range(_TRIES):
         if attempt:
             time.sleep(2 ** (attempt - 2))
         try:
-            if _append(url, part, timeout):
-                _beside(part, ".etag").unlink(missing_ok=True)
+            if _append(url, part):
                 return part
         except urllib.error.HTTPError as error:
             if error.code == 416:  # more was there than the server has
@@ -129,15 +123,15 @@ def _fetch(url: str, path: Path, timeout: float) -> Path:
     )
 
 
-def _append(url: str, part: Path, timeout: float) -> bool:
+def _append(url: str, part: Path) -> bool:
     """Fetch what `part` lacks; whether it is complete then."""
-    tag = _beside(part, ".etag")
+    tag = Path(f"{part}.etag")
     start = part.stat().st_size if part.is_file() and tag.is_file() else 0
     headers = {"User-Agent": "cast_exp"}
     if start:  # the rest if the file is still the same, or else all of the new one
         headers |= {"Range": f"bytes={start}-", "If-Range": tag.read_text(encoding="utf-8")}
     request = urllib.request.Request(url, headers=headers)
-    with urllib.request.urlopen(request, timeout=timeout) as response:
+    with urllib.request.urlopen(request, timeout=_SILENCE) as response:
         if response.status != 206:
             start = 0
             tag.unlink(missing_ok=True)
@@ -150,17 +144,15 @@ def _append(url: str, part: Path, timeout: float) -> bool:
             raise UserError(
                 f"{url} needs {total - start:,} bytes, but {part.parent} has only {free:,} left"
             )
-        with open(part, "ab" if start else "wb") as file, _progress_bar() as bar:
+        console = Console(stderr=True)
+        columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
+        progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        with open(part, "ab" if start else "wb") as file, progress as bar:
             task = bar.add_task(part.stem, total=total, completed=start)
             while chunk := response.read(_CHUNK):
                 file.write(chunk)
                 bar.advance(task, len(chunk))
-    return total is None or part.stat().st_size == total
-
-
-def _progress_bar() -> Progress:
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    return Progress(
-        *columns, TransferSpeedColumn(), console=console, disable=not console.is_terminal
-    )
+    complete = total is None or part.stat().st_size == total
+    if complete:
+        tag.unlink(missing_ok=True)
+    return complete

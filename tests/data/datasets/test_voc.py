@@ -4,6 +4,8 @@ import hashlib
 import io
 import sys
 import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +201,27 @@ def test_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(UserError, match=r"bad\.tar cannot be unpacked"):
             VOC("train", tmp_path / "third", download=True)
         assert not (tmp_path / "third/VOCdevkit").exists()
+
+
+def test_one_of_several_unpacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    voc_tree(tmp_path / "there/VOCdevkit/VOC2012")
+    content = packed(tmp_path / "there/VOCdevkit")
+    unpack, unpacked = tarfile.TarFile.extractall, []
+
+    def slowly(*arguments: object, **options: object) -> None:
+        time.sleep(0.1)
+        unpack(*arguments, **options)
+        unpacked.append(arguments)
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", slowly)
+    with file_server() as server, ThreadPoolExecutor() as pool:
+        server.files["/voc.tar"] = content
+        archive = Archive(f"{server.url}/voc.tar", hashlib.md5(content).hexdigest(), "VOCdevkit")
+        here = tmp_path / "here"
+        found = [pool.submit(archive.folder, here, True) for _ in range(4)]
+        assert {each.result() for each in found} == {here / "VOCdevkit"}
+    assert len(unpacked) == 1
+    assert (here / "VOCdevkit/VOC2012/JPEGImages").is_dir()
 
 
 # -- with SBD --------------------------------------------------------------------------------------

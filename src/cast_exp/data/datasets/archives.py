@@ -1,12 +1,12 @@
 """Published archives of data sets: fetched, checked and unpacked once."""
 
-import shutil
 import tarfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
+from filelock import FileLock
 from torchvision.datasets.utils import check_integrity
 
 from cast_exp.download import download
@@ -53,14 +53,13 @@ class Archive:
                 f"{file} is not the published archive (its MD5 is not {self.md5}); delete it and "
                 f"{file.name}.json, and try again"
             )
-        # Whoever finds the folder finds all of it.
-        part = Path(mkdtemp(prefix=f".{self.holds}.", dir=root))
         try:
-            with tarfile.open(file) as archive:
-                archive.extractall(part, filter="data")
-            (part / self.holds).replace(folder)
+            # One of several processes unpacks; whoever finds the folder finds all of it.
+            with FileLock(f"{file}.lock"), TemporaryDirectory(prefix=".", dir=root) as part:
+                if not folder.is_dir():
+                    with tarfile.open(file) as archive:
+                        archive.extractall(part, filter="data")
+                    Path(part, self.holds).replace(folder)
         except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
             raise UserError(f"{file} cannot be unpacked ({error})") from error
-        finally:
-            shutil.rmtree(part)
         return folder
