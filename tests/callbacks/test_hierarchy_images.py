@@ -115,10 +115,10 @@ def test_a_full_disk_costs_a_picture_and_not_the_run(
 ) -> None:
     save = Image.Image.save
 
-    def fails_later(image, path):
+    def fails_later(image, path, format):
         if "step0000000" not in str(path):
             raise OSError("No space left on device")
-        save(image, path)
+        save(image, path, format)
 
     monkeypatch.setattr(Image.Image, "save", fails_later)
     trainer = tiny_trainer(tmp_path, HierarchyImages(count=1))
