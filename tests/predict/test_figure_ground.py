@@ -29,7 +29,7 @@ def test_masks_hold_most_of_the_attention(name: str) -> None:
     scene, hierarchy = looked(name)
     files = figure_ground_files(scene, hierarchy, scene.pixels)
     facts = json.loads(files["figure_ground.json"])
-    assert (facts["width"], facts["height"], facts["mass"]) == (64, 64, MASS)
+    assert (facts["width"], facts["height"], facts["mass"]) == (64, 64, 0.6)
     attention = hierarchy.attention.heads[0].double()
     owner = hierarchy.tokens_at(scene.full_superpixels[None])[0]
     token = hierarchy.labels(hierarchy.attention.level)[0][owner]

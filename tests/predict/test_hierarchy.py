@@ -43,7 +43,11 @@ def test_maps_pictures_and_facts_are_of_the_same_segments(backbone: Backbone) ->
         pairs = np.unique(np.stack([labels, expected]).reshape(2, -1), axis=1)
         assert pairs.shape[1] == len(np.unique(labels)) == len(np.unique(expected))
         assert facts["levels"][level] == {"level": level, "segments": len(np.unique(expected))}
+        colours = read(files[f"level_{level}_painted.png"])
+        assert (colours[:, 1:][labels[:, 1:] != labels[:, :-1]] == 255).all()
+        inside = (colours != 255).any(-1)
         for number in np.unique(labels):
+            assert len(np.unique(colours[inside & (labels == number)], axis=0)) <= 1
             assert facts["segments"][number]["level"] == level
             assert facts["segments"][number]["area"] == (labels == number).sum()
     overlay, superpixels = read(files["overlay.png"]), scene.full_superpixels.numpy()
