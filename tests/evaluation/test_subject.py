@@ -33,6 +33,7 @@ def test_a_backbone_may_come_without_projector(tmp_path: Path) -> None:
     save_pretrained(model, tmp_path / "model")
     loaded = Subject.load(tmp_path / "model")
     assert loaded.projector is None
+    assert not loaded.backbone.training
     assert loaded.backbone.config == model.config
     for name, value in model.state_dict().items():
         assert torch.equal(loaded.backbone.state_dict()[name], value), name

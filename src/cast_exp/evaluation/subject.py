@@ -41,7 +41,7 @@ class Subject:
         Raises:
             UserError: See `load_pretrained`.
         """
-        return cls(load_pretrained(checkpoint, **changes), load_projector(checkpoint))
+        return cls(load_pretrained(checkpoint, **changes).eval(), load_projector(checkpoint))
 
     def untrained(self, seed: int) -> Self:
         """One of the same build that has not been trained.
