@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cast_exp.callbacks.pictures import Pictures, show
-from cast_exp.callbacks.probes import Probe, load_probes
+from cast_exp.callbacks.sample_images import SampleImages, load_sample_images
 from cast_exp.callbacks.side_work import apart_from_training, backbone_of
 from cast_exp.data.transforms import denormalise
 from cast_exp.metrics import head_jaccards
@@ -59,10 +59,10 @@ class HierarchyImages(Pictures):
         super().__init__(count, every_n_epochs, every_n_steps, split, seed)
         self.figure_ground = figure_ground
         self.mass = mass
-        self._probes: list[Probe] = []
+        self._samples: list[SampleImages] = []
 
     def draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw what the network now sees in the probes."""
+        """Draw what the network now sees in the sample images."""
         seen = list(zip(*self._look(trainer, pl_module), strict=True))
         show(trainer, "hierarchy", _stacked([self._levels(*each) for each in seen]))
         if self.figure_ground:
@@ -73,36 +73,36 @@ class HierarchyImages(Pictures):
 
     def _look(
         self, trainer: Trainer, module: LightningModule
-    ) -> tuple[list[Probe], list[Hierarchy]]:
-        """The probes, and what the network makes of each now."""
+    ) -> tuple[list[SampleImages], list[Hierarchy]]:
+        """The sample images, and what the network makes of each now."""
         backbone = backbone_of(module)
         options = {"attention": backbone.figure_block} if self.figure_ground else {}
         with apart_from_training(trainer, module):
-            if not self._probes:
+            if not self._samples:
                 data = trainer.datamodule  # type: ignore[attr-defined]
-                self._probes = load_probes(data, self.split, self.count)
-            return self._probes, [
+                self._samples = load_sample_images(data, self.split, self.count)
+            return self._samples, [
                 backbone(
-                    probe.images.to(module.device), probe.superpixels.to(module.device), **options
+                    sample.images.to(module.device), sample.superpixels.to(module.device), **options
                 )
-                for probe in self._probes
+                for sample in self._samples
             ]
 
-    def _levels(self, probe: Probe, hierarchy: Hierarchy) -> NDArray[np.uint8]:
+    def _levels(self, sample: SampleImages, hierarchy: Hierarchy) -> NDArray[np.uint8]:
         levels = [hierarchy.segmentation(level) for level in range(hierarchy.depth + 1)]
-        return hierarchy_sheet(denormalise(probe.images), levels, self.seed)
+        return hierarchy_sheet(denormalise(sample.images), levels, self.seed)
 
-    def _head_maps(self, probe: Probe, hierarchy: Hierarchy) -> list[HeadMaps]:
+    def _head_maps(self, sample: SampleImages, hierarchy: Hierarchy) -> list[HeadMaps]:
         assert hierarchy.attention is not None
         superpixels = hierarchy.superpixels.cpu().numpy()
         heat = superpixel_heads(hierarchy).float().cpu().numpy()
         masks = binary_masks(hierarchy, self.mass).cpu().numpy()
         segments = hierarchy.segmentation(hierarchy.attention.level).cpu()
         maps = []
-        for image, picture in enumerate(to_bytes(denormalise(probe.images))):
+        for image, picture in enumerate(to_bytes(denormalise(sample.images))):
             objects = jaccards = None
-            if probe.objects:
-                objects = nearest(probe.objects[image], *picture.shape[:2])
+            if sample.objects:
+                objects = nearest(sample.objects[image], *picture.shape[:2])
                 heads = hierarchy.attention.heads[image].cpu()
                 found = head_jaccards(heads, segments[image], torch.from_numpy(objects), self.mass)
                 jaccards = found[0, :, 0].numpy()
@@ -123,15 +123,15 @@ def _stacked(sheets: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return np.concatenate(padded)
 
 
-def _overlay(trainer: Trainer, seen: Sequence[tuple[Probe, Hierarchy]], mass: float) -> None:
+def _overlay(trainer: Trainer, seen: Sequence[tuple[SampleImages, Hierarchy]], mass: float) -> None:
     """Log the images to W&B with masks to lay over them."""
     loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
     if not loggers:
         return
-    pictures = [picture for probe, _ in seen for picture in to_bytes(denormalise(probe.images))]
+    pictures = [picture for sample, _ in seen for picture in to_bytes(denormalise(sample.images))]
     masks = []
-    for probe, hierarchy in seen:
-        objects = [nearest(drawn, *probe.images.shape[-2:]) for drawn in probe.objects]
+    for sample, hierarchy in seen:
+        objects = [nearest(drawn, *sample.images.shape[-2:]) for drawn in sample.objects]
         masks += mask_overlays(hierarchy, binary_masks(hierarchy, mass), objects)
     for logger in loggers:
         logger.log_image("masks", pictures, step=trainer.global_step, masks=masks)

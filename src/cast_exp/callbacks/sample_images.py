@@ -19,7 +19,7 @@ Objects = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Probe:
+class SampleImages:
     """Images of one size.
 
     Attributes:
@@ -34,7 +34,7 @@ class Probe:
     objects: list[Objects]
 
 
-def load_probes(data: LightningDataModule, split: Split, count: int) -> list[Probe]:
+def load_sample_images(data: LightningDataModule, split: Split, count: int) -> list[SampleImages]:
     """The first images of a split, in one batch, or one by one where they differ in size.
 
     Args:
@@ -45,22 +45,22 @@ def load_probes(data: LightningDataModule, split: Split, count: int) -> list[Pro
     Raises:
         UserError: None of them can be read.
     """
-    probes = _scenes(data, split, count) if isinstance(data, SceneDataModule) else []
+    samples = _scenes(data, split, count) if isinstance(data, SceneDataModule) else []
     if isinstance(data, ImageDataModule):
         for loaded in data.plain_dataloader(split, count, count):
             batch = data.prepare(loaded, "cpu")
             objects = _drawn_objects(data, split, batch["index"].tolist())
-            probes.append(Probe(batch["images"], batch["superpixels"], objects))
-    if not probes:
+            samples.append(SampleImages(batch["images"], batch["superpixels"], objects))
+    if not samples:
         raise UserError(f"none of the {split} images to draw can be read")
-    return probes
+    return samples
 
 
-def _scenes(data: SceneDataModule, split: Split, count: int) -> list[Probe]:
+def _scenes(data: SceneDataModule, split: Split, count: int) -> list[SampleImages]:
     scenes = list(data.scenes(split, count))
     grounded = data.semantic_classes[:1] == ["background"]
     return [
-        Probe(
+        SampleImages(
             scene.image,
             scene.superpixels,
             [objects_of(scene).numpy()] if grounded or "instance" in scene.truth else [],
