@@ -2,9 +2,8 @@
 
 import pytest
 from support.probe_run import images
-from support.retrieval import scenes
 
-from cast_exp.callbacks.needs import NeedsClasses, NeedsData
+from cast_exp.callbacks.needs import NeedsData
 
 
 class NeedsManyImages(NeedsData):
@@ -14,11 +13,6 @@ class NeedsManyImages(NeedsData):
 
     def obstacle(self, data: object) -> str | None:
         return "there are only 48 images" if len(data.raw("val")) < 100 else None
-
-
-def test_a_callback_that_scores_by_classes_wants_them_of_images() -> None:
-    assert NeedsClasses().obstacle(images()) is None
-    assert "those of pixels" in NeedsClasses().obstacle(scenes())
 
 
 def test_a_need_must_be_said() -> None:

@@ -1,11 +1,10 @@
 import math
-from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
 
-from cast_exp.metrics import KNNAccuracy
+from cast_exp.metrics import knn_hits
 
 
 def brute_force(
@@ -48,21 +47,11 @@ def test_equals_brute_force(
     features = centres[labels] + 2 * torch.randn(memory + queries, 16, generator=generator)
     features *= torch.rand(memory + queries, 1, generator=generator) * 10 + 0.1
 
-    metric = KNNAccuracy(features[:memory], labels[:memory], classes, k, temperature, block)
-    for part in range(memory, memory + queries, 17):
-        metric.update(features[part : part + 17], labels[part : part + 17])
+    known, asked = (features[:memory], labels[:memory]), (features[memory:], labels[memory:])
+    hits = knn_hits(*known, *asked, classes, k, temperature, block)
 
-    expected = brute_force(
-        features[:memory],
-        labels[:memory],
-        features[memory:],
-        labels[memory:],
-        classes,
-        k,
-        temperature,
-    )
-    scores = metric.compute()
-    assert (scores["top1"].item(), scores["top5"].item()) == pytest.approx(expected)
+    expected = brute_force(*known, *asked, classes, k, temperature)
+    assert (hits / queries).tolist() == pytest.approx(expected)
     assert 0 < expected[0] < 1  # the case tells right from wrong
 
 
@@ -71,51 +60,36 @@ def test_weights_decide_between_a_close_neighbour_and_many_far_ones() -> None:
     labels = torch.tensor([0, 1, 1])
     query = torch.tensor([[1.0, 0.1]])
     for temperature, winner in [(0.07, 0), (10.0, 1)]:
-        metric = KNNAccuracy(memory, labels, 2, 3, temperature)
-        metric.update(query, torch.tensor([winner]))
-        assert metric.compute()["top1"] == 1
+        hits = knn_hits(memory, labels, query, torch.tensor([winner]), 2, 3, temperature)
+        assert hits.tolist() == [1, 1]
 
 
 def test_a_class_without_votes_is_no_hit() -> None:
-    metric = KNNAccuracy(torch.eye(4), torch.arange(4), classes=5, neighbours=1)
-    metric.update(torch.eye(4)[:1], torch.tensor([4]))
-    assert metric.compute()["top5"] == 0
+    hits = knn_hits(torch.eye(4), torch.arange(4), torch.eye(4)[:1], torch.tensor([4]), 5, 1)
+    assert hits.tolist() == [0, 0]
 
 
 def test_half_precision_features_are_compared_in_single() -> None:
     features = torch.randn(30, 8, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(30) % 3
-    scores = []
-    for kind in (features.half(), features.half().float()):
-        metric = KNNAccuracy(kind[:20], labels[:20], 3)
-        metric.update(kind[20:], labels[20:])
-        scores.append(metric.compute()["top1"])
-    assert scores[0] == scores[1]
+    hits = [
+        knn_hits(kind[:20], labels[:20], kind[20:], labels[20:], 3)
+        for kind in (features.half(), features.half().float())
+    ]
+    assert torch.equal(*hits)
 
 
-def test_reset_forgets_the_queries_only() -> None:
-    metric = KNNAccuracy(torch.eye(2), torch.tensor([0, 1]), 2)
-    metric.update(torch.eye(2), torch.tensor([1, 0]))
-    assert metric.compute()["top1"] == 0
-    metric.reset()
-    metric.update(torch.eye(2), torch.tensor([0, 1]))
-    assert metric.compute()["top1"] == 1
-
-
-def test_no_queries_change_nothing() -> None:
-    metric = KNNAccuracy(torch.eye(2), torch.tensor([0, 1]), 2)
-    metric.update(torch.empty(0, 2), torch.empty(0, dtype=torch.int64))
-    assert metric.compute()["top1"].isnan()
-    metric.update(torch.eye(2), torch.tensor([0, 0]))
-    assert metric.compute()["top1"] == 0.5
+def test_a_process_may_have_no_queries() -> None:
+    empty = torch.empty(0, 2), torch.empty(0, dtype=torch.int64)
+    assert knn_hits(torch.eye(2), torch.arange(2), *empty, 2).tolist() == [0, 0]
 
 
 def test_what_cannot_be_scored_is_refused() -> None:
-    ones, labels = torch.ones(1, 2), torch.tensor([0])
-    with pytest.raises(ValueError, match="at least one"):
-        KNNAccuracy(ones[:0], labels[:0], 2)
-    for refused in (partial(KNNAccuracy, classes=2), KNNAccuracy(ones, labels, 2).update):
-        with pytest.raises(ValueError, match="not finite"):
-            refused(ones * torch.nan, labels)
-        with pytest.raises(ValueError, match=r"0\.\.1"):
-            refused(ones, labels + 2)
+    good = torch.ones(1, 2), torch.tensor([0])
+    for bad, message in (
+        ((good[0] * torch.nan, good[1]), "not finite"),
+        ((good[0], good[1] + 2), r"0\.\.1"),
+    ):
+        for memory, queries in ((good, bad), (bad, good)):
+            with pytest.raises(ValueError, match=message):
+                knn_hits(*memory, *queries, 2)

@@ -47,14 +47,7 @@ class FeatureMonitor(NeedsData):
     def score(
         self, train: Features, val: Features, classes: int, device: torch.device
     ) -> dict[str, float]:
-        """Figures by name, the same on all processes.
-
-        Args:
-            train: Training images, those of all processes.
-            val: Validation images, likewise.
-            classes: Number of classes.
-            device: Where to compute.
-        """
+        """Figures by name, the same on all processes, which all have all features."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look whether there is something to recognise.
@@ -73,12 +66,11 @@ class FeatureMonitor(NeedsData):
     def measure(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
         """Encode and score; empty when that failed on a process."""
         data, device = data_of(trainer), pl_module.device
-        encode = pl_module.features
         figures: dict[str, float] = {}
         with spare_the_run(trainer, self.title):
             with apart_from_training(trainer, pl_module):
                 train, val = (
-                    encode_images(data, split, encode, device, limit, self.batch_size)  # type: ignore[arg-type]
+                    encode_images(data, split, pl_module.features, device, limit, self.batch_size)  # type: ignore[arg-type]
                     for split, limit in (("train", self.images), ("val", self.queries))
                 )
             figures |= together(self.score, train, val, data.num_classes, device)

@@ -15,7 +15,7 @@ from cast_exp.tasks.knn import knn_accuracy
 class KNNMonitor(FeatureMonitor):
     """Logs the k-nearest-neighbour accuracy "val/knn" (and "val/knn_top5") of the task's features.
 
-    Training images vote on validation images; see `KNNAccuracy`. The untrained network is scored
+    Training images vote on validation images; see `knn_hits`. The untrained network is scored
     before the first step (logged at step 0, as a figure to beat), then at the end of every so many
     epochs and of training. Checkpoints may monitor "val/knn": it is the same on all processes.
     `trainer.callback_metrics` also gets "val/knn_untrained".
@@ -25,7 +25,7 @@ class KNNMonitor(FeatureMonitor):
         memory: Training images that vote; None for all.
         queries: Validation images they vote on; None for all.
         neighbours: How many vote on each.
-        temperature: See `KNNAccuracy`.
+        temperature: See `knn_hits`.
         batch_size: Images encoded at a time, on each device.
     """
 

@@ -20,7 +20,7 @@ from cast_exp.data.datasets.base import Split
 from cast_exp.data.loader import ResumableLoader
 from cast_exp.data.sampling import EpochSampler
 from cast_exp.data.stored import load_tensors, save_tensors
-from cast_exp.distributed import gather_objects, rank, together
+from cast_exp.distributed import gather_objects, together
 from cast_exp.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -69,23 +69,6 @@ class Features:
     def take(self, rows: Tensor) -> dict[str, Tensor]:
         """The batch of the given rows."""
         return {name: column.index_select(0, rows) for name, column in vars(self).items()}
-
-    def save(self, path: Path, key: str) -> None:
-        """Write a safetensors file, as `atomic_write` does.
-
-        Only the first process does so; where it fails, it fails on all.
-
-        Args:
-            path: The file.
-            key: What the vectors were made from.
-        """
-        together(save_tensors if rank() == 0 else lambda *_: None, path, vars(self), key)
-
-    @classmethod
-    def load(cls, path: Path, key: str) -> "Features | None":
-        """Read a file, if it is there and its vectors were made from the same."""
-        found = load_tensors(path, key, list(cls.__annotations__))
-        return None if found is None else cls(**found)
 
 
 def encode_images(
@@ -214,28 +197,28 @@ class CachedFeatures(LightningDataModule):
         if split not in self._features:
             path = Path(self._trainer.default_root_dir) / "features" / f"{split}.safetensors"
             key = self._key(split)
-            found = Features.load(path, key)
-            everywhere = all(gather_objects(found is not None))
-            if found is None or not everywhere:
-                found = self._compute(split)
-                found.save(path, key)
-            self._features[split] = found
+            stored = load_tensors(path, key, list(Features.__annotations__))
+            if all(gather_objects(stored is not None)):
+                self._features[split] = Features(**stored)  # type: ignore[arg-type]
+            else:
+                self._features[split] = self._compute(split, path, key)
         return self._features[split]
 
-    def _compute(self, split: Split) -> Features:
+    def _compute(self, split: Split, path: Path, key: str) -> Features:
         start = perf_counter()
-        trainer, images = self._trainer, self.images
-        batch_size = local_batch_size(images.batch_size, trainer.world_size)
+        trainer, device = self._trainer, self._trainer.strategy.root_device
+        batch_size = local_batch_size(self.images.batch_size, trainer.world_size)
         features = encode_images(
-            images,
-            split,
-            self.encoder,
-            trainer.strategy.root_device,
-            batch_size=batch_size,
-            progress=trainer.is_global_zero,
+            self.images, split, self.encoder, device, None, batch_size, trainer.is_global_zero
         )
         seconds = perf_counter() - start
         log.info("features of %d %s images in %.1f seconds", len(features), split, seconds)
+
+        def keep() -> None:
+            if trainer.is_global_zero:
+                save_tensors(path, vars(features), key)
+
+        together(keep)
         return features
 
     def _key(self, split: Split) -> str:

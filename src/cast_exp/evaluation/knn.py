@@ -26,7 +26,7 @@ class KNN(Evaluation):
         memory: Training images that vote; None for all.
         queries: Validation images they vote on; None for all.
         neighbours: How many vote on each.
-        temperature: See `KNNAccuracy`.
+        temperature: See `knn_hits`.
         batch_size: Images encoded at a time, on each device.
     """
 

@@ -3,7 +3,7 @@
 from cast_exp.metrics.boundary import BoundaryF
 from cast_exp.metrics.figure_ground import FigureGroundJaccard, head_jaccards
 from cast_exp.metrics.hierarchy import HierarchyMetrics
-from cast_exp.metrics.knn import KNNAccuracy
+from cast_exp.metrics.knn import knn_hits
 from cast_exp.metrics.segmentation import SegmentationIoU, count_table
 from cast_exp.metrics.superpixel import achievable_segmentation_accuracy, boundary_recall
 
@@ -11,10 +11,10 @@ __all__ = [
     "BoundaryF",
     "FigureGroundJaccard",
     "HierarchyMetrics",
-    "KNNAccuracy",
     "SegmentationIoU",
     "achievable_segmentation_accuracy",
     "boundary_recall",
     "count_table",
     "head_jaccards",
+    "knn_hits",
 ]

@@ -37,7 +37,7 @@ class LinearProbeTask(BaseTask):
     over all validation images and in 0..1, "val/top1", "val/top5" and "val/best_top1", the highest
     top-1 so far. With several rates also "val/top1_rate<multiple>" for each and
     "val/top1_best_rate", the highest of them. With cached features also the accuracies of
-    k-nearest-neighbour votes, "val/knn" and "val/knn_top5"; see `KNNAccuracy`.
+    k-nearest-neighbour votes, "val/knn" and "val/knn_top5"; see `knn_hits`.
 
     Args:
         backbone: Makes hierarchies of images.

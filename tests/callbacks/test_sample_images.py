@@ -8,7 +8,7 @@ import torch
 from support.probe_run import images
 from support.retrieval import scenes
 
-from cast_exp.callbacks.probes import load_probes
+from cast_exp.callbacks.sample_images import load_sample_images
 from cast_exp.data.datasets import ImageFolder, Shapes
 from cast_exp.errors import UserError
 from cast_exp.superpixels import Grid
@@ -16,12 +16,12 @@ from cast_exp.superpixels import Grid
 
 def test_scenes_come_one_by_one_with_their_objects() -> None:
     data = scenes()
-    probes = load_probes(data, "train", 3)
-    assert len(probes) == 3
-    for probe, scene in zip(probes, data.scenes("train", 3), strict=True):
-        assert torch.equal(probe.images, scene.image)
-        assert torch.equal(probe.superpixels, scene.superpixels)
-        (objects,) = probe.objects
+    samples = load_sample_images(data, "train", 3)
+    assert len(samples) == 3
+    for sample, scene in zip(samples, data.scenes("train", 3), strict=True):
+        assert torch.equal(sample.images, scene.image)
+        assert torch.equal(sample.superpixels, scene.superpixels)
+        (objects,) = sample.objects
         semantic = np.asarray(scene.truth["semantic"])
         counted = semantic != 255  # void in truth, where there may be an instance
         assert np.array_equal(objects[counted] > 0, semantic[counted] > 0)
@@ -30,16 +30,16 @@ def test_scenes_come_one_by_one_with_their_objects() -> None:
 def test_images_come_in_one_batch_cut_like_their_objects() -> None:
     dataset = partial(Shapes, val=6, size=64, creatures=2)
     data = images(dataset=dataset, image_size=32, eval_crop=1.0, superpixel=Grid(16))
-    (probe,) = load_probes(data, "val", 4)
-    assert probe.images.shape == (4, 3, 32, 32)
-    assert probe.superpixels.shape == (4, 32, 32)
-    assert len(probe.objects) == 4
+    (sample,) = load_sample_images(data, "val", 4)
+    assert sample.images.shape == (4, 3, 32, 32)
+    assert sample.superpixels.shape == (4, 32, 32)
+    assert len(sample.objects) == 4
     index = data.chosen("val", 4)
-    for objects, number in zip(probe.objects, index, strict=True):
+    for objects, number in zip(sample.objects, index, strict=True):
         drawn = data.raw("val")[number]["instance"]
         assert objects.shape == (32, 32)
         assert np.mean(objects == drawn[1::2, 1::2]) > 0.95
-    (bare,) = load_probes(images(), "train", 4)
+    (bare,) = load_sample_images(images(), "train", 4)
     assert bare.objects == []
 
 
@@ -49,4 +49,4 @@ def test_none_that_can_be_read(tmp_path) -> None:
         (tmp_path / split / "a" / "1.jpg").touch()
     data = images(dataset=ImageFolder, root=tmp_path)
     with pytest.raises(UserError, match="none of the val images to draw can be read"):
-        load_probes(data, "val", 3)
+        load_sample_images(data, "val", 3)
