@@ -63,7 +63,7 @@ class BaseTask(LightningModule):
     """Kind of data that it takes."""
 
     averages: ClassVar[bool] = False
-    """Whether checkpoints hold a moving average of the backbone; see `checkpoints.files.AVERAGE`."""
+    """Whether checkpoints hold a moving average of the backbone, as `checkpoints.files.AVERAGE`."""
 
     figures: ClassVar[tuple[str, ...] | None] = None
     """Names of the figures of validation that it may log; None if it does not say."""
