@@ -39,7 +39,7 @@ class RawDataModule(LightningDataModule, ABC):
         batch_size: Images per step over all devices.
         workers: Loader processes per device; `auto` shares the cores this process may use among
             the devices of the node, at most 16 each; 0 loads in the main process.
-        prefetch: Batches that each worker works ahead.
+        prefetch: Batches (or single scenes) that each worker works ahead.
         drop_last: Leave out the last, incomplete batch of an epoch.
         max_unreadable: Share of unreadable files above which the run stops; up to 10 files are let
             pass in any case, unless it is 0.

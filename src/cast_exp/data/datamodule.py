@@ -33,30 +33,19 @@ class ImageDataModule(RawDataModule):
     What an image looks like depends on (``seed``, epoch, index, view) only, and which images a
     step sees on (``seed``, epoch, ``batch_size``), never on the workers, the ranks or a resume.
 
+    Arguments not listed here are those of :class:`RawDataModule`.
+
     Args:
-        dataset: Called with ``split`` (and ``root`` if that is set and it takes one) for a raw
-            dataset.
         views: Makes the views of training: two for contrasts, one for classes; None for data that
             are only evaluated on.
-        superpixel: The superpixel method.
-        root: Folder of the data set; None, or not used, for generated data.
-        batch_size: Images per step over all devices.
         image_size: Side of the images of the plain loaders in pixels.
         eval_crop: Share of the shorter side that the central crop of the plain loaders keeps:
             0.875 is a resize to 256 for a crop of 224, 1 no crop (for images that are small).
         eval_resize: How that resize interpolates.
         superpixels_on: ``worker`` computes superpixels in the loader's processes, ``device`` on the
             whole batch (only methods that run anywhere).
-        workers: Loader processes per device; ``auto`` shares the cores this process may use among
-            the devices of the node, at most 16 each; 0 loads in the main process.
-        prefetch: Batches that each worker works ahead.
-        drop_last: Leave out the last, incomplete batch of an epoch.
         repeats: Times that an epoch shows each of its images, in views of their own; it has that
             many times fewer images then (repeated augmentation; Hoffer et al., 2020).
-        max_unreadable: Share of unreadable files above which the run stops; up to 10 files are let
-            pass in any case, unless it is 0.
-        expected_images: Published number of images of each split; another number is reported.
-        seed: Seed of all randomness of the data.
 
     Raises:
         UserError: Superpixels on the device from a method of the CPU, or of views that are covered

@@ -36,14 +36,11 @@ class SceneDataModule(RawDataModule):
     segmentation and official release, in this order): flip, scale, padding at the bottom and on the
     right with the mean colour (void in the truth), crop; superpixels of the crop are computed
     on a smaller copy of it and stay at that size. As with `ImageDataModule`, a crop depends on
-    (`seed`, epoch, index) only.
+    (`seed`, epoch, index) only. Superpixels are computed on the CPU.
+
+    Arguments not listed here are those of `RawDataModule`; its images are the crops of training.
 
     Args:
-        dataset: Called with `split` (and `root` if that is set and it takes one) for a raw
-            dataset.
-        superpixel: The superpixel method, on the CPU.
-        root: Folder of the data set; None, or not used, for generated data.
-        batch_size: Crops per training step over all devices.
         image_size: Side of the images that the network sees in evaluation, in pixels.
         fit: How evaluation brings an image to that size. `long_side`: superpixels at the image's
             own size; then the longer side of the image is brought to that size (bilinear, without
@@ -57,14 +54,6 @@ class SceneDataModule(RawDataModule):
         flip_probability: Probability of the horizontal flip.
         superpixel_scale: Side of the copy on which superpixels of crops are computed, as a share
             of the crop's.
-        workers: Loader processes per device; `auto` shares the cores this process may use among
-            the devices of the node, at most 16 each; 0 loads in the main process.
-        prefetch: Batches, or scenes, that each worker works ahead.
-        drop_last: Leave out the last, incomplete batch of an epoch.
-        max_unreadable: Share of unreadable files above which the run stops; up to 10 files are let
-            pass in any case, unless it is 0.
-        expected_images: Published number of images of each split; another number is reported.
-        seed: Seed of all randomness of the data.
 
     Raises:
         UserError: From `setup` and the loaders: missing data, truth that does not fit its image, a
