@@ -150,8 +150,8 @@ class ImageDataModule(RawDataModule):
         return BatchLoader(
             self._samples(self.raw(split), [transform], 1),
             self._fixed_order(split, limit, shared),
-            batch_size,
-            self._unreadable[split],
+            batch_size=batch_size,
+            unreadable=self._unreadable[split],
             **self._options(),
         )
 

@@ -56,31 +56,24 @@ class UnreadableFiles:
 
     def error(self) -> UserError:
         """The message that ends a run, with the list."""
-        listed = [f"{path} ({reason})" for path, reason in list(self.files.items())[:_LISTED]]
-        more = ["..."] if len(self.files) > _LISTED else []
-        return UserError(
-            "\n  ".join(
-                [
-                    f"{len(self.files)} images cannot be read; {self.limit} are tolerated "
-                    "(data.max_unreadable). Repair or remove them "
-                    "(cast-exp check lists all):",
-                    *listed,
-                    *more,
-                ]
-            )
+        lines = [f"{path} ({reason})" for path, reason in self.files.items()]
+        if len(lines) > _LISTED:
+            lines[_LISTED:] = ["..."]
+        summary = (
+            f"{len(self.files)} images cannot be read; {self.limit} are tolerated "
+            "(data.max_unreadable). Repair or remove them (cast-exp check lists all):"
         )
+        return UserError("\n  ".join([summary, *lines]))
 
 
-class BatchLoader(DataLoader[dict[str, Any]]):
+class KeyedLoader(DataLoader[Any]):
     """A torch ``DataLoader`` over :class:`KeyedSamples` that reports unreadable files.
 
-    They are taken note of in the main process, before the batch is handed out. Batches are those
-    of ``collate`` less its bookkeeping; one in which no image could be read is left out.
+    They are taken note of in the main process, before the item or batch is handed out.
 
     Args:
         samples: What to load.
         sampler: Order of the samples.
-        batch_size: Samples per batch on this rank.
         unreadable: Where unreadable files are counted.
         workers: Processes; 0 loads in this one.
         options: Further arguments of torch's ``DataLoader``.
@@ -90,30 +83,39 @@ class BatchLoader(DataLoader[dict[str, Any]]):
         self,
         samples: KeyedSamples,
         sampler: Sampler[Key],
-        batch_size: int,
         unreadable: UnreadableFiles,
         workers: int,
         **options: Any,
     ) -> None:
-        super().__init__(
-            samples,
-            batch_size,
-            sampler=sampler,
-            num_workers=workers,
-            collate_fn=collate,
-            worker_init_fn=start_worker,
-            **options,
-        )
+        options |= {"num_workers": workers, "worker_init_fn": start_worker}
+        super().__init__(samples, sampler=sampler, **options)
         self.unreadable = unreadable
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        with interrupts_wait():
+            found = super().__iter__()
+        for item in found:
+            self.unreadable.add(item.pop("unreadable"))
+            if error := item.pop("error"):
+                raise UserError(error)
+            yield item
+
+
+class BatchLoader(KeyedLoader):
+    """Batches of ``collate`` less its bookkeeping; one without a readable image is left out.
+
+    Args:
+        samples: What to load.
+        sampler: Order of the samples.
+        options: Further arguments of :class:`KeyedLoader`; ``batch_size`` is that of this rank.
+    """
+
+    def __init__(self, samples: KeyedSamples, sampler: Sampler[Key], **options: Any) -> None:
+        super().__init__(samples, sampler, collate_fn=collate, **options)
         self.replaces = samples.attempts > 1
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
-        with interrupts_wait():
-            batches = super().__iter__()
-        for batch in batches:
-            self.unreadable.add(batch.pop("unreadable"))
-            if error := batch.pop("error"):
-                raise UserError(error)
+        for batch in super().__iter__():
             if batch.pop("lost") and self.replaces:
                 raise self.unreadable.error()  # no image in many attempts: most are bad
             if len(batch["index"]):

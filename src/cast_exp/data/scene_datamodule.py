@@ -156,7 +156,7 @@ class SceneDataModule(RawDataModule):
         return SceneLoader(
             self._scene_samples(split),
             FixedSampler(indices),
-            self._unreadable[split],
+            unreadable=self._unreadable[split],
             **self._options(),
         )
 

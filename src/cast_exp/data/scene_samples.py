@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Sampler
 from torchvision.transforms.v2 import functional as F
 
 from cast_exp.data.datasets.base import RawDataset
-from cast_exp.data.loader import UnreadableFiles, interrupts_wait, start_worker
+from cast_exp.data.loader import KeyedLoader
 from cast_exp.data.samples import KeyedSamples
 from cast_exp.data.sampling import Key
 from cast_exp.data.scene import Scene
@@ -82,43 +82,20 @@ class SceneSamples(KeyedSamples):
         return _tensor(pixels), shrunk_superpixels(full, height, width), full
 
 
-class SceneLoader(DataLoader[Scene]):
+class SceneLoader(KeyedLoader):
     """Scenes one by one in a fixed order; those that cannot be read are reported and left out.
 
     Args:
         samples: The scenes.
         sampler: Their order.
-        unreadable: Where unreadable files are counted.
-        workers: Processes; 0 makes scenes in this one.
-        options: Further arguments of torch's ``DataLoader``.
+        options: Further arguments of `KeyedLoader`.
     """
 
-    def __init__(
-        self,
-        samples: SceneSamples,
-        sampler: Sampler[Key],
-        unreadable: UnreadableFiles,
-        workers: int,
-        **options: Any,
-    ) -> None:
-        super().__init__(
-            samples,  # type: ignore[arg-type]
-            batch_size=None,
-            sampler=sampler,
-            num_workers=workers,
-            worker_init_fn=start_worker,
-            **options,
-        )
-        self.unreadable = unreadable
+    def __init__(self, samples: SceneSamples, sampler: Sampler[Key], **options: Any) -> None:
+        super().__init__(samples, sampler, batch_size=None, **options)
 
     def __iter__(self) -> Iterator[Scene]:  # type: ignore[override]
-        found: Any
-        with interrupts_wait():
-            scenes = super().__iter__()
-        for found in scenes:
-            self.unreadable.add(found["unreadable"])
-            if found["error"]:
-                raise UserError(found["error"])
+        for found in super().__iter__():
             if found["scene"] is not None:
                 yield found["scene"]
 
