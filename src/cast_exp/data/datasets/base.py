@@ -1,11 +1,13 @@
 """What a dataset hands to the loader, and how it says that a file cannot be read."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch.utils.data import Dataset
 
 from cast_exp.errors import UserError
 
@@ -68,6 +70,25 @@ class RawDataset(Protocol):
         ...
 
 
+class ImageFiles(Dataset[dict[str, Any]]):
+    """Image files whose ground truth is drawn on their pixels, so that they are of one class.
+
+    Args:
+        images: The files.
+    """
+
+    def __init__(self, images: Sequence[Path]) -> None:
+        self.classes = ["image"]
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def path(self, index: int) -> str:
+        """The file of image ``index``."""
+        return str(self._images[index])
+
+
 def read_rgb(path: str | Path) -> Image.Image:
     """Decode an image file completely and convert it to RGB.
 
@@ -81,12 +102,13 @@ def read_rgb(path: str | Path) -> Image.Image:
     return _decoded(Path(path), "RGB")
 
 
-def read_map(path: Path) -> NDArray[np.uint8]:
-    """Decode a label map, uint8 (H, W): the values of a grey image, the indices of a palette.
+def read_map(path: Path, image: Image.Image) -> NDArray[np.uint8]:
+    """Decode the label map of an image, uint8 (H, W): grey values, or the indices of a palette.
 
     Raises:
         UnreadableImage: Missing, empty, truncated or undecodable file.
-        UserError: The image is neither grey nor has a palette, or has more than 8 bits.
+        UserError: The map is neither grey nor has a palette, has more than 8 bits or another size
+            than its image.
     """
     drawn = _decoded(path)
     if drawn.mode not in ("L", "P"):
@@ -94,7 +116,22 @@ def read_map(path: Path) -> NDArray[np.uint8]:
             f"{path} is an image of mode {drawn.mode}; a label map should be grey or have a "
             "palette, with 8 bits"
         )
-    return np.array(drawn)
+    labels = np.array(drawn)
+    require_size(path, labels, image)
+    return labels
+
+
+def require_size(path: Path, labels: NDArray[Any], image: Image.Image) -> None:
+    """Make sure that labels (H, W) that were read from a file fit their image.
+
+    Raises:
+        UserError: They do not.
+    """
+    if labels.shape != image.size[::-1]:
+        raise UserError(
+            f"{path} is {labels.shape[1]} x {labels.shape[0]} pixels, but its image is "
+            f"{image.size[0]} x {image.size[1]}; they should be of one size"
+        )
 
 
 def _decoded(path: Path, mode: str | None = None) -> Image.Image:

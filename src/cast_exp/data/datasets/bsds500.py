@@ -5,15 +5,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
-from cast_exp.data.datasets.base import Split, read_rgb
+from cast_exp.data.datasets.base import ImageFiles, Split, read_rgb, require_size
 from cast_exp.errors import UserError
 
 _LAYOUT = "<root>/images/<split>/*.jpg and <root>/groundTruth/<split>/*.mat"
 
 
-class BSDS500(Dataset[dict[str, Any]]):
+class BSDS500(ImageFiles):
     """Photographs with the segmentations of about five people each.
 
     An item has, besides ``image`` and ``label`` (0: there is none), ``regions``: the segmentations,
@@ -38,7 +37,7 @@ class BSDS500(Dataset[dict[str, Any]]):
         if root is None:
             raise UserError(f"data.root is not set; give the folder <root> that holds {_LAYOUT}")
         self._truth = root / "groundTruth" / name
-        self._images = sorted((root / "images" / name).glob("*.jpg"))
+        super().__init__(sorted((root / "images" / name).glob("*.jpg")))
         if not self._images:
             raise UserError(f"no images in {root / 'images' / name}; expected {_LAYOUT}")
         there = {path.stem for path in self._truth.glob("*.mat")}
@@ -48,27 +47,15 @@ class BSDS500(Dataset[dict[str, Any]]):
                 f"{self._truth}: {', '.join(missing[:5])}{', ...' * (len(missing) > 5)}; "
                 f"expected {_LAYOUT}"
             )
-        self.classes = ["image"]
         self.semantic_classes: list[str] = []
-
-    def __len__(self) -> int:
-        return len(self._images)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         image = read_rgb(self._images[index])
         path = self._truth / f"{self._images[index].stem}.mat"
         regions = read_segmentations(path)
         for drawn in regions:
-            if drawn.shape != image.size[::-1]:
-                raise UserError(
-                    f"{path} is {drawn.shape[1]} x {drawn.shape[0]} pixels, but its image is "
-                    f"{image.size[0]} x {image.size[1]}; they should be of one size"
-                )
+            require_size(path, drawn, image)
         return {"image": image, "label": 0, "regions": regions}
-
-    def path(self, index: int) -> str:
-        """The file of image ``index``."""
-        return str(self._images[index])
 
 
 def read_segmentations(path: Path) -> list[NDArray[np.int64]]:

@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
-from cast_exp.data.datasets.base import Split, read_rgb
+from cast_exp.data.datasets.base import ImageFiles, Split, read_rgb
 from cast_exp.data.datasets.coco import Entry, decode_mask, read_coco
 from cast_exp.errors import UserError
 
@@ -24,7 +23,7 @@ _LAYOUT = (
 )
 
 
-class DensePose(Dataset[dict[str, Any]]):
+class DensePose(ImageFiles):
     """COCO images with the bodies of people in four parts, as the paper groups them.
 
     Only images in which the parts of someone were drawn. Where people overlap, the later one in the
@@ -53,26 +52,21 @@ class DensePose(Dataset[dict[str, Any]]):
             raise UserError(f"data.root is not set; give the folder <root> that holds {_LAYOUT}")
         name = train if split == "train" else val
         file = read_coco(root / "annotations" / f"densepose_coco_2014_{name}.json")
-        self._images: list[Path] = []
+        images: list[Path] = []
         self._people: list[list[Entry]] = []
         for image in file.images:
             drawn = [one for one in file.annotations.get(image["id"], []) if one.get("dp_masks")]
             if drawn:
                 # The name says where the file is: COCO_val2014_000000000042.jpg
-                self._images.append(
-                    root / image["file_name"][5:].split("_")[0] / image["file_name"]
-                )
+                images.append(root / image["file_name"][5:].split("_")[0] / image["file_name"])
                 self._people.append(drawn)
-        if not self._images:
+        if not images:
             raise UserError(f"{file.path} has no image with body parts (dp_masks)")
-        for folder in {path.parent for path in self._images}:
+        for folder in {path.parent for path in images}:
             if not folder.is_dir():
                 raise UserError(f"no folder {folder} of COCO's images; expected {_LAYOUT}")
-        self.classes = ["image"]
+        super().__init__(images)
         self.semantic_classes = ["background", *_GROUPS]
-
-    def __len__(self) -> int:
-        return len(self._images)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         image = read_rgb(self._images[index])
@@ -81,10 +75,6 @@ class DensePose(Dataset[dict[str, Any]]):
             _paint(person, semantic, self.path(index))
         regions = semantic.astype(np.int64) - 1
         return {"image": image, "label": 0, "semantic": semantic, "regions": [regions]}
-
-    def path(self, index: int) -> str:
-        """The file of image ``index``."""
-        return str(self._images[index])
 
 
 def _paint(person: Entry, canvas: NDArray[np.uint8], path: str) -> None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -85,31 +86,22 @@ class ImageFolder(Dataset[dict[str, Any]]):
             self._take_part(split, held_out)
 
     def _index_classes(self, split_folders: list[Path]) -> None:
-        present = self._class_folders(self.folder)
+        present = sorted(self._class_folders(self.folder))
         self.classes = sorted(set().union(*map(self._class_folders, split_folders)))
         self._folders = [self.folder / name for name in self.classes]
         # Reading directories is waiting: threads hide the latency of network file systems.
         with ThreadPoolExecutor(16) as pool:
-            names = list(
-                pool.map(
-                    lambda name: _image_names(self.folder / name) if name in present else _NONE,
-                    self.classes,
-                )
-            )
-        counts = [len(found) for found in names]
-        empty = [
-            name
-            for name, count in zip(self.classes, counts, strict=True)
-            if count == 0 and name in present
-        ]
-        if empty:
+            found = list(pool.map(_image_names, [self.folder / name for name in present]))
+        counts = dict(zip(present, map(len, found), strict=True))
+        if empty := [name for name in present if not counts[name]]:
             raise UserError(
                 f"{len(empty)} class folder(s) in {self.folder} hold no image: "
                 f"{', '.join(empty[:20])}{', ...' if len(empty) > 20 else ''}; "
                 "fill them or remove them"
             )
-        self._names = np.concatenate([_NONE, *names])
-        self._labels = np.repeat(np.arange(len(names), dtype=np.int32), counts)
+        self._names = np.concatenate([_NONE, *found])
+        labels = np.arange(len(self.classes), dtype=np.int32)
+        self._labels = np.repeat(labels, [counts.get(name, 0) for name in self.classes])
 
     def _take_part(self, split: Split, share: float) -> None:
         """Keep the images that are in the split, of all that the training folder holds."""
@@ -119,10 +111,8 @@ class ImageFolder(Dataset[dict[str, Any]]):
             prefixes[label] + name for label, name in zip(self._labels, self._names, strict=True)
         ]
         part = part_of(split, names, share)
-        is_held_out = part if split == "val" else ~part
-        self.held_out = [
-            os.fsdecode(name) for name, is_it in zip(names, is_held_out, strict=True) if is_it
-        ]
+        held_out = compress(names, part if split == "val" else ~part)
+        self.held_out = [os.fsdecode(name) for name in held_out]
         self._names, self._labels = self._names[part], self._labels[part]
 
     def present_classes(self) -> set[int]:

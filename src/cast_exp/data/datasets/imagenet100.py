@@ -20,14 +20,8 @@ class ImageNet100(ImageFolder):
     """``root/{train,val}/<wnid>/*.JPEG`` restricted to the classes of ImageNet-100.
 
     ``root`` may be a full ImageNet folder, of which only the hundred classes are read, or one that
-    holds just these. The class index is the position in the sorted list of the hundred ids.
-
-    Args:
-        split: ``train`` or ``val``.
-        root: The folder that holds the split folders.
-        train: Folder of the training images under ``root``.
-        val: Folder of the validation images under ``root``; None: there is none.
-        held_out: Share of the training images that validates if ``val`` is None.
+    holds just these. The class index is the position in the sorted list of the hundred ids. See
+    :class:`ImageFolder` for the arguments.
 
     Raises:
         UserError: A class folder is missing, and whatever :class:`ImageFolder` raises.

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset
 
-from cast_exp.data.datasets.base import Split, read_rgb
+from cast_exp.data.datasets.base import ImageFiles, Split, read_rgb
 from cast_exp.data.datasets.coco import decode_mask, read_coco
 from cast_exp.errors import UserError
 
@@ -14,7 +13,7 @@ _LAYOUT = "<root>/annotations/<split>.json and <root>/images/<split>/<wnid>/<wni
 _WNID = 9  # letters of a file's name that are the name of its folder
 
 
-class PartImageNet(Dataset[dict[str, Any]]):
+class PartImageNet(ImageFiles):
     """Images of animals, vehicles and bottles with their parts.
 
     Annotations are painted in the order of the file, each over those before, as the official
@@ -45,60 +44,46 @@ class PartImageNet(Dataset[dict[str, Any]]):
         if root is None:
             raise UserError(f"data.root is not set; give the folder <root> that holds {_LAYOUT}")
         name = train if split == "train" else val
-        self._file = read_coco(root / "annotations" / f"{name}.json")
-        self._folder = root / "images" / name
-        if not self._folder.is_dir():
-            raise UserError(f"no folder {self._folder} of images; expected {_LAYOUT}")
-        if not self._file.images:
-            raise UserError(f"{self._file.path} has no images")
-        categories = self._file.categories
+        file = self._file = read_coco(root / "annotations" / f"{name}.json")
+        folder = root / "images" / name
+        if not folder.is_dir():
+            raise UserError(f"no folder {folder} of images; expected {_LAYOUT}")
+        if not file.images:
+            raise UserError(f"{file.path} has no images")
+        names = [image["file_name"] for image in file.images]
+        super().__init__([folder / name[:_WNID] / name for name in names])
+        categories = file.categories
         try:
             objects = list(dict.fromkeys(entry["supercategory"] for entry in categories))
-            names = [_part_name(entry["supercategory"], entry["name"]) for entry in categories]
+            parts = [_part_name(entry["supercategory"], entry["name"]) for entry in categories]
         except (KeyError, TypeError) as error:
-            raise UserError(f"{self._file.path} has categories without {error}") from error
-        self.classes = ["image"]
+            raise UserError(f"{file.path} has categories without {error}") from error
         self.semantic_classes = ["background", *objects]
-        self.part_classes = ["background", *names]
+        self.part_classes = ["background", *parts]
         self._labels = {
             entry["id"]: (part, 1 + objects.index(entry["supercategory"]))
             for part, entry in enumerate(categories, 1)
         }
 
-    def __len__(self) -> int:
-        return len(self._file.images)
-
     def __getitem__(self, index: int) -> dict[str, Any]:
-        image = read_rgb(self.path(index))
+        path = self._images[index]
+        image = read_rgb(path)
         shape = (image.height, image.width)
         parts, semantic = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
         for annotation in self._file.annotations.get(self._file.images[index]["id"], []):
             try:
                 mask = decode_mask(annotation.get("segmentation"), *shape)
             except UserError as error:
-                raise UserError(
-                    f"the parts of {self.path(index)} cannot be read: {error}"
-                ) from error
+                raise UserError(f"the parts of {path} cannot be read: {error}") from error
             category = annotation.get("category_id")
             if category not in self._labels:
                 raise UserError(
-                    f"{self.path(index)} has a part of category {category}, which "
+                    f"{path} has a part of category {category}, which "
                     f"{self._file.path} does not have; fetch it again"
                 )
             parts[mask], semantic[mask] = self._labels[category]
-        regions = parts.astype(np.int64) - 1
-        return {
-            "image": image,
-            "label": 0,
-            "semantic": semantic,
-            "parts": parts,
-            "regions": [regions],
-        }
-
-    def path(self, index: int) -> str:
-        """The file of image ``index``."""
-        name: str = self._file.images[index]["file_name"]
-        return str(self._folder / name[:_WNID] / name)
+        truth = {"semantic": semantic, "parts": parts, "regions": [parts.astype(np.int64) - 1]}
+        return {"image": image, "label": 0, **truth}
 
 
 def _part_name(thing: str, part: str) -> str:

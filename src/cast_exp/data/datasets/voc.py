@@ -2,19 +2,17 @@
 
 import os
 from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-from torch.utils.data import Dataset
 from torchvision.datasets import SBDataset
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
 from cast_exp.data.datasets.archives import Archive
-from cast_exp.data.datasets.base import Split, read_map, read_rgb
+from cast_exp.data.datasets.base import ImageFiles, Split, read_map, read_rgb
 from cast_exp.data.datasets.held_out import Share, part_of
 from cast_exp.data.datasets.sbd import write_labels
 from cast_exp.errors import UserError
@@ -33,7 +31,7 @@ _VOC = Archive(_YEAR["url"], _YEAR["md5"], "VOCdevkit")
 _SBD = Archive(SBDataset.url, SBDataset.md5, "benchmark_RELEASE")
 
 
-class VOCFolder(Dataset[dict[str, Any]]):
+class VOCFolder(ImageFiles):
     """Any images with label maps in VOC's layout.
 
     ``root`` holds ``ImageSets/Segmentation/<list>.txt`` (a name in each line), images
@@ -82,18 +80,17 @@ class VOCFolder(Dataset[dict[str, Any]]):
             raise UserError(f"data.root is not set; give the folder <root> that holds {_LAYOUT}")
         if not all((root / part).is_dir() for part in ("JPEGImages", "ImageSets/Segmentation")):
             raise UserError(f"{root} is not laid out as {_LAYOUT}; correct data.root")
-        self.classes = ["image"]
+        self._images: list[Path] = []
+        super().__init__(self._images)
         self.semantic_classes = list(classes)
         self._root = root
-        self._images: list[Path] = []
         self._labels: list[Path] = []
         names = self._names(train if split == "train" or val is None else val)
         self.held_out: list[str] = []
         if val is None:
-            part = part_of(split, map(os.fsencode, names), held_out).tolist()
-            kept = [name for name, is_in in zip(names, part, strict=True) if is_in]
-            others = [name for name, is_in in zip(names, part, strict=True) if not is_in]
-            self.held_out, names = (kept if split == "val" else others), kept
+            part = part_of(split, map(os.fsencode, names), held_out)
+            self.held_out = list(compress(names, part if split == "val" else ~part))
+            names = list(compress(names, part))
         self._add(names, root / "SegmentationClass")
         objects = _by_stem(root / "SegmentationObject", [".png"])
         self._objects = [objects[n] for n in names] if objects.keys() >= set(names) else None
@@ -126,12 +123,9 @@ class VOCFolder(Dataset[dict[str, Any]]):
                 )
             files += [found[name] for name in names]
 
-    def __len__(self) -> int:
-        return len(self._images)
-
     def __getitem__(self, index: int) -> dict[str, Any]:
         image = read_rgb(self._images[index])
-        semantic = _read_map(self._labels[index], image)
+        semantic = read_map(self._labels[index], image)
         classes = len(self.semantic_classes)
         counts = np.bincount(semantic.ravel(), minlength=VOID)
         if strange := (classes + counts[classes:VOID].nonzero()[0]).tolist():
@@ -141,12 +135,8 @@ class VOCFolder(Dataset[dict[str, Any]]):
             )
         item = {"image": image, "label": 0, "semantic": semantic}
         if self._objects is not None:
-            item["instance"] = _read_map(self._objects[index], image)
+            item["instance"] = read_map(self._objects[index], image)
         return item
-
-    def path(self, index: int) -> str:
-        """The file of image ``index``."""
-        return str(self._images[index])
 
 
 class VOC(VOCFolder):
@@ -202,14 +192,3 @@ def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     with os.scandir(folder) as entries:
         split = [os.path.splitext(entry.name) for entry in entries]
     return {stem: folder / (stem + end) for stem, end in split if end.lower() in suffixes}
-
-
-def _read_map(path: Path, image: Image.Image) -> NDArray[np.uint8]:
-    """Read what is drawn on an image, uint8 (H, W)."""
-    drawn = read_map(path)
-    if drawn.shape != image.size[::-1]:
-        raise UserError(
-            f"{path} is {drawn.shape[1]} x {drawn.shape[0]} pixels, but its image is "
-            f"{image.size[0]} x {image.size[1]}; they should be of one size"
-        )
-    return drawn
