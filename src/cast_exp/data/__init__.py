@@ -6,13 +6,7 @@ from cast_exp.data.deit import DeiT
 from cast_exp.data.mixing import Mixing
 from cast_exp.data.scene import Scene
 from cast_exp.data.scene_datamodule import SceneDataModule
-from cast_exp.data.transforms import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Augmentation,
-    CropFlip,
-    TwoViews,
-)
+from cast_exp.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Augmentation, CropFlip, TwoViews
 
 __all__ = [
     "IMAGENET_MEAN",

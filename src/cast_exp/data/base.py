@@ -22,9 +22,6 @@ from cast_exp.superpixels import SuperpixelMethod
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 16
-"""Images that training tries in the place of one that cannot be read."""
-
 _MOST_WORKERS = 16
 _TOLERATED = 10
 
@@ -237,13 +234,8 @@ class RawDataModule(LightningDataModule, ABC):
 
 def _takes_root(dataset: Callable[..., RawDataset]) -> bool:
     """Whether there is an argument of that name, or any may be given."""
-    try:
-        parameters = inspect.signature(dataset).parameters
-    except ValueError:  # built-ins without a signature
-        return True
-    return "root" in parameters or any(
-        parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
-    )
+    parameters = inspect.signature(dataset).parameters
+    return "root" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
 @cache  # once, however many data modules a run has for its evaluations

@@ -46,12 +46,9 @@ class RandomCrop:
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)[window]
         labels = nearest(labels, height, width)[window]
         below, beside = (self.size - side for side in labels.shape)
-        colours = [
-            np.pad(image[..., c], ((0, below), (0, beside)), constant_values=round(255 * mean))
-            for c, mean in enumerate(IMAGENET_MEAN)
-        ]
-        labels = np.pad(labels, ((0, below), (0, beside)), constant_values=VOID)
-        return np.stack(colours, -1), labels
+        mean = [round(255 * mean) for mean in IMAGENET_MEAN]
+        image = cv2.copyMakeBorder(image, 0, below, 0, beside, cv2.BORDER_CONSTANT, value=mean)
+        return image, np.pad(labels, ((0, below), (0, beside)), constant_values=VOID)
 
 
 class CropSamples(KeyedSamples):
@@ -66,7 +63,6 @@ class CropSamples(KeyedSamples):
         superpixel: The superpixel method.
         superpixel_scale: Side of the copy that superpixels are computed on, as a share of S.
         seed: See :class:`KeyedSamples`.
-        attempts: See :class:`KeyedSamples`.
     """
 
     nothing: ClassVar[dict[str, Any]] = {"views": None, "superpixels": [], "semantic": None}
@@ -78,9 +74,8 @@ class CropSamples(KeyedSamples):
         superpixel: SuperpixelMethod,
         superpixel_scale: float,
         seed: int,
-        attempts: int,
     ) -> None:
-        super().__init__(dataset, seed, attempts)
+        super().__init__(dataset, seed)
         self.crop = crop
         self.superpixel = superpixel
         self.side = max(round(crop.size * superpixel_scale), 1)

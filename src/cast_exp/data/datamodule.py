@@ -1,6 +1,6 @@
 """The images of a run: loaders, and the last step from 8-bit batches to what a model takes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,17 +8,15 @@ import torch
 from pydantic import Field
 from torchvision.transforms.v2 import functional as F
 
-from cast_exp.data.base import ATTEMPTS, RawDataModule, local_batch_size
+from cast_exp.data.base import RawDataModule, local_batch_size
 from cast_exp.data.datasets.base import RawDataset, Split
 from cast_exp.data.loader import BatchLoader, TrainLoader
-from cast_exp.data.samples import Samples
+from cast_exp.data.samples import ATTEMPTS, Samples
 from cast_exp.data.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Augmentation,
-    RandomErasing,
     Resize,
-    Transform,
     evaluation_transform,
 )
 from cast_exp.errors import UserError
@@ -84,18 +82,8 @@ class ImageDataModule(RawDataModule):
                 "superpixels on the device would outline what random erasing covers; set "
                 "data.superpixels_on=worker or augmentation.erasing_probability=0"
             )
-        super().__init__(
-            dataset,
-            superpixel,
-            root,
-            batch_size,
-            workers,
-            prefetch,
-            drop_last,
-            max_unreadable,
-            expected_images,
-            seed,
-        )
+        shared = (batch_size, workers, prefetch, drop_last, max_unreadable, expected_images, seed)
+        super().__init__(dataset, superpixel, root, *shared)
         self.views = views
         self.image_size = image_size
         self.eval_crop = eval_crop
@@ -105,8 +93,7 @@ class ImageDataModule(RawDataModule):
 
     def first_superpixels(self, split: Split) -> int | None:
         """See `RawDataModule.first_superpixels`."""
-        transform = evaluation_transform(self.image_size, self.eval_crop, self.eval_resize)
-        views = self._samples(self.raw(split), [transform], ATTEMPTS)[0, 0]["views"]
+        views = self._plain_samples(split, ATTEMPTS)[0, 0]["views"]
         return None if views is None else len(torch.unique(self.superpixel(views[0][None] / 255)))
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -119,9 +106,8 @@ class ImageDataModule(RawDataModule):
         """Views of each image, this rank's share of every batch, in the order of the epoch."""
         if self.views is None:
             raise UserError("data.views=null: these data have no views to train on")
-        samples = self._samples(
-            self.raw("train"), self.views.transforms, ATTEMPTS, self.views.erasing
-        )
+        raw, transforms, erasing = self.raw("train"), self.views.transforms, self.views.erasing
+        samples = Samples(raw, transforms, self._in_worker, self.seed, erasing=erasing)
         return self._train_loader(samples, self.repeats)
 
     def val_dataloader(self) -> BatchLoader:
@@ -130,11 +116,7 @@ class ImageDataModule(RawDataModule):
         return self.plain_dataloader("val", batch_size=batch_size, shared=True)
 
     def plain_dataloader(
-        self,
-        split: Split,
-        limit: int | None = None,
-        batch_size: int = 64,
-        shared: bool = False,
+        self, split: Split, limit: int | None = None, batch_size: int = 64, shared: bool = False
     ) -> BatchLoader:
         """Every image once, without randomness: resized, centre-cropped, in a fixed order.
 
@@ -146,14 +128,21 @@ class ImageDataModule(RawDataModule):
             batch_size: Images per batch, of this process.
             shared: Deal the images out to the ranks, instead of all of them to each.
         """
-        transform = evaluation_transform(self.image_size, self.eval_crop, self.eval_resize)
         return BatchLoader(
-            self._samples(self.raw(split), [transform], 1),
+            self._plain_samples(split, attempts=1),
             self._fixed_order(split, limit, shared),
             batch_size=batch_size,
             unreadable=self._unreadable[split],
             **self._options(),
         )
+
+    def _plain_samples(self, split: Split, attempts: int) -> Samples:
+        transform = evaluation_transform(self.image_size, self.eval_crop, self.eval_resize)
+        return Samples(self.raw(split), [transform], self._in_worker, self.seed, attempts)
+
+    @property
+    def _in_worker(self) -> SuperpixelMethod | None:
+        return self.superpixel if self.superpixels_on == "worker" else None
 
     # -- batches ---------------------------------------------------------------------------------
 
@@ -178,13 +167,3 @@ class ImageDataModule(RawDataModule):
             "label": batch["label"].to(device, non_blocking=True),
             "index": batch["index"].to(device, non_blocking=True),
         }
-
-    def _samples(
-        self,
-        dataset: RawDataset,
-        transforms: Sequence[Transform],
-        attempts: int,
-        erasing: RandomErasing | None = None,
-    ) -> Samples:
-        in_worker = self.superpixel if self.superpixels_on == "worker" else None
-        return Samples(dataset, transforms, in_worker, self.seed, attempts, erasing)

@@ -15,6 +15,9 @@ from cast_exp.data.transforms import RandomErasing, Transform
 from cast_exp.errors import UserError
 from cast_exp.superpixels import SuperpixelMethod
 
+ATTEMPTS = 16
+"""Images that training tries in the place of one that cannot be read."""
+
 _REPLACEMENT = 1 << 16  # keeps the seeds of replacements apart from those of the views
 
 
@@ -36,7 +39,7 @@ class KeyedSamples(Dataset[dict[str, Any]], ABC):
 
     nothing: ClassVar[dict[str, Any]]
 
-    def __init__(self, dataset: RawDataset, seed: int, attempts: int) -> None:
+    def __init__(self, dataset: RawDataset, seed: int, attempts: int = ATTEMPTS) -> None:
         self.dataset = dataset
         self.seed = seed
         self.attempts = attempts
@@ -98,7 +101,7 @@ class Samples(KeyedSamples):
         transforms: Sequence[Transform],
         superpixel: SuperpixelMethod | None,
         seed: int,
-        attempts: int,
+        attempts: int = ATTEMPTS,
         erasing: RandomErasing | None = None,
     ) -> None:
         super().__init__(dataset, seed, attempts)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torchvision.transforms.v2 import functional as F
 
-from cast_exp.data.base import ATTEMPTS, RawDataModule
+from cast_exp.data.base import RawDataModule
 from cast_exp.data.crops import CropSamples, RandomCrop
 from cast_exp.data.datasets.base import RawDataset, Split, UnreadableImage
 from cast_exp.data.loader import TrainLoader
@@ -81,18 +81,8 @@ class SceneDataModule(RawDataModule):
         expected_images: Mapping[Split, int] | None = None,
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
-        super().__init__(
-            dataset,
-            superpixel,
-            root,
-            batch_size,
-            workers,
-            prefetch,
-            drop_last,
-            max_unreadable,
-            expected_images,
-            seed,
-        )
+        shared = (batch_size, workers, prefetch, drop_last, max_unreadable, expected_images, seed)
+        super().__init__(dataset, superpixel, root, *shared)
         self.image_size = image_size
         self.fit: Fit = fit
         self.cropping = RandomCrop(crop, crop_scale, flip_probability)
@@ -174,12 +164,7 @@ class SceneDataModule(RawDataModule):
 
     def _crops(self) -> CropSamples:
         return CropSamples(
-            self.raw("train"),
-            self.cropping,
-            self.superpixel,
-            self.superpixel_scale,
-            self.seed,
-            ATTEMPTS,
+            self.raw("train"), self.cropping, self.superpixel, self.superpixel_scale, self.seed
         )
 
     # -- batches ---------------------------------------------------------------------------------

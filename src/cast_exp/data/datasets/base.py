@@ -1,6 +1,5 @@
 """What a dataset hands to the loader, and how it says that a file cannot be read."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -71,13 +70,13 @@ class RawDataset(Protocol):
 
 
 class ImageFiles(Dataset[dict[str, Any]]):
-    """Image files whose ground truth is drawn on their pixels, so that they are of one class.
+    """A data set whose truth is drawn on pixels: as a whole, all images are of one class.
 
     Args:
         images: The files.
     """
 
-    def __init__(self, images: Sequence[Path]) -> None:
+    def __init__(self, images: list[Path]) -> None:
         self.classes = ["image"]
         self._images = images
 

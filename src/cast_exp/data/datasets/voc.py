@@ -80,8 +80,7 @@ class VOCFolder(ImageFiles):
             raise UserError(f"data.root is not set; give the folder <root> that holds {_LAYOUT}")
         if not all((root / part).is_dir() for part in ("JPEGImages", "ImageSets/Segmentation")):
             raise UserError(f"{root} is not laid out as {_LAYOUT}; correct data.root")
-        self._images: list[Path] = []
-        super().__init__(self._images)
+        super().__init__([])
         self.semantic_classes = list(classes)
         self._root = root
         self._labels: list[Path] = []
