@@ -104,10 +104,7 @@ class KeyedLoader(DataLoader[Any]):
 class BatchLoader(KeyedLoader):
     """Batches of ``collate`` less its bookkeeping; one without a readable image is left out.
 
-    Args:
-        samples: What to load.
-        sampler: Order of the samples.
-        options: Further arguments of :class:`KeyedLoader`; ``batch_size`` is that of this rank.
+    See :class:`KeyedLoader` for the arguments; ``batch_size`` is that of this rank.
     """
 
     def __init__(self, samples: KeyedSamples, sampler: Sampler[Key], **options: Any) -> None:
@@ -166,14 +163,7 @@ class ResumableLoader(ABC):
 
 
 class TrainLoader(ResumableLoader, BatchLoader):  # type: ignore[misc]
-    """A :class:`BatchLoader` over an :class:`EpochSampler` that can resume inside an epoch.
-
-    Args:
-        samples: What to load.
-        sampler: Order of the samples.
-        trainer: See :class:`ResumableLoader`.
-        options: Further arguments of :class:`BatchLoader`.
-    """
+    """A :class:`BatchLoader` that is a :class:`ResumableLoader`; see these for the arguments."""
 
     def __init__(
         self, samples: KeyedSamples, sampler: EpochSampler, trainer: Trainer | None, **options: Any

@@ -8,11 +8,7 @@ from cast_exp.data.datasets.base import NoSuchSplit
 def recognition_obstacle(data: RawDataModule) -> str | None:
     """Why training images cannot teach the classes of validation images; None if they can.
 
-    Args:
-        data: Its data sets are built, but no image is read.
-
-    Returns:
-        A clause that says what the data lack.
+    A clause says what the data lack. The raw datasets are built, but no image is read.
 
     Raises:
         UserError: Missing data or a wrong layout.

@@ -61,7 +61,9 @@ class KeyedSamples(Dataset[dict[str, Any]], ABC):
         epoch, index = key[0], key[1] % len(self)
         report: dict[str, Any] = {"unreadable": [], "error": None}
         for attempt in range(self.attempts):
-            chosen = index if attempt == 0 else self._replacement(epoch, index, attempt)
+            chosen = index
+            if attempt > 0:
+                chosen = sample_seed(self.seed, epoch, index, _REPLACEMENT + attempt) % len(self)
             try:
                 made = self.make(self.dataset[chosen], key, chosen)
                 return {**made, "index": chosen, **report}
@@ -71,9 +73,6 @@ class KeyedSamples(Dataset[dict[str, Any]], ABC):
                 report["error"] = str(error)
                 break
         return {**self.nothing, "index": index, **report}
-
-    def _replacement(self, epoch: int, index: int, attempt: int) -> int:
-        return sample_seed(self.seed, epoch, index, _REPLACEMENT + attempt) % len(self)
 
 
 class Samples(KeyedSamples):

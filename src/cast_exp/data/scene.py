@@ -51,11 +51,9 @@ class Scene:
     @property
     def pixels(self) -> NDArray[np.uint8]:
         """The image to look at, at the size of the truth: RGB, uint8 (H, W, 3)."""
-        pixels = to_bytes(denormalise(self.image[0]))
         height, width = self.full_superpixels.shape
-        if pixels.shape[:2] == (height, width):
-            return pixels
-        return np.asarray(cv2.resize(pixels, (width, height)), dtype=np.uint8)
+        pixels = cv2.resize(to_bytes(denormalise(self.image[0])), (width, height))
+        return np.asarray(pixels, dtype=np.uint8)
 
     def paint(self, values: Tensor) -> Tensor:
         """Give each pixel the value of its superpixel: (N, ...) -> (H, W, ...), on the CPU."""

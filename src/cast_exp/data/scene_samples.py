@@ -83,13 +83,7 @@ class SceneSamples(KeyedSamples):
 
 
 class SceneLoader(KeyedLoader):
-    """Scenes one by one in a fixed order; those that cannot be read are reported and left out.
-
-    Args:
-        samples: The scenes.
-        sampler: Their order.
-        options: Further arguments of `KeyedLoader`.
-    """
+    """Scenes one by one; those that cannot be read are reported and left out. See `KeyedLoader`."""
 
     def __init__(self, samples: SceneSamples, sampler: Sampler[Key], **options: Any) -> None:
         super().__init__(samples, sampler, batch_size=None, **options)

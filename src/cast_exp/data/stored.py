@@ -14,13 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], key: str) -> None:
-    """Write a safetensors file, as `atomic_write` does.
-
-    Args:
-        path: The file.
-        tensors: By name.
-        key: What they were made from.
-    """
+    """Write a safetensors file of tensors and the key of what they were made from, atomically."""
     with atomic_write(path) as new:
         save_file(dict(tensors), new, {"key": key})
 

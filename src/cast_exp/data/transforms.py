@@ -93,7 +93,6 @@ class TwoViews(Augmentation):
         solarize_probability: tuple[Probability, Probability] = (0.0, 0.2),
         flip_probability: Probability = 0.5,
     ) -> None:
-        self.size = size
         self.transforms: Sequence[Transform] = [
             v2.Compose(
                 [

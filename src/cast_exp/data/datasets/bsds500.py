@@ -59,10 +59,7 @@ class BSDS500(ImageFiles):
 
 
 def read_segmentations(path: Path) -> list[NDArray[np.int64]]:
-    """Read the segmentations that people drew of an image, from a ground truth of BSDS500.
-
-    Args:
-        path: The ``.mat`` file.
+    """Read the segmentations that people drew of an image, from a ``.mat`` file of BSDS500.
 
     Returns:
         Label maps, int64 (H, W), one for each person; no label is negative.

@@ -11,16 +11,8 @@ from cast_exp.data.datasets.shapes.textures import Coat
 Points = NDArray[np.float64]
 
 PARTS = (
-    "background",
-    "torso",
-    "tail",
-    "head",
-    "ear",
-    "eye",
-    "upper arm",
-    "forearm",
-    "thigh",
-    "shank",
+    *("background", "torso", "tail", "head", "ear", "eye"),
+    *("upper arm", "forearm", "thigh", "shank"),
 )
 """Names of the part ids. Ears are also horns, beaks and antennae; arms also forelegs, wings, claws
 and fins."""

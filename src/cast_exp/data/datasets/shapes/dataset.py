@@ -97,8 +97,7 @@ class Shapes(Dataset[dict[str, Any]]):
         creatures = self._place([grow(SPECIES[k], rng) for k in labels], rng)
         for instance in range(self.creatures, 0, -1):
             _draw(codes, creatures[instance - 1], instance << _PART_BITS)
-        coats = [SPECIES[k].coat for k in labels]
-        image = self._paint(codes, coats, rng)
+        image = self._paint(codes, [SPECIES[k].coat for k in labels], rng)
 
         middle = slice(self._oversampling // 2, None, self._oversampling)
         codes = codes[middle, middle]

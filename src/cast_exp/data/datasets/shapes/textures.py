@@ -47,11 +47,7 @@ def draw_ground(rng: np.random.Generator) -> Colours:
 
 
 def draw_coat(rng: np.random.Generator) -> Colours:
-    """Draw the two colours of a coat, a light and a dark one in either order.
-
-    Returns:
-        RGB in 0..255, (2, 3).
-    """
+    """Draw the colours of a coat, a light and a dark one in either order: RGB in 0..255, (2, 3)."""
     hue, saturation = rng.uniform(), rng.uniform(*_SATURATION)
     light, dark = rng.uniform(*LIGHT), rng.uniform(*DARK)
     shift = rng.normal(0, 0.03)
