@@ -18,7 +18,8 @@ from test_contracts import is_evaluation, options
 from cast_exp.config import conf_dir, mistakes
 from cast_exp.errors import UserError
 from cast_exp.eval import evaluate_model
-from cast_exp.run import build, preflight
+from cast_exp.run import preflight
+from cast_exp.run.build import build
 from cast_exp.run.preflight import checked_command
 from cast_exp.run.resolvers import register_resolvers
 from cast_exp.train import train

@@ -11,19 +11,14 @@ from cast_exp.checkpoints.load import Weights, load_projector
 from cast_exp.errors import UserError
 from cast_exp.evaluation import Subject
 from cast_exp.models import Backbone
-from cast_exp.run import (
-    build,
-    check_loaded,
-    chosen_evaluations,
-    evaluation_notes,
-    evaluation_trainers,
-    log_evaluations,
-    run_app,
-    run_evaluations,
-    show_config,
-    write_card,
-)
-from cast_exp.run.trainer import READ_BY_EVALUATIONS
+from cast_exp.run.app import run_app
+from cast_exp.run.average import check_loaded
+from cast_exp.run.build import build
+from cast_exp.run.card import write_card
+from cast_exp.run.evaluate import chosen_evaluations, log_evaluations, run_evaluations
+from cast_exp.run.notes import evaluation_notes
+from cast_exp.run.show import show_config
+from cast_exp.run.trainer import READ_BY_EVALUATIONS, evaluation_trainers
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,5 @@
 """Train a model: `python -m cast_exp.train experiment=...`; `--help` lists what can be chosen."""
 
-import logging
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
@@ -12,31 +11,18 @@ from pydantic import Field
 from cast_exp.checkpoints.load import Weights
 from cast_exp.data.base import RawDataModule
 from cast_exp.evaluation import Subject
-from cast_exp.run import (
-    Counts,
-    attach,
-    build,
-    build_callbacks,
-    build_trainer,
-    checkpoint_to_resume,
-    chosen_evaluations,
-    ending_well,
-    evaluation_trainers,
-    fit,
-    log_evaluations,
-    rate_notes,
-    record_held_out,
-    run_app,
-    run_evaluations,
-    show_config,
-    show_plan,
-    show_result,
-    weights_at_end,
-)
+from cast_exp.run.app import run_app
+from cast_exp.run.average import weights_at_end
+from cast_exp.run.build import build
+from cast_exp.run.callbacks import build_callbacks
+from cast_exp.run.evaluate import chosen_evaluations, log_evaluations, run_evaluations
+from cast_exp.run.held_out import record_held_out
+from cast_exp.run.notes import Counts, rate_notes
 from cast_exp.run.plan import Plan
+from cast_exp.run.resume import checkpoint_to_resume
+from cast_exp.run.show import show_config, show_plan, show_result
+from cast_exp.run.trainer import attach, build_trainer, ending_well, evaluation_trainers, fit
 from cast_exp.tasks import BaseTask
-
-log = logging.getLogger(__name__)
 
 Node = Any  # the config of something to be built
 

@@ -7,7 +7,7 @@ import pytest
 from support.cli import restored
 
 from cast_exp.errors import UserError
-from cast_exp.run import run_app
+from cast_exp.run.app import run_app
 from cast_exp.run.folder import RUN, read_summary
 
 

@@ -5,7 +5,7 @@ from hydra.errors import InstantiationException
 from support.toys import Wheel
 
 from cast_exp.errors import UserError
-from cast_exp.run import build
+from cast_exp.run.build import build
 
 GRAPH = {"_target_": "cast_exp.models.grouping.GraphPool", "_partial_": True, "dropout": 0.3}
 

@@ -11,7 +11,7 @@ from support.tiny_run import Blots
 from cast_exp.callbacks import HierarchyImages, KNNMonitor, LinearProbeMonitor
 from cast_exp.data import ImageDataModule, RawDataModule, SceneDataModule, TwoViews
 from cast_exp.data.datasets import ImageFolder
-from cast_exp.run import build_callbacks
+from cast_exp.run.callbacks import build_callbacks
 from cast_exp.superpixels import Grid
 
 CALLBACKS = "cast_exp.callbacks"

@@ -12,7 +12,7 @@ from support.trainers import make_trainer
 from cast_exp.errors import UserError
 from cast_exp.evaluation import BaseEvaluation, MakeTrainer, Subject
 from cast_exp.models import create_model
-from cast_exp.run import log_evaluations, run_evaluations
+from cast_exp.run.evaluate import log_evaluations, run_evaluations
 from cast_exp.run.folder import read_summary
 
 PROBE = ("evaluate=[linear_probe]", "evaluation.linear_probe.epochs=2")

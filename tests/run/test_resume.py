@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from cast_exp.errors import UserError
-from cast_exp.run import checkpoint_to_resume
+from cast_exp.run.resume import checkpoint_to_resume
 
 MODULE = nn.Linear(3, 2)
 

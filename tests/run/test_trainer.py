@@ -11,8 +11,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from support.probe_run import images
 
 from cast_exp.errors import UserError
-from cast_exp.run import attach, evaluation_trainers
-from cast_exp.run.trainer import build_trainer, fit
+from cast_exp.run.trainer import attach, build_trainer, evaluation_trainers, fit
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cast_exp.eval import evaluate_model
-from cast_exp.run import run_app
+from cast_exp.run.app import run_app
 from cast_exp.run.job import Task
 from cast_exp.train import train
 

@@ -26,7 +26,7 @@ from cast_exp.evaluation import (
 )
 from cast_exp.evaluation.retrieval import memory
 from cast_exp.models import create_model
-from cast_exp.run import run_evaluations
+from cast_exp.run.evaluate import run_evaluations
 from cast_exp.superpixels import Seeds
 
 

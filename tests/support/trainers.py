@@ -8,7 +8,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from cast_exp.distributed import world_size
 from cast_exp.evaluation import Evaluation, Subject
-from cast_exp.run import evaluation_trainers
+from cast_exp.run.trainer import evaluation_trainers
 
 
 def make_trainer(precision: str = "32-true", **options: Any) -> Trainer:

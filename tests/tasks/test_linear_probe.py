@@ -18,8 +18,9 @@ from cast_exp.callbacks import KNNMonitor, ModelTable, Throughput
 from cast_exp.data import TwoViews
 from cast_exp.errors import UserError
 from cast_exp.metrics import knn_hits
-from cast_exp.run import attach, checkpoint_to_resume
 from cast_exp.run.folder import read_summary
+from cast_exp.run.resume import checkpoint_to_resume
+from cast_exp.run.trainer import attach
 from cast_exp.tasks import LinearProbeTask
 
 
