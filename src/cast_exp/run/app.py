@@ -14,8 +14,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,14 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from cast_exp.config import conf_dir
 from cast_exp.errors import UserError
 from cast_exp.ops.files import write_text
-from cast_exp.run.folder import (
-    RUN,
-    evaluation_folder,
-    rank,
-    read_summary,
-    run_folder,
-    sweep_folder,
-)
+from cast_exp.run.folder import RUN, evaluation_folder, rank, read_summary, run_folder, sweep_folder
 from cast_exp.run.job import Task, run_job
 from cast_exp.run.preflight import checked_command
 from cast_exp.run.tree import VERSION_BASE
@@ -102,8 +94,11 @@ def launch(
             if ended[-1][1] == 128 + signal.SIGINT:
                 raise KeyboardInterrupt
         else:
-            with _others_told(folder):
+            os.environ[_FOLDER] = str(folder)  # tells the other processes
+            try:
                 ended.append((folder, run_job(task, _plain(config), folder)))
+            finally:
+                del os.environ[_FOLDER]
 
     program = sys.argv
     sys.argv = [program[0], *command]  # which Hydra and Lightning read
@@ -116,15 +111,6 @@ def launch(
 
 def _plain(config: Any) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-
-
-@contextmanager
-def _others_told(folder: Path) -> Iterator[None]:
-    os.environ[_FOLDER] = str(folder)
-    try:
-        yield
-    finally:
-        del os.environ[_FOLDER]
 
 
 def _run_apart(module: str, folder: Path) -> int:

@@ -13,7 +13,7 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
@@ -51,13 +51,13 @@ def run_folder(runs: str, name: str, resume: str | None) -> str:
     Raises:
         UserError: `resume` is neither.
     """
-    return _agreed(lambda: _resumed(runs, name, resume, RUN) or _new(_below(runs, name), ""))
+    return _agreed(lambda: _folder(resume, RUN, Path(runs, name), saved=True))
 
 
 @cache
 def sweep_folder(runs: str, name: str, resume: str | None) -> str:
     """Absolute folder of a multirun; arguments and errors as for `run_folder`."""
-    return _resumed(runs, name, resume, SWEEP) or _new(_below(runs, name), "sweep-")
+    return _folder(resume, SWEEP, Path(runs, name), "sweep-")
 
 
 @cache
@@ -78,23 +78,12 @@ def evaluation_folder(
     Raises:
         UserError: `resume` is neither.
     """
-    return _agreed(lambda: _evaluation_folder(runs, name, resume, run, checkpoint))
-
-
-def _evaluation_folder(
-    runs: str, name: str, resume: str | None, run: str | None, checkpoint: str | None
-) -> str:
     own = run_of(run or checkpoint)
-    if own and os.access(own, os.W_OK):
-        parent, prefix = own / "eval", f"{name}-"
-    else:
-        parent, prefix = Path(runs).expanduser() / "eval" / name, ""
-    if resume == "auto":
-        there = [path.parent for path in parent.glob(f"{prefix}*/summary.json")]
-        return _newest(path for path in there if _unfinished(path, RUN)) or _new(parent, prefix)
-    if resume is not None and Path(resume).expanduser().is_file():
+    if resume and resume != "auto" and Path(resume).expanduser().is_file():
         raise UserError(f"resume={resume}: give the folder of an evaluation, or auto")
-    return _resumed(runs, name, resume, RUN) or _new(parent, prefix)
+    if own and os.access(own, os.W_OK):
+        return _agreed(lambda: _folder(resume, RUN, own / "eval", f"{name}-"))
+    return _agreed(lambda: _folder(resume, RUN, Path(runs, "eval", name)))
 
 
 def run_of(weights: str | None) -> Path | None:
@@ -164,14 +153,26 @@ def sole_writer(folder: Path) -> Iterator[None]:
         yield
 
 
-def _resumed(runs: str, name: str, resume: str | None, kind: str) -> str | None:
-    if resume is None:
-        return None
+def _folder(
+    resume: str | None, kind: str, parent: Path, prefix: str = "", saved: bool = False
+) -> str:
+    """The folder to be resumed, or a new one.
+
+    Args:
+        resume: See `run_folder`.
+        kind: The file that tells it.
+        parent: Where new ones go, and where "auto" looks.
+        prefix: Of their names.
+        saved: Whether "auto" is to find a checkpoint in it.
+    """
+    parent = parent.expanduser()
     if resume == "auto":
-        there = (path.parent for path in _below(runs, name).glob("*/summary.json"))
-        return _newest(
-            path for path in there if _unfinished(path, kind) and (kind != RUN or checkpoints(path))
-        )
+        there = (path.parent for path in parent.glob(f"{prefix}*/summary.json"))
+        found = [f for f in there if _unfinished(f, kind) and (checkpoints(f) or not saved)]
+        newest = max(found, key=lambda f: (f / "summary.json").stat().st_mtime_ns, default=None)
+        return str(newest.resolve()) if newest else _new(parent, prefix)
+    if resume is None:
+        return _new(parent, prefix)
     path = Path(resume).expanduser().resolve()
     if path.is_dir():
         if not (path / kind).is_file():
@@ -182,11 +183,7 @@ def _resumed(runs: str, name: str, resume: str | None, kind: str) -> str | None:
         raise UserError(
             f"resume={resume} does not exist; give auto, the folder of a run, or a checkpoint"
         )
-    return None
-
-
-def _below(runs: str, name: str) -> Path:
-    return Path(runs).expanduser() / name
+    return _new(parent, prefix)
 
 
 def _unfinished(folder: Path, kind: str) -> bool:
@@ -198,11 +195,6 @@ def _unfinished(folder: Path, kind: str) -> bool:
             return True
     except UserError:
         return False
-
-
-def _newest(folders: Iterable[Path]) -> str | None:
-    newest = max(folders, key=lambda f: (f / "summary.json").stat().st_mtime_ns, default=None)
-    return str(newest.resolve()) if newest else None
 
 
 def _new(parent: Path, prefix: str) -> str:

@@ -3,13 +3,7 @@
 from omegaconf import OmegaConf
 
 from cast_exp.config import options
-from cast_exp.run.folder import (
-    evaluation_folder,
-    job_folder,
-    run_folder,
-    sweep_folder,
-    sweep_name,
-)
+from cast_exp.run.folder import evaluation_folder, job_folder, run_folder, sweep_folder, sweep_name
 from cast_exp.run.plan import scaled_lr
 
 
@@ -25,11 +19,8 @@ def register_resolvers() -> None:
     """
     for resolver in (scaled_lr, job_folder, sweep_name, dense):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
-    for resolver in (
-        run_folder,
-        sweep_folder,
-        evaluation_folder,
-    ):  # Hydra hands the cache on to the jobs
+    # Hydra hands the cache on to the jobs.
+    for resolver in (run_folder, sweep_folder, evaluation_folder):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True, use_cache=True)
 
 

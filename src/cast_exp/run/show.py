@@ -2,9 +2,11 @@
 
 import csv
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -21,11 +23,14 @@ log = logging.getLogger(__name__)
 
 _RATE = "val/top1_rate"  # what LinearProbeTask and PhaseTimes name their figures
 _TIME = "time/"
-_SEGMENTATION = {
+_SHARES = {
+    "val/ema_top1": "top-1 of the averaged weights",
+    "val/best_top1": "top-1 of the best epoch",
     "val/miou": "mIoU",
     "val/pixel_accuracy": "pixel accuracy",
     "val/boundary_f": "boundary F",
     "val/ceiling": "mIoU that superpixels allow",
+    "val/probe": "quick linear probe",
 }
 
 
@@ -51,7 +56,7 @@ def show_plan(plan: Plan, counts: Counts | None, notes: Sequence[str]) -> None:
         for name, value in asdict(plan).items():
             shown = f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
             table.add_row(name.replace("_", " "), shown)
-        for row in ({} if counts is None else counts.rows()).items():
+        for row in counts.rows().items() if counts else ():
             table.add_row(*row)
         Console().print(table)
         for note in notes:
@@ -73,24 +78,17 @@ def show_result(folder: Path, metrics: Mapping[str, float]) -> None:
     if "val/top1" in metrics:
         figures = [metrics[name] for name in ("val/top1", "val/top5") if name in metrics]
         table.add_row("accuracy, top-1 and top-5", "   ".join(map(_percent, figures)))
-    if "val/ema_top1" in metrics:
-        table.add_row("top-1 of the averaged weights", _percent(metrics["val/ema_top1"]))
-    if "val/best_top1" in metrics:
-        table.add_row("top-1 of the best epoch", _percent(metrics["val/best_top1"]))
+    for name, shown in _SHARES.items():
+        if name in metrics:
+            table.add_row(shown, _percent(metrics[name]))
     for name, value in metrics.items():
         if name.startswith(_RATE):
             multiple = name.removeprefix(_RATE)
             table.add_row(f"top-1 at {multiple} x the learning rate", _percent(value))
-    for name, shown in _SEGMENTATION.items():
-        if name in metrics:
-            table.add_row(shown, _percent(metrics[name]))
     if "val/knn" in metrics:
-        before = metrics.get("val/knn_untrained")
-        untrained = "" if before is None else f"{_percent(before)}   "
-        name = "kNN accuracy" if before is None else "kNN accuracy, untrained and trained"
-        table.add_row(name, f"{untrained}{_percent(metrics['val/knn'])}")
-    if "val/probe" in metrics:
-        table.add_row("quick linear probe", _percent(metrics["val/probe"]))
+        figures = [metrics[name] for name in ("val/knn_untrained", "val/knn") if name in metrics]
+        name = "kNN accuracy, untrained and trained" if len(figures) > 1 else "kNN accuracy"
+        table.add_row(name, "   ".join(map(_percent, figures)))
     if "throughput/images_per_second" in metrics:
         table.add_row("images per second", f"{metrics['throughput/images_per_second']:.0f}")
     if "throughput/data_wait" in metrics:
@@ -118,13 +116,13 @@ def _percent(share: float) -> str:
 
 def _loss_by_epoch(path: Path) -> list[float]:
     """Mean of the losses that were logged in each epoch."""
-    losses: dict[int, list[float]] = {}
+    losses: dict[int, list[float]] = defaultdict(list)
     if path.is_file():
         with path.open(newline="") as file:
             for row in csv.DictReader(file):
                 if row.get("epoch") and row.get("train/loss"):
-                    losses.setdefault(int(row["epoch"]), []).append(float(row["train/loss"]))
-    return [sum(losses[epoch]) / len(losses[epoch]) for epoch in sorted(losses)]
+                    losses[int(row["epoch"])].append(float(row["train/loss"]))
+    return [fmean(losses[epoch]) for epoch in sorted(losses)]
 
 
 def _grow(tree: Tree, node: Mapping[str, Any], written: Mapping[str, Any]) -> None:
