@@ -43,20 +43,16 @@ def evaluate_model(
 ) -> dict[str, float]:
     """Build the model that the config names and evaluate it.
 
+    See `cast_exp.train.train` for the arguments that are not listed here.
+
     Args:
         name: Name of the folder below `paths.runs`.
-        seed: Seed of everything random.
         checkpoint: Weights; None to evaluate a model that has not been trained.
         weights: "average" takes their moving average, which supervised training keeps.
         run: Folder of the run they are of, if that was named.
-        paths: `run` is the folder to work in.
         model: Config of a `Backbone`.
         trainer: Config of a `Trainer`; see `evaluation_trainers` for what is read.
         evaluate: Names of the evaluations.
-        evaluate_untrained: Evaluate the same backbone without training as well.
-        evaluation: Configs of all there are, by name.
-        logger: Configs of loggers likewise; null for none of that name.
-        parts: Nodes that the ones above refer to.
 
     Returns:
         Figures as "<evaluation>/<name>".

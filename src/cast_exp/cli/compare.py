@@ -172,20 +172,17 @@ def plot(scores: Sequence[Score], path: Path) -> None:
     """Draw a panel of bars for each quantity, to a PNG file."""
     from matplotlib.figure import Figure
 
-    panels = (
-        ("boundary recall (2 px)", "{:.3f}", [s.boundary_recall for s in scores]),
-        (
-            "achievable segmentation accuracy",
-            "{:.3f}",
-            [s.achievable_segmentation_accuracy for s in scores],
-        ),
-        ("superpixels", "{:.0f}", [s.superpixels for s in scores]),
-        ("ms per image, one thread", "{:.1f}", [s.milliseconds for s in scores]),
-    )
+    panels = {
+        "boundary_recall": ("boundary recall (2 px)", "{:.3f}"),
+        "achievable_segmentation_accuracy": ("achievable segmentation accuracy", "{:.3f}"),
+        "superpixels": ("superpixels", "{:.0f}"),
+        "milliseconds": ("ms per image, one thread", "{:.1f}"),
+    }
     figure = Figure(figsize=(13, 1.2 + 0.5 * len(scores)), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True)
     axes[0].invert_yaxis()  # the first method on top
-    for axis, (title, style, values) in zip(axes, panels, strict=True):
+    for axis, (quantity, (title, style)) in zip(axes, panels.items(), strict=True):
+        values = [getattr(s, quantity) for s in scores]
         bars = axis.barh([s.method for s in scores], values, color="tab:blue")
         axis.bar_label(bars, [style.format(value) for value in values], padding=3)
         axis.margins(x=0.2)

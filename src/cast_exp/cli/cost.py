@@ -13,7 +13,7 @@ from statistics import median
 
 import torch
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from torch import Tensor, nn
 
 from cast_exp.errors import UserError
@@ -245,29 +245,29 @@ def _short(tokens: Sequence[int]) -> str:
 
 def _rows(costs: Sequence[Cost]) -> list[list[str]]:
     header = "model,pixels,parameters,GMACs,stem,blocks,groupings,GFLOPs,tokens,images/s,peak MiB"
-    return [
-        header.split(","),
-        *(
+    rows = [header.split(",")]
+    for cost in costs:
+        counts = (cost.gmacs, cost.stem, cost.blocks, cost.groupings, cost.gflops)
+        rows.append(
             [
                 cost.model,
                 str(cost.size),
                 f"{cost.parameters / 1e6:.1f} M",
-                *(f"{v:.2f}" for v in (cost.gmacs, cost.stem, cost.blocks, cost.groupings)),
-                f"{cost.gflops:.2f}",
+                *(f"{count:.2f}" for count in counts),
                 _short(cost.tokens),
                 f"{cost.images_per_second:.1f}",
                 f"{cost.peak_mib:.0f}",
             ]
-            for cost in costs
-        ),
-    ]
+        )
+    return rows
 
 
 def _table(costs: Sequence[Cost], device: str) -> Table:
     header, *rows = _rows(costs)
-    table = Table(title=f"What the models cost, on {device}, batches of {costs[0].batch}")
-    for column in header:
-        table.add_column(column, justify="left" if column in ("model", "tokens") else "right")
+    text = ("model", "tokens")
+    columns = (Column(name, justify="left" if name in text else "right") for name in header)
+    title = f"What the models cost, on {device}, batches of {costs[0].batch}"
+    table = Table(*columns, title=title)
     for row in rows:
         table.add_row(*row)
     return table

@@ -39,7 +39,9 @@ def mistakes(config: DictConfig, entry: Callable[..., Any]) -> list[str]:
     Returns:
         One line for each mistake: the key, its value, what is wrong, and what would be right.
     """
-    return _Check(config).run(entry)
+    check = _Check(config)
+    check.arguments(config, "", entry, partial=False)
+    return [f"{key}{problem}" for key, problem in check.found.items()]
 
 
 class _Check:
@@ -48,11 +50,7 @@ class _Check:
         self.found: dict[str, str] = {}
         self.seen: dict[str, Any] = {}
 
-    def run(self, entry: Callable[..., Any]) -> list[str]:
-        self._arguments(self.config, "", entry, partial=False)
-        return [f"{key}{problem}" for key, problem in self.found.items()]
-
-    def _arguments(
+    def arguments(
         self, node: DictConfig, path: str, target: Callable[..., Any], partial: bool
     ) -> None:
         """Compare the keys and values of a node with the signature of what they go to."""
@@ -64,10 +62,8 @@ class _Check:
         for key in given:
             if key not in parameters and not open_ended:
                 name = getattr(target, "__name__", str(target))
-                self._report(
-                    _join(path, key),
-                    f": {name} has no such option; {nearest(key, parameters)}",
-                )
+                hint = nearest(key, parameters)
+                self._report(_join(path, key), f": {name} has no such option; {hint}")
                 continue
             expected = parameters[key].annotation if key in parameters else Any
             self._value(node, key, path, expected)
@@ -135,7 +131,7 @@ class _Check:
             return _UNKNOWN
         partial = bool(node.get("_partial_"))
         before = len(self.found)
-        self._arguments(node, path, target, partial)
+        self.arguments(node, path, target, partial)
         return _UNKNOWN if len(self.found) > before else _stand_in(target, partial)
 
     def _report(self, path: str, problem: str) -> None:
@@ -151,15 +147,11 @@ def _signature(target: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter]
     except Exception:  # names a library imports for its type checker only
         hints = {}
     kinds = inspect.Parameter
-    own = {
-        name: p.annotation for name, p in parameters.items() if not isinstance(p.annotation, str)
-    }
-    own = {name: Any if kind is kinds.empty else kind for name, kind in own.items()}
-    named = {
-        name: parameter.replace(annotation=hints.get(name, own.get(name, Any)))
-        for name, parameter in parameters.items()
-        if parameter.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)
-    }
+    named = {}
+    for name, p in parameters.items():
+        if p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY):
+            told = p.annotation is not kinds.empty and not isinstance(p.annotation, str)
+            named[name] = p.replace(annotation=hints.get(name, p.annotation if told else Any))
     return named, any(p.kind is kinds.VAR_KEYWORD for p in parameters.values())
 
 

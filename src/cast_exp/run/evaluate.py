@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from cast_exp.errors import UserError
 from cast_exp.evaluation import BaseEvaluation, MakeTrainer, Subject
@@ -71,24 +72,14 @@ def run_evaluations(
         UserError: An evaluation failed, after all have had their turn and with the figures of the
             others logged and in the table.
     """
+    titles = ["%", *(name or title for name in subjects)]
+    figures: dict[str, float] = {}
+    rows: list[list[str]] = []
+    failed = []
     first = make_trainer()
     with ending_well(first):
         start_processes(first)
-        return _run_all(evaluations, subjects, make_trainer, folder, title)
-
-
-def _run_all(
-    evaluations: Mapping[str, BaseEvaluation],
-    subjects: Mapping[str, Subject],
-    make_trainer: MakeTrainer,
-    folder: Path,
-    title: str,
-) -> dict[str, float]:
-    titles = ["%", *(name or title for name in subjects)]
-    figures: dict[str, float] = {}
-    failed = []
-    for name, evaluation in evaluations.items():
-        for whose, subject in subjects.items():
+        for (name, evaluation), (whose, subject) in product(evaluations.items(), subjects.items()):
             place = "/".join(filter(None, [whose, name]))
             log.info("evaluation: %s", place)
             try:
@@ -107,12 +98,12 @@ def _run_all(
                 rows = _rows(evaluations, list(subjects), figures)
                 table = markdown_table([titles, *rows], numbers=True)
                 write_text(folder / "evaluations.md", table)
-    if figures and rank() == 0:
-        Console().print(_table(titles, _rows(evaluations, list(subjects), figures)))
-    if failed:
-        raise UserError(
-            f"these evaluations failed: {'; '.join(failed)}; the others are in {folder}"
-        )
+        if figures and rank() == 0:
+            Console().print(_table(titles, rows))
+        if failed:
+            raise UserError(
+                f"these evaluations failed: {'; '.join(failed)}; the others are in {folder}"
+            )
     return figures
 
 
@@ -158,9 +149,8 @@ def _rows(
 
 
 def _table(titles: list[str], rows: list[list[str]]) -> Table:
-    table = Table(title="evaluations", title_justify="left")
-    for title in titles:
-        table.add_column(title, justify="left" if title == "%" else "right")
+    columns = (Column(title, justify="right") for title in titles[1:])
+    table = Table(titles[0], *columns, title="evaluations", title_justify="left")
     for row in rows:
         table.add_row(*row)
     return table

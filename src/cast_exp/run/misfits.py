@@ -42,18 +42,22 @@ def misfits(config: DictConfig, choices: DictConfig, trains: bool) -> list[str]:
         found[f"task={choices.task}"] = ("data", task.trains_on)
     for name, node in config.evaluation.items():
         target = _target(node)
-        hints = _hints(target)
+        hints = get_type_hints(target.__init__) if isinstance(target, type) else {}
         for key, kind in hints.items():
-            if isinstance(kind, type) and issubclass(kind, RawDataModule) and key in node:
-                found[f"evaluate=[{name}]"] = (_source(node, key), kind)
-    return [
-        f"{what} needs {kind.holds}, {source}={choices[_group(source)]} has {there.holds}; choose "
-        f"one of {source}={','.join(_options(kind))}"
-        for what, (source, kind) in found.items()
-        if isinstance(there := _target(config.get(source)), type)
-        and issubclass(there, RawDataModule)
-        and not issubclass(there, kind)
-    ]
+            if _holds_data(kind) and key in node:  # which is a reference to a top-level node
+                source = str(OmegaConf.to_container(node)[key]).strip("${}")
+                found[f"evaluate=[{name}]"] = (source, kind)
+    lines = []
+    for what, (source, kind) in found.items():
+        there = _target(config.get(source))
+        if _holds_data(there) and not issubclass(there, kind):
+            chosen = choices["data@scenes" if source == "scenes" else source]
+            fit = [name for name, other in _kinds().items() if issubclass(other, kind)]
+            lines.append(
+                f"{what} needs {kind.holds}, {source}={chosen} has {there.holds}; choose one of "
+                f"{source}={','.join(fit)}"
+            )
+    return lines
 
 
 def _target(node: Any) -> Any:
@@ -64,26 +68,12 @@ def _target(node: Any) -> Any:
         return None
 
 
-def _hints(target: Any) -> dict[str, Any]:
-    return get_type_hints(target.__init__) if isinstance(target, type) else {}  # type: ignore[misc]
-
-
-def _source(node: DictConfig, key: str) -> str:
-    """The top-level node that a key refers to."""
-    text = str(OmegaConf.to_container(node)[key])  # type: ignore[index,call-overload]
-    return text.strip("${}")
-
-
-def _group(source: str) -> str:
-    return "data@scenes" if source == "scenes" else source
-
-
-def _options(kind: type[RawDataModule]) -> list[str]:
-    """The options of `data` that are of a kind."""
-    return [name for name, found in _kinds().items() if issubclass(found, kind)]
+def _holds_data(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, RawDataModule)
 
 
 @cache
 def _kinds() -> dict[str, type[RawDataModule]]:
+    """What each option of `data` would be built by."""
     found = {name: _target(compose(f"data/{name}").data) for name in options("data")}
     return {name: kind for name, kind in found.items() if isinstance(kind, type)}

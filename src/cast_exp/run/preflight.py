@@ -81,8 +81,8 @@ def checked_command(
             overrides = _continued(stopped, overrides)
             config = _compose(config_name, overrides)
         if not multirun and (several := swept(overrides)):
-            lines = [f"{text}: several values; add -m to run with each of them" for text in several]
-            raise UserError(listed(lines))
+            hint = "several values; add -m to run with each of them"
+            raise UserError(listed(f"{text}: {hint}" for text in several))
         config, overrides = _completed(config_name, config, overrides)
         if any((arguments.help, arguments.hydra_help, arguments.info, arguments.cfg)):
             return options + overrides
@@ -175,12 +175,7 @@ def _check(
 ) -> None:
     """Find mistakes in any of the jobs, and say what has been typed in vain for all of them.
 
-    Args:
-        config_name: Name of the root config.
-        jobs: Overrides of each.
-        composed: What they compose to, if this is no multirun.
-        entry: See `mistakes`.
-        typed: What the user has typed.
+    `composed` is what the overrides of the one job compose to; None in a multirun.
     """
     found: dict[str, list[str]] = {}
     vain = dict.fromkeys(typed)
@@ -203,14 +198,11 @@ def _check(
             found.setdefault(line, job)
     if found:
         shared = set.intersection(*map(set, jobs))
-        raise UserError(
-            listed(
-                f"{line}  (with {' '.join(own)})"
-                if (own := [o for o in job if o not in shared])
-                else line
-                for line, job in found.items()
-            )
-        )
+        lines = []
+        for line, job in found.items():
+            own = [text for text in job if text not in shared]
+            lines.append(f"{line}  (with {' '.join(own)})" if own else line)
+        raise UserError(listed(lines))
     if vain and rank() == 0:
         print(f"note: nothing in this run reads {' '.join(vain)}", file=sys.stderr)
 

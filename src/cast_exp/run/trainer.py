@@ -43,11 +43,8 @@ def build_trainer(
         UserError: Devices that do not exist, or another choice that Lightning cannot follow.
     """
     _check_devices(node)
-    parts = {
-        "callbacks": list(callbacks),
-        "logger": [build(part) for part in loggers.values() if part is not None],
-    }
-    return _built(node, **parts)
+    built = [build(part) for part in loggers.values() if part is not None]
+    return _built(node, callbacks=list(callbacks), logger=built)
 
 
 def evaluation_trainers(node: Mapping[str, Any]) -> Callable[..., Trainer]:

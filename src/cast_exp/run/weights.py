@@ -49,13 +49,12 @@ def with_run(overrides: Sequence[str]) -> list[str]:
     folder = Path(str(run).strip("'\"")).expanduser().resolve()
     if not (folder / RUN).is_file():
         raise UserError(f"run={run} is not the folder of a run: it has no {RUN}")
-    kept: list[str] = []
-    if not any(key in given for key in _DATA):
-        kept = [
-            text
-            for text in map(str, OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
-            if (key := key_of(text)) not in given and key.partition(".")[0] not in _OF_TRAINING
-        ]
+    kept = []
+    if given.keys().isdisjoint(_DATA):
+        for text in map(str, OmegaConf.load(folder / ".hydra" / "overrides.yaml")):
+            key = key_of(text)
+            if key not in given and key.partition(".")[0] not in _OF_TRAINING:
+                kept.append(text)
     path = str(best_weights(folder)).replace("'", "\\'")
     return [*kept, *overrides, f"checkpoint='{path}'"]
 
@@ -87,8 +86,7 @@ def with_checkpoint(
             _require_agreement(config_name, name, checkpoint)
     kept = [text for text in overrides if text not in named]
     if named:  # what it would be without
-        fixed = [text for text in kept if key_of(text) not in swept]
-        config = compose(config_name, fixed)
+        config = compose(config_name, [text for text in kept if key_of(text) not in swept])
     return kept if _is_loaded(config) else [*kept, f"model={PRETRAINED}"]
 
 
@@ -103,19 +101,12 @@ def model_overrides(config: DictConfig, overrides: Sequence[str], evaluates: boo
         return []
     options = inspect.signature(load_pretrained).parameters
     given = {key_of(text) for text in overrides}
-    left_out = [key for key in config.model if key != "_target_" and key not in options]
-    trains = bool(config.get("task"))  # in an evaluation, an experiment that trains
-    reset = [key for key in _BUILT if evaluates and trains and config.model.get(key) is not None]
     chosen = {key.partition(".")[0] for key in given}
-    return [
-        *(f"~model.{key}" for key in left_out if f"model.{key}" not in given),
-        *(f"model.{key}=null" for key in reset if f"model.{key}" not in given),
-        *(
-            f"model.{key}={value}"
-            for group, key, value in _MEANT
-            if group in chosen and f"model.{key}" not in given
-        ),
-    ]
+    fit = [f"~model.{key}" for key in config.model if key != "_target_" and key not in options]
+    if evaluates and config.get("task"):  # an experiment that trains
+        fit += [f"model.{key}=null" for key in _BUILT if config.model.get(key) is not None]
+    fit += [f"model.{key}={value}" for group, key, value in _MEANT if group in chosen]
+    return [text for text in fit if key_of(text) not in given]
 
 
 def _is_loaded(config: DictConfig) -> bool:
