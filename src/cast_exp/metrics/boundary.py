@@ -44,8 +44,6 @@ class BoundaryF(Metric):
         images: Images with a boundary.
     """
 
-    is_differentiable = False
-    higher_is_better = True
     full_state_update = False
     counts: Tensor
     sums: Tensor
@@ -134,9 +132,10 @@ def boundary_counts(
     return counts
 
 
-def disk(radius: int) -> NDArray[np.uint8]:
-    """The pixels within a distance of the central one: 1 in a map (2 radius + 1, 2 radius + 1)."""
-    y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
+def disk(radius: float) -> NDArray[np.uint8]:
+    """The pixels within a distance of the central one: 1 in a square map, 0 elsewhere."""
+    reach = int(radius)
+    y, x = np.ogrid[-reach : reach + 1, -reach : reach + 1]
     mask: NDArray[np.uint8] = (y**2 + x**2 <= radius**2).astype(np.uint8)
     return mask
 

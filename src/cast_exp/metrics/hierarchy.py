@@ -53,7 +53,6 @@ class HierarchyMetrics(Metric):
         images: Images with regions, which are averaged.
     """
 
-    is_differentiable = False
     full_state_update = False
     images: Tensor
     classified: Tensor
@@ -189,20 +188,12 @@ def region_boundary_counts(
 def _region_figures(level: Tensor, people: Sequence[Tensor]) -> Tensor:
     """`_REGION_FIGURES` of a segmentation, averaged over annotators, float64 (4,)."""
     sizes = level.flatten().bincount()
-    figures = []
-    for drawn in people:
-        table = contingency(level, drawn, (len(sizes), _count(drawn)))
-        figures.append(
-            torch.stack(
-                [
-                    covering(table, sizes),
-                    covering(table, sizes, "f1"),
-                    rand_index(table),
-                    variation_of_information(table),
-                ]
-            )
-        )
-    return torch.stack(figures).mean(0)
+    tables = [contingency(level, drawn, (len(sizes), _count(drawn))) for drawn in people]
+    figures = [
+        (covering(t, sizes), covering(t, sizes, "f1"), rand_index(t), variation_of_information(t))
+        for t in tables
+    ]
+    return torch.tensor(figures, dtype=torch.float64).mean(0)
 
 
 def _tensor(labels: LabelMap) -> Tensor:

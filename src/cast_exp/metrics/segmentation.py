@@ -25,8 +25,6 @@ class SegmentationIoU(Metric):
         table: Pixels by class in truth and in prediction, int64 (num_classes, num_classes).
     """
 
-    is_differentiable = False
-    higher_is_better = True
     full_state_update = False
     table: Tensor
 

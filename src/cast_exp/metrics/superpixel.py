@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
+import torch
 
+from cast_exp.metrics.boundary import dilated, disk
+from cast_exp.metrics.partition import purity
+from cast_exp.ops import contingency
 from cast_exp.ops.labels import Labels, contours
 
 
@@ -26,11 +29,7 @@ def boundary_recall(
     Returns:
         0..1; nan if no annotation has a boundary.
     """
-    off_boundary = (~contours(superpixels)).astype(np.uint8)
-    if off_boundary.all():  # no boundary to measure a distance from
-        near = np.zeros(superpixels.shape, dtype=np.bool_)
-    else:
-        near = cv2.distanceTransform(off_boundary, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= tolerance
+    near = dilated(contours(superpixels), disk(tolerance))
     drawn = np.stack([contours(annotation) for annotation in annotations])
     return float((drawn & near).sum() / drawn.sum()) if drawn.any() else float("nan")
 
@@ -52,7 +51,6 @@ def achievable_segmentation_accuracy(superpixels: Labels, annotations: Sequence[
     accuracies = []
     for annotation in annotations:
         shape = int(superpixels.max()) + 1, int(annotation.max()) + 1
-        pairs = superpixels.astype(np.int64) * shape[1] + annotation
-        overlaps = np.bincount(pairs.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
-        accuracies.append(overlaps.max(1).sum() / superpixels.size)
+        maps = (torch.from_numpy(labels.astype(np.int64)) for labels in (superpixels, annotation))
+        accuracies.append(float(purity(contingency(*maps, shape))))
     return float(np.mean(accuracies))

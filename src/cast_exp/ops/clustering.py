@@ -26,7 +26,7 @@ def kmeans(
         Cluster of each point, int64 (B, N); means nothing where a point is not valid.
     """
     points = points.float()
-    centres = _take(points, seeds)
+    centres = points.take_along_dim(seeds[..., None], 1)
     for step in range(iterations):
         labels = _nearest(torch.cdist(points, centres, compute_mode=_EXACT), seeds, missing)
         if step < iterations - 1:
@@ -55,8 +55,7 @@ def kmedoids(
     distances = torch.cdist(points, points, compute_mode=_EXACT)
     medoids = seeds
     for step in range(iterations):
-        columns = medoids[:, None].expand(-1, distances.size(1), -1)
-        labels = _nearest(distances.gather(2, columns), medoids, missing)
+        labels = _nearest(distances.take_along_dim(medoids[:, None], 2), medoids, missing)
         if step < iterations - 1:
             together = (labels[:, :, None] == labels[:, None]) & valid[:, None]
             cost = (distances * together).sum(2)
@@ -72,7 +71,3 @@ def _nearest(distances: Tensor, seeds: Tensor, missing: Tensor) -> Tensor:
     clusters = torch.arange(seeds.size(1), device=seeds.device).expand_as(seeds)
     own = torch.where(missing, labels.gather(1, seeds), clusters)
     return labels.scatter(1, seeds, own)
-
-
-def _take(points: Tensor, index: Tensor) -> Tensor:
-    return points.gather(1, index[..., None].expand(-1, -1, points.size(-1)))
