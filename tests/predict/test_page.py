@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cast_exp.predict.page import Head, hierarchy_page
+from cast_exp.predict.page import hierarchy_page
 from cast_exp.predict.tree import segment_tree
 from cast_exp.superpixels.grid import square_patches
 
@@ -37,8 +37,8 @@ def html(title: str = "squares.png") -> str:
     pixels, superpixels, tree = example()
     first = tree.span(1).start
     heads = [
-        Head(np.full(16, 1 / 16), [first, first + 1]),
-        Head(np.arange(16) / 120, [first + 15]),
+        {"share": [1 / 16] * 16, "mask": [first, first + 1], "area": 3200},
+        {"share": [n / 120 for n in range(16)], "mask": [first + 15], "area": 1600},
     ]
     return hierarchy_page(title, pixels, superpixels, tree, heads, 1)
 

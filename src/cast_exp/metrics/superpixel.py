@@ -48,9 +48,10 @@ def achievable_segmentation_accuracy(superpixels: Labels, annotations: Sequence[
     Returns:
         0..1.
     """
+    whole = torch.from_numpy(superpixels.astype(np.int64))
     accuracies = []
     for annotation in annotations:
         shape = int(superpixels.max()) + 1, int(annotation.max()) + 1
-        maps = (torch.from_numpy(labels.astype(np.int64)) for labels in (superpixels, annotation))
-        accuracies.append(float(purity(contingency(*maps, shape))))
+        drawn = torch.from_numpy(annotation.astype(np.int64))
+        accuracies.append(float(purity(contingency(whole, drawn, shape))))
     return float(np.mean(accuracies))

@@ -1,4 +1,4 @@
-"""Images of floats as pictures of bytes."""
+"""Pictures: from floats to bytes, and their sizes."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,3 +16,9 @@ def to_bytes(images: Tensor) -> NDArray[np.uint8]:
     """
     pixels = (images.detach().float() * 255).round().clamp(0, 255).byte()
     return np.ascontiguousarray(pixels.movedim(-3, -1).cpu().numpy())
+
+
+def fitted(shape: tuple[int, ...], longer: int) -> tuple[int, int]:
+    """Height and width, at least 1, of a picture (H, W, ...) whose longer side becomes `longer`."""
+    height, width = (max(round(side * longer / max(shape[:2])), 1) for side in shape[:2])
+    return height, width

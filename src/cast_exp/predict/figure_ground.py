@@ -1,5 +1,7 @@
 """What the attention heads of a backbone see of a picture."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,7 +9,6 @@ from cast_exp.data import Scene
 from cast_exp.models import Hierarchy
 from cast_exp.ops.labels import nearest
 from cast_exp.predict.files import compact_json, png
-from cast_exp.predict.page import Head
 from cast_exp.predict.photo import Pixels, shrunk
 from cast_exp.predict.tree import SegmentTree
 from cast_exp.viz.figure_ground import (
@@ -23,11 +24,12 @@ _CELL = 400
 """Longer side of a picture on the sheet, in pixels."""
 
 
-def heads_of(hierarchy: Hierarchy, tree: SegmentTree) -> tuple[list[Head], int]:
-    """What each attention head looks at, for the page.
+def heads_of(hierarchy: Hierarchy, tree: SegmentTree) -> tuple[list[dict[str, Any]], int]:
+    """What each attention head looks at, as plain values for the page.
 
     Returns:
-        The heads, and the level whose segments they look at.
+        For each head, the "share" of its attention for each segment of a level, in the order of
+        their ids, the ids of those in its "mask", and the "area" of the mask in pixels; the level.
     """
     assert hierarchy.attention is not None
     level = hierarchy.attention.level
@@ -37,7 +39,11 @@ def heads_of(hierarchy: Hierarchy, tree: SegmentTree) -> tuple[list[Head], int]:
     masks = binary_masks(hierarchy, MASS)[0].cpu().numpy()[:, superpixel]
     looked = superpixel_heads(hierarchy)[0].double().cpu().numpy()[:, superpixel]
     heads = [
-        Head(attention / max(attention.sum(), 1e-12), (span.start + np.flatnonzero(mask)).tolist())
+        {
+            "share": np.round(attention / max(attention.sum(), 1e-12), 4).tolist(),
+            "mask": (span.start + np.flatnonzero(mask)).tolist(),
+            "area": int(tree.area[span][mask].sum()),
+        }
         for attention, mask in zip(looked, masks, strict=True)
     ]
     return heads, level

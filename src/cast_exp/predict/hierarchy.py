@@ -8,10 +8,10 @@ import torch
 from cast_exp.data import Scene
 from cast_exp.errors import UserError
 from cast_exp.models import Backbone, Hierarchy
-from cast_exp.ops.labels import contours
 from cast_exp.predict.files import compact_json, png
 from cast_exp.predict.photo import Pixels
 from cast_exp.predict.tree import SegmentTree, segment_tree
+from cast_exp.viz.draw import outlined
 
 _MOST = 1 << 16  # ids that fit into a 16-bit PNG
 
@@ -47,12 +47,8 @@ def hierarchy_files(scene: Scene, tree: SegmentTree, pixels: Pixels) -> dict[str
     for level, ids in enumerate(tree.ids):
         labels = ids[superpixels]
         files[f"level_{level}.png"] = png(labels.astype(np.uint16))
-        painted = colours[labels]
-        painted[contours(labels)] = 255
-        files[f"level_{level}_painted.png"] = png(painted)
-    overlay = pixels.copy()
-    overlay[contours(superpixels)] = 255
-    files["overlay.png"] = png(overlay)
+        files[f"level_{level}_painted.png"] = png(outlined(colours[labels], labels))
+    files["overlay.png"] = png(outlined(pixels, superpixels))
     height, width = superpixels.shape
     counts = [{"level": level, "segments": tree.count(level)} for level in range(tree.levels)]
     header = {"width": width, "height": height, "levels": counts}

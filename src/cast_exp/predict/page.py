@@ -3,16 +3,14 @@
 import base64
 import html
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from itertools import chain
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cast_exp.ops.labels import nearest
+from cast_exp.ops.pictures import fitted
 from cast_exp.predict.files import jpeg
 from cast_exp.predict.photo import DETAIL, Pixels, shrunk
 from cast_exp.predict.tree import Integers, SegmentTree
@@ -22,26 +20,12 @@ _ANCHORS = 400
 """Longest side, in pixels, at which places for numbers are looked for."""
 
 
-@dataclass(frozen=True)
-class Head:
-    """What one attention head looks at.
-
-    Attributes:
-        share: Share of its attention for each segment of the level, in the order of their ids,
-            float (n,).
-        mask: Ids of the segments that have most of it.
-    """
-
-    share: NDArray[np.float64]
-    mask: Sequence[int]
-
-
 def hierarchy_page(
     title: str,
     pixels: Pixels,
     superpixels: Integers,
     tree: SegmentTree,
-    heads: Sequence[Head] = (),
+    heads: Sequence[Mapping[str, Any]] = (),
     head_level: int = 0,
 ) -> str:
     """Make a page that needs nothing but itself: no network, no other file.
@@ -53,7 +37,7 @@ def hierarchy_page(
         pixels: The picture, uint8 (H, W, 3).
         superpixels: Its superpixels, int (H, W).
         tree: Its segments.
-        heads: Attention heads.
+        heads: What each attention head looks at, see `cast_exp.predict.figure_ground.heads_of`.
         head_level: Level whose segments they look at.
     """
     height, width = superpixels.shape
@@ -74,7 +58,7 @@ def hierarchy_page(
         "anchor": _anchors(superpixels, tree),
         "arcs": _arcs(tree.ids[0][superpixels]),
         "headLevel": head_level,
-        "heads": [_head(head, tree) for head in heads],
+        "heads": heads,
     }
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
@@ -83,34 +67,19 @@ def hierarchy_page(
 
 def _arcs(leaves: Integers) -> list[int]:
     """For each arc: the ids on its left and right, the number of points, the steps between them."""
-    return list(
-        chain.from_iterable(
-            (
-                arc.left,
-                arc.right,
-                len(arc.points),
-                *np.diff(arc.points, axis=0, prepend=0).ravel().tolist(),
-            )
-            for arc in border_arcs(leaves)
-        )
-    )
+    numbers: list[int] = []
+    for arc in border_arcs(leaves):
+        numbers += [arc.left, arc.right, len(arc.points)]
+        numbers += np.diff(arc.points, axis=0, prepend=0).ravel().tolist()
+    return numbers
 
 
 def _anchors(superpixels: Integers, tree: SegmentTree) -> list[list[int] | None]:
     """Where the number of a segment has most room, [x, y, room]; None for superpixels."""
     scale = min(1, _ANCHORS / max(superpixels.shape))
-    small = nearest(superpixels, *(max(round(side * scale), 1) for side in superpixels.shape))
+    small = nearest(superpixels, *fitted(superpixels.shape, min(_ANCHORS, max(superpixels.shape))))
     anchors: list[list[int] | None] = [None] * len(tree.level)
     for ids in tree.ids[1:]:
         for segment, place in roomiest(ids[small]).items():
             anchors[segment] = [round(value / scale) for value in place]
     return anchors
-
-
-def _head(head: Head, tree: SegmentTree) -> dict[str, Any]:
-    mask = list(head.mask)
-    return {
-        "share": np.round(head.share, 4).tolist(),
-        "mask": mask,
-        "area": int(tree.area[mask].sum()),
-    }

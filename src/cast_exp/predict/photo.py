@@ -17,6 +17,7 @@ from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, Scene
 from cast_exp.data.datasets.base import UnreadableImage, read_rgb
 from cast_exp.errors import UserError
 from cast_exp.ops.labels import compact, nearest, shrunk_superpixels
+from cast_exp.ops.pictures import fitted
 from cast_exp.superpixels import SuperpixelMethod
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm"})
@@ -58,14 +59,11 @@ def find_photos(paths: Sequence[Path], without: Path) -> list[Photo]:
     found: dict[Path, Path] = {}  # to the name with suffix
     for path in paths:
         if path.is_dir():
-            inside = [(p, p.relative_to(path)) for p in sorted(path.rglob("*")) if _meant(p, path)]
-            inside = [
-                (p, name) for p, name in inside if without.resolve() not in p.resolve().parents
-            ]
+            inside = [p for p in sorted(path.rglob("*")) if _meant(p, path, without)]
             if not inside:
                 endings = ", ".join(sorted(SUFFIXES))
                 raise UserError(f"no pictures below {path}; endings looked for: {endings}")
-            found.update(inside)
+            found.update((p, p.relative_to(path)) for p in inside)
         elif path.is_file():
             found[path] = Path(path.name)
         else:
@@ -80,9 +78,11 @@ def find_photos(paths: Sequence[Path], without: Path) -> list[Photo]:
     ]
 
 
-def _meant(path: Path, folder: Path) -> bool:
+def _meant(path: Path, folder: Path, without: Path) -> bool:
+    if path.suffix.lower() not in SUFFIXES or not path.is_file():
+        return False
     hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return path.suffix.lower() in SUFFIXES and not hidden and path.is_file()
+    return not hidden and without.resolve() not in path.resolve().parents
 
 
 def read_photo(path: Path) -> Pixels:
@@ -147,17 +147,16 @@ def photo_scene(pixels: Pixels, method: SuperpixelMethod, size: int, path: Path)
 
 def shrunk(pixels: Pixels, longest: int) -> Pixels:
     """A picture (H, W, 3) with its longer side at most `longest` pixels."""
-    scale = longest / max(pixels.shape[:2])
-    if scale >= 1:
+    if longest >= max(pixels.shape[:2]):
         return pixels
-    size = tuple(max(round(side * scale), 1) for side in pixels.shape[1::-1])
+    size = fitted(pixels.shape, longest)[::-1]
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def _as_tensor(photo: Image.Image, longer: int) -> Tensor:
     """RGB in 0..1, float (1, 3, h, w), with the longer side brought to a number of pixels."""
-    width, height = (max(round(side * longer / max(photo.size)), 1) for side in photo.size)
-    if (width, height) != photo.size:
-        photo = photo.resize((width, height), Image.Resampling.BILINEAR)
+    size = fitted(photo.size, longer)  # width first, as Pillow has it
+    if size != photo.size:
+        photo = photo.resize(size, Image.Resampling.BILINEAR)
     image: Tensor = F.pil_to_tensor(photo)[None] / 255
     return image

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from cast_exp.ops.labels import contours, nearest
+from cast_exp.ops.labels import nearest
 from cast_exp.predict.files import compact_json, png
 from cast_exp.predict.photo import Pixels, shrunk
 from cast_exp.predict.tree import Integers
 from cast_exp.viz import class_colours
+from cast_exp.viz.draw import outlined
 from cast_exp.viz.outlines import roomiest
-from cast_exp.viz.semantic import in_lines
+from cast_exp.viz.semantic import class_legend
 
 _OVERLAY = 1600
 """Longer side of the overlay at most, in pixels."""
 _TINT = 0.5
-_GROUND, _INK = (29, 31, 35), (236, 236, 238)  # of the legend, to be seen on light and on dark
 
 
 def semantic_files(labels: Integers, classes: Sequence[str], pixels: Pixels) -> dict[str, bytes]:
@@ -60,25 +60,11 @@ def _with_palette(labels: Integers, colours: Pixels) -> bytes:
 def _overlay(pixels: Pixels, labels: Integers, classes: Sequence[str], colours: Pixels) -> Pixels:
     """The classes on the photo, named where there is room, with a legend below."""
     tinted = ((1 - _TINT) * pixels + _TINT * colours[labels]).astype(np.uint8)
-    tinted[contours(labels)] = 255
+    sheet = Image.fromarray(outlined(tinted, labels))
+    draw = ImageDraw.Draw(sheet)
     height, width = labels.shape
     size = max(11, max(height, width) // 40)
     font = ImageFont.load_default(size)
-    share = np.bincount(labels.ravel(), minlength=len(classes)) / labels.size
-    entries = [
-        (int(number), f"{classes[number]}  {share[number]:.1%}")
-        for number in np.argsort(-share, kind="stable")
-        if share[number]
-    ]
-    places, rows = in_lines([font.getlength(text) + 3 * size for _, text in entries], size, width)
-    sheet = Image.new("RGB", (width, height + 2 * rows * size + size), _GROUND)
-    sheet.paste(Image.fromarray(tinted))
-    draw = ImageDraw.Draw(sheet)
-    for (number, text), (x, row) in zip(entries, places, strict=True):
-        y = height + size + 2 * size * row
-        swatch = (x, y - size // 4, x + size, y + size - size // 4)
-        draw.rectangle(swatch, fill=tuple(colours[number].tolist()), outline=_INK)
-        draw.text((x + 1.5 * size, y + size / 4), text, fill=_INK, font=font, anchor="lm")
     for number, (column, line, room) in roomiest(labels).items():
         if room > size:
             draw.text(
@@ -90,4 +76,7 @@ def _overlay(pixels: Pixels, labels: Integers, classes: Sequence[str], colours: 
                 stroke_width=max(2, size // 8),
                 stroke_fill="black",
             )
-    return np.asarray(sheet)
+    share = np.bincount(labels.ravel(), minlength=len(classes)) / labels.size
+    shown = [number for number in np.argsort(-share, kind="stable") if share[number]]
+    texts = [f"{classes[number]}  {share[number]:.1%}" for number in shown]
+    return np.concatenate([np.asarray(sheet), class_legend(texts, colours[shown], width, size)])

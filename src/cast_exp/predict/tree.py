@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cast_exp.ops.labels import compact
 from cast_exp.viz import nested_colours
 
 Integers = NDArray[np.int64]
@@ -62,12 +63,12 @@ class SegmentTree:
         """Number of segments of a level."""
         return int((self.level == level).sum())
 
-    def colours(self, seed: int = 0) -> NDArray[np.uint8]:
+    def colours(self) -> NDArray[np.uint8]:
         """Colour of each segment to paint it with, uint8 (S, 3); see `nested_colours`."""
         finer = range(self.levels - 1)
         parents = [self.parent[self.span(level)] - self.span(level + 1).start for level in finer]
         sizes = [self.area[self.span(level)] for level in finer]
-        levels = nested_colours(parents, sizes, self.count(self.levels - 1), seed)
+        levels = nested_colours(parents, sizes, self.count(self.levels - 1))
         return np.concatenate(levels[::-1])
 
     def records(self) -> list[dict[str, Any]]:
@@ -102,61 +103,45 @@ def segment_tree(
         levels: Segment of each superpixel at each level above the superpixels, fine to coarse, int
             (N,) each, nested; any labels.
     """
-    count = int(superpixels.max()) + 1
-    area, sums, low, high = _measured(pixels, superpixels, count)
+    places = np.indices(superpixels.shape)[::-1].reshape(2, -1).T.copy()  # (x, y) of each pixel
+    sums = np.concatenate([np.ones_like(places[:, :1]), pixels.reshape(-1, 3), places], 1)
+    sums, low, high = _joined(superpixels.ravel(), sums, places, places)
     ids: list[Integers] = []
     columns = []
     first = 0
-    for labels in [*reversed(levels), np.arange(count)]:
-        place = _largest_first(labels, area)
-        number = int(place.max()) + 1
-        parent = np.full(number, -1)
+    for labels in [*reversed(levels), np.arange(len(sums))]:
+        place = _largest_first(labels, sums[:, 0])
+        total, left_top, right_bottom = _joined(place, sums, low, high)
+        parent = np.full(len(total), -1)
         if ids:
             parent[place] = ids[-1]
-        total = np.zeros((number, sums.shape[1]))
-        np.add.at(total, place, sums)
-        left_top = np.full((number, 2), max(superpixels.shape))
-        np.minimum.at(left_top, place, low)
-        right_bottom = np.zeros((number, 2), np.int64)
-        np.maximum.at(right_bottom, place, high)
-        pixels_each = np.bincount(place, area).astype(np.int64)
-        columns.append(
-            (
-                np.full(number, len(levels) - len(ids)),
-                parent,
-                pixels_each,
-                np.concatenate([left_top, right_bottom - left_top + 1], 1),
-                total / pixels_each[:, None],
-            )
-        )
+        level = np.full(len(total), len(levels) - len(ids))
+        box = np.concatenate([left_top, right_bottom - left_top + 1], 1)
+        columns.append((level, parent, total[:, 0], box, total[:, 1:] / total[:, :1]))
         ids.append(place + first)
-        first += number
+        first += len(total)
     level, parent, areas, box, means = (np.concatenate(of) for of in zip(*columns, strict=True))
     return SegmentTree(tuple(reversed(ids)), level, parent, areas, box, means[:, 3:], means[:, :3])
 
 
 def _largest_first(labels: Integers, area: Integers) -> Integers:
     """Number the labels of superpixels from 0 by what area they have together, int (N,)."""
-    _, compact = np.unique(labels, return_inverse=True)
-    order = np.argsort(-np.bincount(compact, area), kind="stable")
+    numbers = compact(labels)
+    order = np.argsort(-np.bincount(numbers, area), kind="stable")
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
-    return np.asarray(place[compact])
+    return np.asarray(place[numbers])
 
 
-def _measured(
-    pixels: NDArray[np.uint8], superpixels: Integers, count: int
-) -> tuple[Integers, NDArray[np.float64], Integers, Integers]:
-    """Area, sums of (R, G, B, x, y), and least and largest (x, y) of each superpixel."""
-    height, width = superpixels.shape
-    flat = superpixels.ravel()
-    y, x = (place.ravel() for place in np.indices((height, width)))
-    values = [*pixels.reshape(-1, 3).T, x, y]
-    sums = np.stack([np.bincount(flat, value, count) for value in values], 1)
-    places = torch.from_numpy(np.stack([x, y]))
-    index = torch.from_numpy(flat).expand(2, -1)
-    none = torch.zeros(2, count, dtype=torch.int64)
-    low = none.scatter_reduce(1, index, places, "amin", include_self=False).T.numpy()
-    high = none.scatter_reduce(1, index, places, "amax", include_self=False).T.numpy()
-    area = np.bincount(flat, minlength=count).astype(np.int64)
-    return area, sums.astype(np.float64), low, high
+def _joined(
+    owner: Integers, sums: Integers, low: Integers, high: Integers
+) -> tuple[Integers, Integers, Integers]:
+    """Sums of (area, R, G, B, x, y), least and largest (x, y) of the rows of each owner 0..N-1."""
+    index = torch.from_numpy(owner)
+    count = int(index.max()) + 1
+    pairs, none = index[:, None].expand(-1, 2), torch.zeros(count, 2, dtype=torch.int64)
+    total = torch.zeros(count, sums.shape[1], dtype=torch.int64)
+    total.index_add_(0, index, torch.from_numpy(sums))
+    least = none.scatter_reduce(0, pairs, torch.from_numpy(low), "amin", include_self=False)
+    most = none.scatter_reduce(0, pairs, torch.from_numpy(high), "amax", include_self=False)
+    return total.numpy(), least.numpy(), most.numpy()

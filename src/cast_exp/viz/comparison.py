@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from cast_exp.ops.labels import contours, nearest
+from cast_exp.ops.pictures import fitted
 from cast_exp.viz.draw import Labels, Pixels, paint_levels, titled_grid
 
 
@@ -30,12 +31,10 @@ def comparison_sheet(
     Returns:
         The sheet with titles, uint8 (height, width, 3).
     """
-    height, width = drawn[0].shape
-    scale = side / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    blank = np.full((size[1], size[0], 3), 255, dtype=np.uint8)
+    size = fitted(drawn[0].shape, side)
+    blank = np.full((*size, 3), 255, dtype=np.uint8)
     columns = {
-        "image": [cv2.resize(image, size, interpolation=cv2.INTER_AREA)],
+        "image": [cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)],
         "people": [_painted([labels], size, seed)[0] for labels in drawn],
     }
     columns |= {name: _painted(levels, size, seed) for name, levels in methods.items()}
@@ -46,7 +45,7 @@ def comparison_sheet(
 
 def _painted(levels: Sequence[Labels], size: tuple[int, int], seed: int) -> list[Pixels]:
     """Levels in colours with white contours; void is white, too."""
-    small = [nearest(labels, size[1], size[0]) for labels in levels]
+    small = [nearest(labels, *size) for labels in levels]
     painted = paint_levels([labels + 1 for labels in small], seed)
     for labels, pixels in zip(small, painted, strict=True):
         pixels[contours(labels) | (labels < 0)] = 255

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from cast_exp.ops import farthest_point_sampling
+from cast_exp.ops import contingency, farthest_point_sampling
 from cast_exp.ops.labels import contours
 from cast_exp.ops.pictures import to_bytes
 
@@ -70,8 +70,7 @@ def paint_levels(segmentations: Sequence[Labels], seed: int = 0) -> list[Pixels]
     parents, sizes = [], []
     for fine, coarse in pairwise(segmentations):
         shape = (int(fine.max()) + 1, int(coarse.max()) + 1)
-        overlap = np.bincount((fine * shape[1] + coarse).ravel(), minlength=shape[0] * shape[1])
-        overlap = overlap.reshape(shape)
+        overlap = contingency(torch.from_numpy(fine), torch.from_numpy(coarse), shape).numpy()
         parents.append(overlap.argmax(1))
         sizes.append(overlap.max(1))
     coarsest = int(segmentations[-1].max()) + 1
@@ -141,14 +140,15 @@ def hierarchy_sheet(
 def _row(picture: Pixels, levels: Sequence[Labels], factor: int, seed: int) -> list[Pixels]:
     picture = _enlarge(picture, factor)
     levels = [_enlarge(labels, factor) for labels in levels]
-    outlined = picture.copy()
-    outlined[contours(levels[0])] = 255
-    cells = [picture, outlined]
-    if len(levels) > 1:
-        for labels, painted in zip(levels[1:], paint_levels(levels[1:], seed), strict=True):
-            painted[contours(labels)] = 255
-            cells.append(painted)
-    return cells
+    painted = paint_levels(levels, seed)
+    return [picture, *map(outlined, [picture, *painted[1:]], levels)]
+
+
+def outlined(picture: Pixels, labels: Labels) -> Pixels:
+    """A copy of a picture (H, W, 3) with white contours of a segmentation (H, W)."""
+    picture = picture.copy()
+    picture[contours(labels)] = 255
+    return picture
 
 
 def _enlarge(pixels: NDArray[Any], factor: int) -> NDArray[Any]:

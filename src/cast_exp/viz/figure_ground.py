@@ -15,9 +15,8 @@ from torch import Tensor
 from cast_exp.models.hierarchy import Attention, Hierarchy
 from cast_exp.ops import kept_mass
 from cast_exp.ops.labels import VOID, contours, nearest
-from cast_exp.viz.draw import palette
-
-Pixels = NDArray[np.uint8]
+from cast_exp.ops.pictures import fitted
+from cast_exp.viz.draw import Pixels, palette
 
 _BEST = (255, 176, 0)  # tells from the colours of the heat for the colour-blind too
 _WIDEST = 7  # cells beside each other
@@ -49,7 +48,7 @@ def superpixel_heads(hierarchy: Hierarchy) -> Tensor:
         ValueError: The hierarchy was made without attention.
     """
     attention = _attention(hierarchy)
-    return _to_superpixels(attention.heads, hierarchy.labels(attention.level))
+    return attention.heads.take_along_dim(hierarchy.labels(attention.level)[:, None], 2)
 
 
 def binary_masks(
@@ -75,17 +74,13 @@ def binary_masks(
         sizes = segments.new_zeros(len(segments), attention.heads.size(-1))
         sizes = sizes.scatter_add(1, segments, torch.ones_like(segments))[:, None]
     kept = kept_mass(attention.heads, mass, sizes)
-    return _to_superpixels(kept, hierarchy.labels(attention.level))
+    return kept.take_along_dim(hierarchy.labels(attention.level)[:, None], 2)
 
 
 def _attention(hierarchy: Hierarchy) -> Attention:
     if hierarchy.attention is None:
         raise ValueError("the hierarchy has no attention; call the backbone with attention=BLOCK")
     return hierarchy.attention
-
-
-def _to_superpixels(values: Tensor, labels: Tensor) -> Tensor:
-    return values.gather(2, labels[:, None].expand(-1, values.size(1), -1))
 
 
 def figure_ground_sheet(images: Sequence[HeadMaps], side: int = 256, seed: int = 0) -> Pixels:
@@ -121,20 +116,16 @@ def figure_ground_sheet(images: Sequence[HeadMaps], side: int = 256, seed: int =
 
 
 def _cells(image: HeadMaps, side: int, seed: int) -> list[Image.Image]:
-    height, width = image.picture.shape[:2]
-    scale = side / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
-    picture: Any = cv2.resize(image.picture, size, interpolation=smooth)
+    size = fitted(image.picture.shape, side)
+    smooth = cv2.INTER_AREA if side < max(image.picture.shape[:2]) else cv2.INTER_NEAREST
+    picture: Any = cv2.resize(image.picture, size[::-1], interpolation=smooth)
     cells = [_labelled(picture, "image")]
     if image.objects is not None:
-        objects = nearest(image.objects, size[1], size[0])
+        objects = nearest(image.objects, *size)
         cells.append(_labelled(_paint_objects(picture, objects, seed), "truth"))
     best = None if image.jaccards is None else int(np.argmax(image.jaccards))
     for head, (heat, mask) in enumerate(zip(image.heat, image.masks, strict=True)):
-        painted = _paint_head(
-            picture, nearest(heat, size[1], size[0]), nearest(mask, size[1], size[0])
-        )
+        painted = _paint_head(picture, nearest(heat, *size), nearest(mask, *size))
         text = f"head {head + 1}"
         if image.jaccards is not None:
             text += f"   {100 * image.jaccards[head]:.1f} %"

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from cast_exp.ops.labels import contours, nearest
-from cast_exp.viz.draw import Labels, Pixels, paint_levels, palette, titled_grid
+from cast_exp.ops.labels import nearest
+from cast_exp.ops.pictures import fitted
+from cast_exp.viz.draw import Labels, Pixels, outlined, paint_levels, palette, titled_grid
 
 _BACKGROUND = (40, 40, 40)
 _VOID = ((190, 190, 190), (140, 140, 140))  # stripes
@@ -100,38 +101,31 @@ def semantic_sheet(
     colours = class_colours(classes, seed)
     rows: list[list[Pixels]] = []
     for picture in pictures:
-        fitted = SemanticPicture(
-            _fit(picture.image, side),
-            [_fit(labels, side) for labels in picture.levels],
-            _fit(picture.prediction, side),
-            _fit(picture.truth, side),
+        image, prediction, truth = (
+            _fit(each, side) for each in (picture.image, picture.prediction, picture.truth)
         )
-        outlined = fitted.image.copy()
-        outlined[contours(fitted.levels[0])] = 255
-        painted = paint_levels(fitted.levels[1:], seed) if len(fitted.levels) > 1 else []
-        for labels, segments in zip(fitted.levels[1:], painted, strict=True):
-            segments[contours(labels)] = 255
+        levels = [_fit(labels, side) for labels in picture.levels]
+        painted = paint_levels(levels, seed)
         cells = [
-            *(fitted.image, outlined, *painted),
-            paint_classes(fitted.prediction, colours),
-            paint_classes(fitted.truth, colours),
-            error_map(fitted.image, fitted.prediction, fitted.truth, len(classes)),
+            *(image, *map(outlined, [image, *painted[1:]], levels)),
+            paint_classes(prediction, colours),
+            paint_classes(truth, colours),
+            error_map(image, prediction, truth, len(classes)),
         ]
         rows.append(cells)
     height, width = (max(row[0].shape[axis] for row in rows) for axis in (0, 1))
     rows = [[_centred(cell, height, width) for cell in row] for row in rows]
-    levels = [f"level {level}" for level in range(1, len(pictures[0].levels))]
-    grid = titled_grid(
-        rows, ["image", "superpixels", *levels, "prediction", "ground truth", "wrong"]
-    )
-    return np.concatenate([grid, class_legend(classes, colours, grid.shape[1], side // 18)])
+    titles = ["image", "superpixels", *(f"level {n}" for n in range(1, len(pictures[0].levels)))]
+    grid = titled_grid(rows, [*titles, "prediction", "ground truth", "wrong"])
+    legend = class_legend([*classes, "void"], colours, grid.shape[1], side // 18)
+    return np.concatenate([grid, legend])
 
 
 def class_legend(classes: Sequence[str], colours: Pixels, width: int, size: int) -> Pixels:
-    """Names of classes beside their colours, and of void, in as many lines as they take.
+    """Names of classes beside their colours, in as many lines as they take.
 
     Args:
-        classes: The names.
+        classes: The names; those beyond the colours are hatched as void.
         colours: Of the classes, uint8 (K, 3).
         width: Of the legend, in pixels.
         size: Of the letters, in pixels.
@@ -140,32 +134,22 @@ def class_legend(classes: Sequence[str], colours: Pixels, width: int, size: int)
         uint8 (height, width, 3).
     """
     font = ImageFont.load_default(size)
-    swatches = [np.tile(colour, (size, 2 * size, 1)) for colour in colours]
-    entries = [*zip(classes, swatches, strict=True), ("void", _hatching(size, 2 * size))]
-    places, rows = in_lines([font.getlength(name) + 4 * size for name, _ in entries], size, width)
+    places, rows = _in_lines([font.getlength(name) + 4 * size for name in classes], size, width)
     legend = Image.new("RGB", (width, 2 * size * rows + size // 2), (255, 255, 255))
     draw = ImageDraw.Draw(legend)
-    for (name, swatch), (left, row) in zip(entries, places, strict=True):
+    for number, (left, row) in enumerate(places):
         top = 2 * size * row + size // 2
+        swatch = paint_classes(np.full((size, 2 * size), number), colours)
         legend.paste(Image.fromarray(swatch), (left, top))
         middle = (left + 2 * size + size // 2, top + size / 2)
-        draw.text(middle, name, fill=_BACKGROUND, font=font, anchor="lm")
+        draw.text(middle, classes[number], fill=_BACKGROUND, font=font, anchor="lm")
     return np.asarray(legend)
 
 
-def in_lines(
+def _in_lines(
     lengths: Sequence[float], margin: int, width: int
 ) -> tuple[list[tuple[int, int]], int]:
-    """Lay out the entries of a legend in lines.
-
-    Args:
-        lengths: What each entry takes, in pixels.
-        margin: Where a line begins.
-        width: Where it ends; one entry is let reach beyond it.
-
-    Returns:
-        Left end and line of each entry, and the number of lines.
-    """
+    """Left end and line of each entry of a legend, and the number of lines; in pixels."""
     places, x, line = [], margin, 0
     for length in map(int, lengths):
         if x > margin and x + length > width:
@@ -183,9 +167,7 @@ def _hatching(height: int, width: int) -> Pixels:
 
 def _fit(pixels: NDArray[Any], side: int) -> NDArray[Any]:
     """Bring the longer side of a picture or a label map to `side`, without smoothing."""
-    height, width = pixels.shape[:2]
-    longer = max(height, width)
-    size = (max(1, round(old * side / longer)) for old in (height, width))
+    size = fitted(pixels.shape, side)
     if pixels.ndim == 2:
         return nearest(pixels, *size)
     return np.moveaxis(nearest(np.moveaxis(pixels, -1, 0), *size), 0, -1)
@@ -193,7 +175,6 @@ def _fit(pixels: NDArray[Any], side: int) -> NDArray[Any]:
 
 def _centred(cell: Pixels, height: int, width: int) -> Pixels:
     """Put a picture in the middle of a white one."""
-    white = np.full((height, width, 3), 255, np.uint8)
-    top, left = (height - cell.shape[0]) // 2, (width - cell.shape[1]) // 2
-    white[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
-    return white
+    lacking = (height - cell.shape[0], width - cell.shape[1], 0)
+    margins = [(pixels // 2, pixels - pixels // 2) for pixels in lacking]
+    return np.pad(cell, margins, constant_values=255)
