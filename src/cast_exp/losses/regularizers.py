@@ -99,8 +99,7 @@ class Clustering(Regularizer):
         count = (~torch.cat([view.padding for view in nodes], 1)).sum(1)
         sizes = assignment.sum(1)
         collapse = sizes.norm(dim=1) * (~segments[0].padding).sum(1).sqrt() / count - 1
-        loss: Tensor = (modularity + collapse).mean()
-        return loss
+        return torch.mean(modularity + collapse)
 
 
 class CentroidContrastive(Regularizer):

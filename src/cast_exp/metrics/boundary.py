@@ -115,7 +115,6 @@ def boundary_counts(
     """
     void = (truth < 0) | (truth >= num_classes)
     drawn, predicted = contours(truth) & ~void, contours(prediction)
-    near = disk(radius)
     counts = np.zeros((4, num_classes), np.int64)
     for label in np.intersect1d(
         np.union1d(truth[drawn], prediction[predicted]), np.arange(num_classes)
@@ -125,9 +124,9 @@ def boundary_counts(
         right = found & ~void
         counts[:, label] = (
             np.count_nonzero(right),
-            np.count_nonzero(right & dilated(true, near)),
+            np.count_nonzero(right & dilated(true, radius)),
             np.count_nonzero(true),
-            np.count_nonzero(true & dilated(found, near)),
+            np.count_nonzero(true & dilated(found, radius)),
         )
     return counts
 
@@ -136,14 +135,12 @@ def disk(radius: float) -> NDArray[np.uint8]:
     """The pixels within a distance of the central one: 1 in a square map, 0 elsewhere."""
     reach = int(radius)
     y, x = np.ogrid[-reach : reach + 1, -reach : reach + 1]
-    mask: NDArray[np.uint8] = (y**2 + x**2 <= radius**2).astype(np.uint8)
-    return mask
+    return np.asarray(y**2 + x**2 <= radius**2, dtype=np.uint8)
 
 
-def dilated(mask: NDArray[np.bool_], near: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """The pixels of which one of a mask (H, W) is as near as those of a disk to its centre."""
-    reached: NDArray[np.bool_] = cv2.dilate(mask.view(np.uint8), near).view(np.bool_)
-    return reached
+def dilated(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+    """The pixels that are within a distance, in pixels, of one of a mask (H, W)."""
+    return np.asarray(cv2.dilate(mask.view(np.uint8), disk(radius)), dtype=np.bool_)
 
 
 def rates(counts: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ class FigureGroundJaccard(Metric):
         self, rule: ObjectRule = "object", mass_rule: MassRule = "tokens", **options: Any
     ) -> None:
         super().__init__(**options)
-        self.headline = f"{rule}_{mass_rule}"
+        self.headline = f"jaccard_{rule}_{mass_rule}"
         self.add_state("sums", torch.zeros(2, 2, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
         self.add_state("empty", torch.tensor(0), dist_reduce_fx="sum")
@@ -98,12 +98,6 @@ class FigureGroundJaccard(Metric):
         Returns:
             "jaccard", and "jaccard_<object rule>_<mass rule>" for all four.
         """
-        means = self.sums / self.images
-        figures = {
-            f"{rule}_{mass_rule}": means[row, column]
-            for row, rule in enumerate(OBJECT_RULES)
-            for column, mass_rule in enumerate(MASS_RULES)
-        }
-        return {"jaccard": figures[self.headline]} | {
-            f"jaccard_{name}": value for name, value in figures.items()
-        }
+        names = [f"jaccard_{rule}_{mass}" for rule in OBJECT_RULES for mass in MASS_RULES]
+        figures = dict(zip(names, (self.sums / self.images).flatten(), strict=True))
+        return {"jaccard": figures[self.headline]} | figures

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
 
-from cast_exp.metrics.boundary import Tolerance, dilated, disk, rates, tolerance_in_pixels
+from cast_exp.metrics.boundary import Tolerance, dilated, rates, tolerance_in_pixels
 from cast_exp.metrics.partition import covering, purity, rand_index, variation_of_information
 from cast_exp.ops import contingency
 from cast_exp.ops.labels import VOID, LabelMap, contours
@@ -170,15 +170,14 @@ def region_boundary_counts(
         Pixels of segments' boundaries, those that are right, pixels of regions' boundaries, those
         that are found, at each level, int64 (4, levels).
     """
-    near = disk(radius)
     valid = [drawn >= 0 for drawn in regions]
     true = [contours(drawn) & inside for drawn, inside in zip(regions, valid, strict=True)]
-    close = dilated(np.logical_or.reduce(true), near)
+    close = dilated(np.logical_or.reduce(true), radius)
     anywhere = np.logical_or.reduce(valid)
     counts = []
     for level in segmentations:
         found = contours(level)
-        reached = dilated(found, near)
+        reached = dilated(found, radius)
         counted = found & anywhere
         masks = [[counted], [counted & close], true, [drawn & reached for drawn in true]]
         counts.append([sum(map(np.count_nonzero, group)) for group in masks])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from cast_exp.metrics.boundary import dilated, disk
+from cast_exp.metrics.boundary import dilated
 from cast_exp.metrics.partition import purity
 from cast_exp.ops import contingency
 from cast_exp.ops.labels import Labels, contours
@@ -29,7 +29,7 @@ def boundary_recall(
     Returns:
         0..1; nan if no annotation has a boundary.
     """
-    near = dilated(contours(superpixels), disk(tolerance))
+    near = dilated(contours(superpixels), tolerance)
     drawn = np.stack([contours(annotation) for annotation in annotations])
     return float((drawn & near).sum() / drawn.sum()) if drawn.any() else float("nan")
 

@@ -44,8 +44,7 @@ def contours(labels: Labels) -> NDArray[np.bool_]:
 def compact(labels: Labels) -> NDArray[np.int64]:
     """Number the labels that occur from 0, in their order; the same shape."""
     occur = np.bincount(labels.ravel()) > 0
-    numbered: NDArray[np.int64] = (np.cumsum(occur) - 1)[labels]
-    return numbered
+    return np.asarray((np.cumsum(occur) - 1)[labels])
 
 
 def nearest(labels: Map, height: int, width: int) -> Map:
@@ -64,8 +63,7 @@ def nearest(labels: Map, height: int, width: int) -> Map:
     )
     if isinstance(labels, Tensor):
         return labels[..., torch.from_numpy(rows)[:, None], torch.from_numpy(columns)]
-    picked: Labels = labels[..., rows[:, None], columns]
-    return picked
+    return np.asarray(labels[..., rows[:, None], columns])
 
 
 def shrunk_superpixels(full: NDArray[np.int64], height: int, width: int) -> NDArray[np.int64]:

@@ -30,20 +30,9 @@ from cast_exp.superpixels import SuperpixelMethod
 
 @dataclass(frozen=True)
 class Job:
-    """What the command line of `cast_exp.segment` says.
+    """What the command line of `cast_exp.segment` says; its help explains the options.
 
-    Attributes:
-        photos: Pictures and folders of pictures.
-        checkpoint: See `load_pretrained`.
-        weights: Likewise.
-        out: Where the outputs go, a folder for each picture.
-        task: What is made.
-        levels: Levels of the hierarchy; None for the model's.
-        html: Whether a hierarchy comes with a page.
-        size: Longer side of what the network sees, in pixels.
-        method: What makes the superpixels.
-        device: Of torch, or "auto".
-        overwrite: Whether pictures that are done are done again.
+    `levels` are None for the model's own, `size` is in pixels, `device` is of torch, or "auto".
     """
 
     photos: Sequence[Path]

@@ -64,5 +64,4 @@ class FastSlic(HostMethod):
             compactness=self.compactness,
             num_threads=1,
         )
-        labels: NDArray[np.int16] = slic.iterate(image, self.iterations)
-        return labels.view(np.uint16)
+        return np.asarray(slic.iterate(image, self.iterations)).view(np.uint16)

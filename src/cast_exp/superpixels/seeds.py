@@ -58,8 +58,7 @@ class Seeds(HostMethod):
             width, height, 3, count, _LEVELS, _PRIOR, self.histogram_bins, False
         )
         seeds.iterate(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), self.iterations)
-        labels: NDArray[Any] = seeds.getLabels()
-        return labels
+        return np.asarray(seeds.getLabels())
 
 
 def _servable_count(height: int, width: int, count: int) -> int | None:

@@ -30,21 +30,19 @@ def level_curves(panels: Mapping[str, Curves]) -> Figure:
     """
     figure = Figure(figsize=(5.2 * len(panels), 3.8), layout="constrained")
     figure.patch.set_alpha(0)
-    for axes, (title, curves) in zip(
-        figure.subplots(1, len(panels), squeeze=False).flat, panels.items(), strict=True
-    ):
+    row = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, curves) in zip(row, panels.items(), strict=True):
         _draw(axes, title, curves)
     return figure
 
 
 def _draw(axes: Axes, title: str, curves: Curves) -> None:
-    styles = dict(zip(curves, cycle(zip(_COLOURS, _MARKERS, strict=True)), strict=False))
+    colours = dict(zip(curves, cycle(_COLOURS), strict=False))
     for order, (name, points) in enumerate(curves.items()):
-        colour, marker = styles[name]
         axes.plot(
             *zip(*sorted(points), strict=True),
-            color=colour,
-            marker=marker,
+            color=colours[name],
+            marker=_MARKERS[order % len(_MARKERS)],
             markersize=4.5,
             linewidth=1.4 if order else 2.4,
             zorder=3 - order,
@@ -68,7 +66,7 @@ def _draw(axes: Axes, title: str, curves: Curves) -> None:
             height,
             name,
             transform=axes.transAxes,
-            color=styles[name][0],
+            color=colours[name],
             va="center",
             fontweight="bold" if name == foremost else None,
         )

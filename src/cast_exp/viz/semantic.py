@@ -161,8 +161,7 @@ def _in_lines(
 
 def _hatching(height: int, width: int) -> Pixels:
     y, x = np.mgrid[:height, :width]
-    stripes: Pixels = np.array(_VOID, np.uint8)[(x + y) // _STRIPE % 2]
-    return stripes
+    return np.asarray(np.array(_VOID, np.uint8)[(x + y) // _STRIPE % 2])
 
 
 def _fit(pixels: NDArray[Any], side: int) -> NDArray[Any]:
