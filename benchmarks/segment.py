@@ -17,10 +17,10 @@ from torch.profiler import profile
 
 from cast_exp.data.datasets import Shapes
 from cast_exp.models import Backbone, Hierarchy, create_model
-from cast_exp.predict.figure_ground import heads_of
-from cast_exp.predict.hierarchy import hierarchy_files, segment, tree_of
+from cast_exp.predict.attention_heads import heads_of
 from cast_exp.predict.page import hierarchy_page
 from cast_exp.predict.photo import photo_scene
+from cast_exp.predict.segments import hierarchy_files, segment, tree_of
 from cast_exp.superpixels import Seeds
 
 LEVELS = (64, 32, 16, 8)

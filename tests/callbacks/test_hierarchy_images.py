@@ -19,7 +19,7 @@ from cast_exp.loggers import tensorboard_logger
 from cast_exp.models import Pooling, create_model
 from cast_exp.superpixels import Seeds
 from cast_exp.viz import hierarchy_sheet
-from cast_exp.viz.figure_ground import HeadMaps, figure_ground_sheet
+from cast_exp.viz.head_maps import HeadMaps, figure_ground_sheet
 
 
 def expected_sheet(task: TinyTask, count: int, split: str = "val") -> np.ndarray:

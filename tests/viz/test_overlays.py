@@ -6,7 +6,7 @@ import torch
 from support.scenes import shape_scenes
 
 from cast_exp.models import Hierarchy, Level, Pooling, create_model
-from cast_exp.viz.figure_ground import binary_masks
+from cast_exp.viz.head_maps import binary_masks
 from cast_exp.viz.overlays import mask_overlays
 
 

@@ -19,7 +19,7 @@ from cast_exp.models import Hierarchy
 from cast_exp.ops.labels import nearest
 from cast_exp.ops.pictures import to_bytes
 from cast_exp.viz import hierarchy_sheet
-from cast_exp.viz.figure_ground import (
+from cast_exp.viz.head_maps import (
     HeadMaps,
     binary_masks,
     figure_ground_sheet,

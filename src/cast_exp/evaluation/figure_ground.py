@@ -18,13 +18,13 @@ from cast_exp.evaluation.records import Place, Record
 from cast_exp.evaluation.scenes import Draw, SceneEvaluation
 from cast_exp.evaluation.subject import Subject
 from cast_exp.metrics import FigureGroundJaccard, head_jaccards
-from cast_exp.metrics.figure_ground import MASS_RULES, MassRule, ObjectRule
+from cast_exp.metrics.head_jaccard import MASS_RULES, MassRule, ObjectRule
 from cast_exp.models import Backbone, Hierarchy
 from cast_exp.models.tokens import Sampling
 from cast_exp.ops import kept_mass
 from cast_exp.ops.pictures import to_bytes
 from cast_exp.viz.draw import Pixels
-from cast_exp.viz.figure_ground import HeadMaps, figure_ground_sheet
+from cast_exp.viz.head_maps import HeadMaps, figure_ground_sheet
 
 
 class FigureGround(SceneEvaluation):

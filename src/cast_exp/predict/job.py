@@ -19,11 +19,11 @@ from cast_exp.errors import UserError
 from cast_exp.models import Backbone, SegmentationModel
 from cast_exp.models.pooling import check_levels
 from cast_exp.predict import Task
-from cast_exp.predict.figure_ground import figure_ground_files, heads_of
+from cast_exp.predict.attention_heads import figure_ground_files, heads_of
 from cast_exp.predict.files import Outputs
-from cast_exp.predict.hierarchy import hierarchy_files, segment, tree_of
 from cast_exp.predict.page import hierarchy_page
 from cast_exp.predict.photo import Photo, find_photos, photo_scene, read_photo
+from cast_exp.predict.segments import hierarchy_files, segment, tree_of
 from cast_exp.predict.semantic import semantic_files
 from cast_exp.superpixels import SuperpixelMethod
 

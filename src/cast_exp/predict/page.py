@@ -37,7 +37,7 @@ def hierarchy_page(
         pixels: The picture, uint8 (H, W, 3).
         superpixels: Its superpixels, int (H, W).
         tree: Its segments.
-        heads: What each attention head looks at, see `cast_exp.predict.figure_ground.heads_of`.
+        heads: What each attention head looks at, see `cast_exp.predict.attention_heads.heads_of`.
         head_level: Level whose segments they look at.
     """
     height, width = superpixels.shape

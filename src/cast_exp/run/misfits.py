@@ -42,10 +42,10 @@ def misfits(config: DictConfig, choices: DictConfig, trains: bool) -> list[str]:
         found[f"task={choices.task}"] = ("data", task.trains_on)
     for name, node in config.evaluation.items():
         target = _target(node)
-        hints = get_type_hints(target.__init__) if isinstance(target, type) else {}
+        hints = get_type_hints(target.__init__) if isinstance(target, type) else {}  # type: ignore[misc]
         for key, kind in hints.items():
             if _holds_data(kind) and key in node:  # which is a reference to a top-level node
-                source = str(OmegaConf.to_container(node)[key]).strip("${}")
+                source = str(OmegaConf.to_container(node)[key]).strip("${}")  # type: ignore[index,call-overload]
                 found[f"evaluate=[{name}]"] = (source, kind)
     lines = []
     for what, (source, kind) in found.items():

@@ -11,8 +11,8 @@ from support.scenes import shape_scenes
 
 from cast_exp.data import Scene
 from cast_exp.models import Hierarchy, Pooling, create_model
-from cast_exp.predict.figure_ground import MASS, figure_ground_files, heads_of
-from cast_exp.predict.hierarchy import segment, tree_of
+from cast_exp.predict.attention_heads import MASS, figure_ground_files, heads_of
+from cast_exp.predict.segments import segment, tree_of
 
 
 def looked(name: str) -> tuple[Scene, Hierarchy]:

@@ -13,7 +13,7 @@ from support.scenes import shape_scenes
 from cast_exp.errors import UserError
 from cast_exp.models import Backbone, Pooling, create_model
 from cast_exp.predict import hierarchy as module
-from cast_exp.predict.hierarchy import hierarchy_files, segment, tree_of
+from cast_exp.predict.segments import hierarchy_files, segment, tree_of
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from cast_exp.ops.labels import nearest
 from cast_exp.predict.files import compact_json, png
 from cast_exp.predict.photo import Pixels, shrunk
 from cast_exp.predict.tree import SegmentTree
-from cast_exp.viz.figure_ground import (
+from cast_exp.viz.head_maps import (
     HeadMaps,
     binary_masks,
     figure_ground_sheet,

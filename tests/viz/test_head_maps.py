@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cast_exp.models import Attention, Hierarchy, Level
-from cast_exp.viz.figure_ground import (
+from cast_exp.viz.head_maps import (
     HeadMaps,
     binary_masks,
     figure_ground_sheet,

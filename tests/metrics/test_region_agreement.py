@@ -9,7 +9,7 @@ import torch
 from support.scenes import shape_scenes
 
 from cast_exp.metrics import HierarchyMetrics
-from cast_exp.metrics.hierarchy import region_boundary_counts
+from cast_exp.metrics.region_agreement import region_boundary_counts
 
 SHAPE = (12, 15)
 LEVELS = ["9", "4", "2"]
