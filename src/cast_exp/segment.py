@@ -92,13 +92,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _levels(text: str) -> tuple[int | float, ...]:
     try:
-        return tuple(
-            int(part) if part.strip().isdecimal() else float(part) for part in text.split(",")
-        )
+        parts = [part.strip() for part in text.split(",")]
+        return tuple(int(part) if part.isdecimal() else float(part) for part in parts)
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a list of numbers like 64,32,16,8"
-        ) from None
+        wrong = f"{text!r} is not a list of numbers like 64,32,16,8"
+        raise argparse.ArgumentTypeError(wrong) from None
 
 
 def _positive(text: str) -> int:

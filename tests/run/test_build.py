@@ -18,7 +18,7 @@ def test_what_is_inside_is_built_and_parts_are_handed_on() -> None:
     }
     pooling = build(node)
     assert pooling.levels == (6, 3)
-    assert pooling.described() == ("GraphPool", {"dropout": 0.3})
+    assert pooling.grouping.keywords == {"dropout": 0.3}
     wheel = Wheel(3)
     assert build({"_target_": "support.toys.Bicycle"}, wheel=wheel).wheel is wheel
 

@@ -93,13 +93,12 @@ def check_split(data: RawDataModule, split: Split, console: Console) -> bool:
     readable, counts, faults = _read(_Counts(dataset, len(names), on_pixels), split, console)
     present = int((counts[:-1] > 0).sum())
     drawn = " (held out of the training images)" if split == "val" and data.held_out(split) else ""
+    void = ""
+    if on_pixels and counts.any():
+        void = f", {counts[-1] / counts.sum():.2%} of the pixels void"
     console.print(
         f"[bold]{split}[/]{drawn}: {readable} readable images, {present} of {len(names)} classes"
-        + (
-            f", {counts[-1] / counts.sum():.2%} of the pixels void"
-            if counts.any() and on_pixels
-            else ""
-        )
+        f"{void}"
     )
     if names:
         console.print(_table(names, counts[:-1], on_pixels))
@@ -140,9 +139,8 @@ class _Counts(Dataset[Any]):
         except UserError as error:
             return f"[red]wrong[/] {escape(str(error))}"
         labels = item.get("semantic", []) if self.on_pixels else item["label"]
-        counts = np.bincount(
-            np.ravel(labels).astype(np.int64), minlength=max(self.classes, VOID) + 1
-        )
+        flat = np.ravel(labels).astype(np.int64)
+        counts = np.bincount(flat, minlength=max(self.classes, VOID) + 1)
         return np.append(counts[: self.classes], counts[VOID] if self.on_pixels else 0)
 
 

@@ -96,11 +96,8 @@ def _read_example(path: Path, truth: Path, size: int) -> Example:
         image = read_rgb(path)
     except UnreadableImage as error:
         raise UserError(f"cannot read {error}") from error
-    annotations: list[Labels] = (
-        [drawn.astype(np.int32) for drawn in read_segmentations(truth)]
-        if truth.suffix == ".mat"
-        else [_read_label_map(truth)]
-    )
+    read = read_segmentations(truth) if truth.suffix == ".mat" else [_read_label_map(truth)]
+    annotations: list[Labels] = [drawn.astype(np.int32) for drawn in read]
     for annotation in annotations:
         if annotation.shape != (image.height, image.width):
             height, width = annotation.shape
@@ -119,7 +116,7 @@ def _read_example(path: Path, truth: Path, size: int) -> Example:
 def _read_label_map(path: Path) -> Labels:
     try:
         with Image.open(path) as file:
-            labels = np.asarray(file).astype(np.int32)
+            labels = np.asarray(file)
     except Exception as error:  # decoders raise anything
         raise UserError(f"cannot read {path}: {error}") from error
     if labels.ndim != 2:
@@ -142,11 +139,11 @@ def score(name: str, method: SuperpixelMethod, examples: Sequence[Example]) -> S
         recalls.append(boundary_recall(labels, example.annotations))
         accuracies.append(achievable_segmentation_accuracy(labels, example.annotations))
         counts.append(len(np.unique(labels)))
-    drawn = [recall for recall in recalls if not np.isnan(recall)]
+    drawn = [recall for recall in recalls if not np.isnan(recall)] or [np.nan]
     return Score(
         name,
         len(examples),
-        float(np.mean(drawn)) if drawn else float("nan"),
+        float(np.mean(drawn)),
         float(np.mean(accuracies)),
         float(np.mean(counts)),
         float(np.median(seconds) * 1000),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from cast_exp.checkpoints.files import CARD, WEIGHTS, write_converted
 from cast_exp.checkpoints.load import Weights, load_pretrained, locate
@@ -93,9 +93,7 @@ def _list() -> Table:
 
 def _info(name: str) -> Table:
     weights = PUBLISHED[name]
-    table = Table(title=name, show_header=False)
-    table.add_column()
-    table.add_column(overflow="fold")
+    table = Table(Column(), Column(overflow="fold"), title=name, show_header=False)
     table.add_row("trained on", weights.trained)
     table.add_row("reported", weights.reported)
     table.add_row("source", weights.url)

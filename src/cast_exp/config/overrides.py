@@ -5,7 +5,6 @@ from difflib import get_close_matches
 from itertools import product
 
 from hydra import compose
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
@@ -30,7 +29,8 @@ def explain(config_name: str, overrides: Sequence[str], error: Exception) -> lis
         overrides: The command line, which may hold sweeps.
         error: What composing all of it raised; reported when nothing is wrong with any alone.
     """
-    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    loader = GlobalHydra.instance().config_loader()
+    parser = OverridesParser.create(config_loader=loader)
     found: list[str] = []
     groups: list[Override] = []
     values: list[Override] = []
@@ -51,7 +51,7 @@ def explain(config_name: str, overrides: Sequence[str], error: Exception) -> lis
             chosen.append(str(override.input_line))
     config = _compose(config_name, chosen)
     if isinstance(config, DictConfig):
-        names = [*_keys(config), *_groups()]
+        names = [*_keys(config), *filter(options, loader.list_groups(""))]
         for override in values:
             if problem := _wrong_key(config, names, override):
                 found.append(problem)
@@ -130,11 +130,6 @@ def _choices(override: Override) -> list[str]:
         value = override.value()
         values = value if isinstance(value, list) else [value]
     return [str(v.text if isinstance(v, QuotedString) else v) for v in values if v is not None]
-
-
-def _groups() -> list[str]:
-    loader: ConfigLoader = GlobalHydra.instance().config_loader()
-    return [group for group in loader.list_groups("") if options(group)]
 
 
 def _wrong_option(override: Override, option: str) -> str | None:

@@ -82,7 +82,7 @@ class _Check:
         if complaint := _complaint(value, expected):
             if value is None:
                 complaint = f"should be set with {origin}=... ({complaint})"
-            shown = "" if _holds_objects(value) else f"={_show(value)}"
+            shown = "" if _holds_objects(value) else f"={'null' if value is None else value}"
             self._report(origin, f"{shown}: {complaint}")
             return _UNKNOWN
         return value
@@ -213,10 +213,6 @@ def _holds_objects(value: Any) -> bool:
     if isinstance(value, list):
         return any(map(_holds_objects, value))
     return not isinstance(value, str | int | float | None)
-
-
-def _show(value: Any) -> str:
-    return "null" if value is None else str(value)
 
 
 def _join(path: str, key: Any) -> str:

@@ -59,11 +59,9 @@ def run_app(task: Task, config_name: str) -> None:
 def launch(
     task: Task, config_name: str, arguments: Sequence[str], apart: bool = False
 ) -> list[tuple[Path, int]]:
-    """Check a command and run it.
+    """Check a command and run it; see `run_app` for what is not listed.
 
     Args:
-        task: See `run_app`.
-        config_name: Likewise.
         arguments: Of the command line.
         apart: Whether a single run gets a process of its own too, as jobs of a multirun do.
 

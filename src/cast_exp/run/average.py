@@ -46,11 +46,9 @@ def weights_at_end(
     if weights == "average" and averages and evaluates:
         return "average"
     if weights == "average" and not _loaded(model):
-        missing = (
-            "and nothing is evaluated at the end; set evaluate=[...]"
-            if averages
-            else "and this training keeps none; set checkpoint=..."
-        )
+        missing = "and this training keeps none; set checkpoint=..."
+        if averages:
+            missing = "and nothing is evaluated at the end; set evaluate=[...]"
         raise UserError(
             "weights=average would change nothing: the model is not loaded from a checkpoint, "
             f"{missing}, or {_LEFT_OUT}"

@@ -1,6 +1,7 @@
 """What an evaluation was of: `card.json` in its folder."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,6 @@ def _data(evaluation: BaseEvaluation) -> list[dict[str, Any]]:
     found = []
     splits: tuple[Split, ...] = ("train", "val")
     for split in splits:
-        try:
+        with suppress(NoSuchSplit):
             found.append(evaluation.data.identity(split))
-        except NoSuchSplit:
-            continue
     return found

@@ -41,12 +41,10 @@ def misfits(config: DictConfig, choices: DictConfig, trains: bool) -> list[str]:
     if trains and isinstance(task, type) and issubclass(task, BaseTask):
         found[f"task={choices.task}"] = ("data", task.trains_on)
     for name, node in config.evaluation.items():
-        target = _target(node)
-        hints = get_type_hints(target.__init__) if isinstance(target, type) else {}  # type: ignore[misc]
-        for key, kind in hints.items():
+        for key, kind in _hints(_target(node)).items():
             if _holds_data(kind) and key in node:  # which is a reference to a top-level node
-                source = str(OmegaConf.to_container(node)[key]).strip("${}")  # type: ignore[index,call-overload]
-                found[f"evaluate=[{name}]"] = (source, kind)
+                plain: Any = OmegaConf.to_container(node)
+                found[f"evaluate=[{name}]"] = (plain[key].strip("${}"), kind)
     lines = []
     for what, (source, kind) in found.items():
         there = _target(config.get(source))
@@ -66,6 +64,10 @@ def _target(node: Any) -> Any:
         return resolve_name(node["_target_"])
     except Exception:  # the validator says why
         return None
+
+
+def _hints(target: Any) -> dict[str, Any]:
+    return get_type_hints(target.__init__) if isinstance(target, type) else {}  # type: ignore[misc]
 
 
 def _holds_data(kind: Any) -> bool:

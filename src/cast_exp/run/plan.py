@@ -74,9 +74,7 @@ class Plan:
         data.require_a_batch()
         images = len(data.raw("train"))
         accumulate = trainer.accumulate_grad_batches
-        batches = images // data.batch_size
-        if not data.drop_last:
-            batches = ceil(images / data.batch_size)
+        batches = images // data.batch_size if data.drop_last else ceil(images / data.batch_size)
         limit = trainer.limit_train_batches
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
         steps_per_epoch = ceil(batches / accumulate)

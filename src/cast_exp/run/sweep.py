@@ -45,15 +45,12 @@ class SweepSummary(Callback):  # type: ignore[misc]
     The CSV file has a row for each job that has ended: folder, status, overrides, final metrics.
     The Markdown table has a row for each choice and a column for each figure that tells how good it
     is, with mean and standard deviation over seeds. The plot has a panel for each figure: a dot for
-    each job, a bar for the mean over seeds. The JSON
-    file says whether all jobs have finished.
+    each job, a bar for the mean over seeds. The JSON file says whether all jobs have finished.
     """
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Mark the multirun as unfinished, so that it can be resumed."""
-        folder = Path(config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_summary(folder, "running")
+        write_summary(Path(config.hydra.sweep.dir), "running")
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Take in the job that has just ended, if it is one of a multirun."""
@@ -114,11 +111,8 @@ def _results(jobs: list[Job]) -> list[str]:
 
 def _choices(jobs: list[Job]) -> tuple[list[str], dict[tuple[str, ...], list[Job]]]:
     """What differs between the jobs, the seed apart, and the jobs of each such choice."""
-    varied = [
-        name
-        for name in _names(jobs, "overrides")
-        if name != "seed" and len({job.overrides.get(name) for job in jobs}) > 1
-    ]
+    names = [name for name in _names(jobs, "overrides") if name != "seed"]
+    varied = [name for name in names if len({job.overrides.get(name) for job in jobs}) > 1]
     groups: dict[tuple[str, ...], list[Job]] = defaultdict(list)
     for job in jobs:
         groups[tuple(str(job.overrides.get(name)) for name in varied)].append(job)
@@ -148,16 +142,14 @@ def _plot(path: Path, jobs: list[Job]) -> None:
     if not metrics:
         return
     varied, choices = _choices(jobs)
-    groups = {
-        "\n".join(f"{name}={value}" for name, value in zip(varied, choice, strict=True))
-        or "all": of
-        for choice, of in choices.items()
-    }
+    groups = {}
+    for choice, members in choices.items():
+        lines = [f"{name}={value}" for name, value in zip(varied, choice, strict=True)]
+        groups["\n".join(lines) or "all"] = members
     height = 1.0 + len(groups) * (0.3 + 0.15 * max(len(varied), 1))
     figure = Figure(figsize=(8, height * len(metrics)), layout="constrained")
-    for axes, metric in zip(
-        figure.subplots(len(metrics), squeeze=False).flat, metrics, strict=True
-    ):
+    panels = figure.subplots(len(metrics), squeeze=False).flat
+    for axes, metric in zip(panels, metrics, strict=True):
         for label, members in groups.items():
             values = [job.metrics[metric] for job in members if metric in job.metrics]
             axes.barh(label, fmean(values) if values else 0.0, color="tab:blue", alpha=0.4)
