@@ -98,9 +98,8 @@ def _read_example(path: Path, truth: Path, size: int) -> Example:
         raise UserError(f"cannot read {error}") from error
     read = read_segmentations(truth) if truth.suffix == ".mat" else [_read_label_map(truth)]
     annotations: list[Labels] = [drawn.astype(np.int32) for drawn in read]
-    for annotation in annotations:
-        if annotation.shape != (image.height, image.width):
-            height, width = annotation.shape
+    for height, width in (annotation.shape for annotation in annotations):
+        if (width, height) != image.size:
             raise UserError(
                 f"{truth} is {width} x {height} pixels but {path} {image.width} x {image.height}"
             )
@@ -127,9 +126,8 @@ def _read_label_map(path: Path) -> Labels:
 def score(name: str, method: SuperpixelMethod, examples: Sequence[Example]) -> Score:
     """Run a method over the examples, one by one."""
     recalls, accuracies, counts, seconds = [], [], [], []
-    for number, example in enumerate(
-        track(examples, name, transient=True, disable=not sys.stdout.isatty())
-    ):
+    shown = track(examples, name, transient=True, disable=not sys.stdout.isatty())
+    for number, example in enumerate(shown):
         image = torch.from_numpy(np.array(example.image)).permute(2, 0, 1)[None] / 255
         if number == 0:
             method(image)  # the first call of a library is slower

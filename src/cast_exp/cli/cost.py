@@ -109,9 +109,9 @@ def measure(name: str, size: int, batch: int = 1, device: str = "cpu", repeats: 
     options: dict[str, object] = {"last_grouping": False}
     if isinstance(model, CAST):
         options["levels"] = LEVELS.get(size, FRACTIONS)
-    before = _memory(model, device)
+    before = _memory(device)
     seconds = [_seconds(model, images, superpixels, options) for _ in range(1 + repeats)][1:]
-    peak = _memory(model, device) - (0 if device.startswith("cuda") else before - _weights(model))
+    peak = _memory(device) - (0 if device.startswith("cuda") else before - _weights(model))
     count = FlopCount(model, images[:1], superpixels[:1], **options)
     hierarchy = model(images[:1], superpixels[:1], **options)
     stem = sum(count.of(part) for part in model.stem.children())  # CAST projects later
@@ -223,7 +223,7 @@ def _weights(model: nn.Module) -> int:
     return sum(value.nbytes for value in model.state_dict().values())
 
 
-def _memory(model: nn.Module, device: str) -> int:
+def _memory(device: str) -> int:
     """Peak of the memory in use so far, in bytes."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device)

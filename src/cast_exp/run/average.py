@@ -35,8 +35,7 @@ def weights_at_end(
     of the training itself if it keeps one.
 
     Args:
-        weights: As configured.
-        model: Config of the backbone.
+        weights, model: See `check_loaded`.
         averages: Whether the training keeps an average.
         evaluates: Whether there are evaluations.
 

@@ -124,12 +124,10 @@ def log_evaluations(
         logger.log_metrics(dict(figures), step=step)
         if isinstance(logger, WandbLogger):
             for place in sorted({name.rpartition("/")[0] for name in figures}):
-                found = [
-                    *sorted((folder / place).glob("*.png")),
-                    *sorted((folder / place / "pictures").glob("*.png"))[:_LOGGED],
-                ]
-                if found:
-                    logger.log_image(place, list(map(str, found)), step=step)
+                pictures = sorted((folder / place).glob("*.png"))
+                pictures += sorted((folder / place / "pictures").glob("*.png"))[:_LOGGED]
+                if pictures:
+                    logger.log_image(place, list(map(str, pictures)), step=step)
         logger.save()
 
 

@@ -87,8 +87,7 @@ def checked_command(
         if any((arguments.help, arguments.hydra_help, arguments.info, arguments.cfg)):
             return options + overrides
         jobs = _jobs(config, overrides) if multirun else [overrides]
-        composed = None if multirun else config
-        _check(config_name, jobs, composed, entry, arguments.overrides)
+        _check(config_name, jobs, None if multirun else config, entry, arguments.overrides)
         if multirun:  # folders of jobs are named by what differs between them
             shared = set.intersection(*map(set, jobs))
             keys = ",".join(f"'{key_of(text)}'" for text in sorted(shared))

@@ -18,8 +18,8 @@ from cast_exp.run.build import build
 from cast_exp.run.folder import RUN
 from cast_exp.run.tree import compose
 
-PRETRAINED = "pretrained"  # the option of `model` that stands for what a checkpoint holds, and the
-# start of the names of others that do
+# The option of `model` for what a checkpoint holds, and the start of the names of others that do.
+PRETRAINED = "pretrained"
 
 # Of a run's overrides, those that say what it trained and how, not on what.
 _OF_TRAINING = (
@@ -28,8 +28,8 @@ _OF_TRAINING = (
     *("name", "seed", "checkpoint", "weights", "resume", "evaluate", "evaluate_untrained"),
 )
 _DATA = ("experiment", "data", "data@scenes")
-_BUILT = [name for name in names_of(VariableOptions) if name != "mask_empty"]  # what recipes change
-# of a model that is loaded
+# What recipes change of a model that is loaded.
+_BUILT = [name for name in names_of(VariableOptions) if name != "mask_empty"]
 _MEANT = (("pooling", "pooling", "${pooling}"), ("compat", "mask_empty", "${compat.mask_empty}"))
 
 
