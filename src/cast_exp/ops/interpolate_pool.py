@@ -100,14 +100,25 @@ def _taps(
         each block, int64 (blocks, taps). Sums of the weights of the pixels before each one and
         before the end, float64 (full + 1, taps).
     """
-    before, taps = (0, 2) if mode == "bilinear" else (1, 4)
-    taps = min(taps, size)
-    unit = torch.eye(size, dtype=torch.float64)[None, :, :, None]
-    weights = F.interpolate(unit, (full, 1), mode=mode, align_corners=False)[0, :, :, 0].T
     source = (torch.arange(full, dtype=torch.float64) + 0.5) * (size / full) - 0.5
-    base, block = torch.unique_consecutive(source.floor().long(), return_inverse=True)
-    cells = (base - before).clamp(0, size - taps)[:, None] + torch.arange(taps)
-    weights = weights.gather(1, cells[block])
+    base = source.floor()
+    if mode == "bilinear":
+        offsets = torch.arange(0, 2)
+        weights = 1 - ((source - base)[:, None] - offsets).abs()
+    else:
+        offsets = torch.arange(-1, 3)
+        weights = _cubic(((source - base)[:, None] - offsets).abs())
+    first, block = torch.unique_consecutive(base.long(), return_inverse=True)
+    # At the border the outermost cell stands in for those beyond it.
+    cells = (first[:, None] + offsets).clamp(0, size - 1)
     # Summed on the CPU: cumsum is not deterministic on a GPU.
     sums = F.pad(weights.cumsum(0), (0, 0, 1, 0))
     return block.to(device), cells.to(device), sums.to(device)
+
+
+def _cubic(x: Tensor) -> Tensor:
+    """Cubic convolution at distances 0..2 (Keys, 1981), with PyTorch's coefficient."""
+    a = -0.75
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+    return torch.where(x <= 1, near, far)
