@@ -41,8 +41,12 @@ def test_signatures_name_the_options() -> None:
 
 
 def test_an_unknown_option_is_refused() -> None:
-    with pytest.raises(TypeError, match="unexpected keyword argument 'fusoin'"):
+    with pytest.raises(
+        TypeError, match=r"create_model\(\): .*unexpected keyword argument 'fusoin'"
+    ):
         create_model("cast_tiny", fusoin=True)
+    with pytest.raises(TypeError, match=r"load_pretrained\(\): .*'positions'"):
+        load_pretrained("anything", positions="learned")
 
 
 def test_blocks_drop_paths_in_training_only() -> None:

@@ -1,5 +1,8 @@
 """Commands are looked at whole before Hydra gets them."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,3 +47,45 @@ def test_an_evaluation_needs_a_file_only(tmp_path: Path) -> None:
     (chosen,) = (word for word in found if key_of(word) == "evaluation")
     assert "again" in values_of(chosen)
     assert "knn" in values_of(chosen)
+
+
+@pytest.mark.parametrize("asked", ["evaluate=[knn]", "seed=1"])
+def test_an_evaluation_that_is_not_asked_for_adds_nothing(tmp_path: Path, asked: str) -> None:
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "again.yaml").write_text(
+        "# @package evaluation.again\nneighbours: 3\n"
+    )
+    found = checked_command([f"--config-dir={tmp_path}", *QUICK, asked], "train", train)
+    assert not [word for word in found if key_of(word) == "evaluation"]
+
+
+def test_a_root_config_may_be_the_users(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("defaults: [train, _self_]\nname: mine\n")
+    command = [f"--config-dir={tmp_path}", "--config-name", "mine", *QUICK]
+    assert checked_command(command, "train", train)[:2] == command[:2]
+    with pytest.raises(UserError, match="Cannot find primary config 'nope'"):
+        checked_command(["--config-name", "nope", *QUICK], "train", train)
+
+
+def test_data_given_in_place_are_looked_at() -> None:
+    given = "evaluation.knn.images={_target_:cast_exp.data.ImageDataModule}"
+    with pytest.raises(UserError, match=r"evaluation.knn.images.dataset: required"):
+        checked_command([*QUICK, "evaluate=[knn]", given], "train", train)
+
+
+def test_a_wrong_name_of_a_model_is_told_with_all_names() -> None:
+    with pytest.raises(UserError, match=r"model.name=cast_smal: should be 'cast_tiny', 'cast_sm"):
+        checked_command([*QUICK, "model.name=cast_smal"], "train", train)
+
+
+def test_keys_are_completed(tmp_path: Path) -> None:
+    line = "train experiment=shapes_moco superpixel.cou"
+    done = subprocess.run(
+        [sys.executable, "-m", "cast_exp.train", "-sc", "query=bash"],
+        env=os.environ | {"COMP_LINE": line, "COMP_POINT": str(len(line))},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "superpixel.count=" in done.stdout, done.stderr

@@ -11,7 +11,6 @@ from cast_exp.callbacks.side_work import apart_from_training, data_of, is_due, s
 from cast_exp.data.base import RawDataModule
 from cast_exp.data.features import Features, encode_images
 from cast_exp.data.recognition import recognition_obstacle
-from cast_exp.distributed import together
 from cast_exp.errors import UserError
 
 
@@ -47,7 +46,10 @@ class FeatureMonitor(NeedsData):
     def score(
         self, train: Features, val: Features, classes: int, device: torch.device
     ) -> dict[str, float]:
-        """Figures by name, the same on all processes, which all have all features."""
+        """Figures by name, the same on all processes, which all have all features.
+
+        Where it fails on one of them, it must fail on all; see `together`.
+        """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look whether there is something to recognise.
@@ -73,5 +75,5 @@ class FeatureMonitor(NeedsData):
                     encode_images(data, split, pl_module.features, device, limit, self.batch_size)  # type: ignore[arg-type]
                     for split, limit in (("train", self.images), ("val", self.queries))
                 )
-            figures |= together(self.score, train, val, data.num_classes, device)
+            figures |= self.score(train, val, data.num_classes, device)
         return figures

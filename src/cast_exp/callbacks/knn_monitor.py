@@ -7,7 +7,7 @@ from lightning.pytorch import LightningModule, Trainer
 from pydantic import Field
 
 from cast_exp.callbacks.feature_monitor import FeatureMonitor
-from cast_exp.callbacks.side_work import log_scalars
+from cast_exp.callbacks.side_work import is_due, log_scalars
 from cast_exp.data.features import Features
 from cast_exp.tasks.knn import knn_accuracy
 
@@ -71,7 +71,7 @@ class KNNMonitor(FeatureMonitor):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Score every so many epochs, and after the last step."""
         super().on_train_epoch_end(trainer, pl_module)
-        if self.untrained is not None:
+        if is_due(trainer, self.every_n_epochs) and self.untrained is not None:
             pl_module.log("val/knn_untrained", self.untrained, logger=False, sync_dist=True)
 
     def score(

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from cast_exp.callbacks.feature_monitor import FeatureMonitor
 from cast_exp.data.features import Features
+from cast_exp.distributed import together
 
 
 class LinearProbeMonitor(FeatureMonitor):
@@ -51,6 +52,12 @@ class LinearProbeMonitor(FeatureMonitor):
         self, train: Features, val: Features, classes: int, device: torch.device
     ) -> dict[str, float]:
         """Train a classifier on standardised features, and see what it gets right."""
+        accuracy = together(self._accuracy, train, val, classes, device)
+        return {"val/probe": accuracy}
+
+    def _accuracy(
+        self, train: Features, val: Features, classes: int, device: torch.device
+    ) -> float:
         mean, deviation = train.features.mean(0), train.features.std(0) + 1e-6
         known, asked = (((x.features - mean) / deviation).to(device) for x in (train, val))
         generator = torch.Generator().manual_seed(self.seed)
@@ -58,7 +65,7 @@ class LinearProbeMonitor(FeatureMonitor):
             known, train.label.to(device), classes, self.epochs, self.lr, self.batch_size, generator
         )
         predicted = (asked @ weight.T + bias).argmax(1)
-        return {"val/probe": (predicted == val.label.to(device)).float().mean().item()}
+        return (predicted == val.label.to(device)).float().mean().item()
 
 
 @torch.enable_grad()

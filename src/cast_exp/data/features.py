@@ -83,7 +83,7 @@ def encode_images(
     """Encode plain images, each process its share.
 
     Args:
-        images: They, with the trainer of this process.
+        images: The images; their data module knows the trainer of this process.
         split: Which of them.
         encoder: Makes vectors of a batch on the device; it must not wait for other processes.
         device: Where to encode.

@@ -8,7 +8,8 @@ from cast_exp.data.datasets.base import NoSuchSplit
 def recognition_obstacle(data: RawDataModule) -> str | None:
     """Why training images cannot teach the classes of validation images; None if they can.
 
-    A clause says what the data lack. The raw datasets are built, but no image is read.
+    What is returned is a clause that says what the data lack. The data sets are built for this, but
+    no image is read.
 
     Raises:
         UserError: Missing data or a wrong layout.

@@ -30,8 +30,8 @@ def together(
 ) -> Thing:
     """Call a function on all processes; where it fails on one of them, it fails on all.
 
-    So no process waits for what another will never send. The function itself must not wait for
-    other processes where it can fail.
+    So no process waits for what another will never send. The function itself may wait for other
+    processes only before anything that can fail on one of them alone.
 
     Args:
         function: Called with the other arguments.

@@ -4,11 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from cast_exp.errors import UserError
 from cast_exp.models.attention import block_number
 from cast_exp.models.config import ModelConfig
 from cast_exp.models.hierarchy import Hierarchy
@@ -21,10 +22,10 @@ class Request:
     """What a forward pass is asked for, checked; see `Backbone.forward`.
 
     Attributes:
-        levels: Other levels than those of the model; None for its own.
+        levels: Levels in the place of the model's; None for its own.
         last_grouping: Whether to group after the last stage.
         attention: Block whose attention is wanted, from 0; None for none.
-        sampling: Other way to read the feature grid than that of the model; None for its own.
+        sampling: Way to read the feature grid in the place of the model's; None for its own.
     """
 
     levels: tuple[int | float, ...] | None
@@ -46,6 +47,9 @@ class Backbone(nn.Module, ABC):
         train_last_grouping: Whether a loss on the coarsest level may train what shapes it.
         config: What it was built from; None if not by `create_model`.
     """
+
+    no_levels: ClassVar[str] = ""
+    """Why levels of segments cannot be chosen, where they cannot."""
 
     fusion: nn.Module | None
     train_last_grouping: bool = False
@@ -108,6 +112,8 @@ class Backbone(nn.Module, ABC):
             UserError: More levels than the model has groupings, levels that do not get smaller, or
                 a block that is not there.
         """
+        if levels and self.no_levels:
+            raise UserError(self.no_levels)
         given = None if levels is None else check_levels(levels, f"levels={levels}")
         block = block_number(attention, self.num_blocks)
         request = Request(given, last_grouping, block, sampling)

@@ -3,8 +3,8 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from functools import partial
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from functools import partial, wraps
+from typing import Annotated, Any, Literal, TypeVar, cast, get_type_hints
 
 from pydantic import Field
 from timm.models.vision_transformer import Block
@@ -122,7 +122,7 @@ def names_of(options: type) -> list[str]:
 def takes(options: type, optional: bool = False) -> Callable[[F], F]:
     """Have the signature of a function name the options that it takes as `**options`.
 
-    The validator of configs and `help` read signatures.
+    The validator of configs and `help` read signatures. Other names raise a `TypeError`.
 
     Args:
         options: Dataclass whose fields they are.
@@ -142,7 +142,17 @@ def takes(options: type, optional: bool = False) -> Callable[[F], F]:
             )
             for option in fields(options)
         ]
-        function.__signature__ = signature.replace(parameters=[*own, *taken])  # type: ignore[attr-defined]
-        return function
+        named = signature.replace(parameters=[*own, *taken])
+
+        @wraps(function)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            try:
+                named.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{function.__name__}(): {error}") from None
+            return function(*args, **kwargs)
+
+        checked.__signature__ = named  # type: ignore[attr-defined]
+        return cast(F, checked)
 
     return decorated

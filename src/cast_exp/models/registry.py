@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import Field
 from timm.models import register_model
 from torch import nn
 
@@ -41,7 +40,10 @@ SIZES: dict[str, Size] = {
 }
 
 
-ModelName = Annotated[str, Field(pattern=f"^({'|'.join(SIZES)})$")]
+if TYPE_CHECKING:
+    ModelName = str
+else:
+    ModelName = Literal[*SIZES]
 
 
 @takes(ModelOptions)

@@ -8,7 +8,6 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cast_exp.errors import UserError
 from cast_exp.models.attention import class_attention
 from cast_exp.models.backbone import Backbone, Request
 from cast_exp.models.hierarchy import Attention, Hierarchy, Level
@@ -31,6 +30,8 @@ class ToMe(Backbone):
         mask_empty: Keep empty superpixels out of everything; False is the official release.
         fused: Give the normalised tokens as features of their superpixels, for dense prediction.
     """
+
+    no_levels = "ToMe merges as many tokens in each block as model.merged says"
 
     def __init__(
         self,
@@ -56,8 +57,6 @@ class ToMe(Backbone):
 
     def encode(self, images: Tensor, superpixels: Tensor, request: Request) -> Hierarchy:
         """Encode a batch; see `Backbone.forward`."""
-        if request.levels:
-            raise UserError("ToMe merges as many tokens in each block as model.merged says")
         tokens, empty = self.tokens(images, superpixels, request.sampling)
         padding = empty if self.mask_empty else torch.zeros_like(empty)
         cls_token = (self.cls_token + self.tokens.positions.cls).to(tokens.dtype)

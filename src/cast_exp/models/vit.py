@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from cast_exp.errors import UserError
 from cast_exp.models.attention import class_attention
 from cast_exp.models.backbone import Backbone, Request
 from cast_exp.models.hierarchy import Attention, Hierarchy, Level
@@ -27,6 +26,8 @@ class ViT(Backbone):
         fused: Give the normalised patch tokens as the features of the patches, for dense
             prediction.
     """
+
+    no_levels = "a ViT groups nothing; levels do not apply to it"
 
     def __init__(
         self,
@@ -50,8 +51,6 @@ class ViT(Backbone):
 
     def encode(self, images: Tensor, superpixels: Tensor, request: Request) -> Hierarchy:
         """Encode a batch; see `Backbone.forward`."""
-        if request.levels:
-            raise UserError("a ViT groups nothing; levels do not apply to it")
         features = self.patches(images)
         codes = self.positions.at(*features.shape[-2:])
         tokens = self.patches.project(features.permute(0, 2, 3, 1)).flatten(1, 2)

@@ -21,8 +21,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
         path: The file; its folder is made.
 
     Yields:
-        A path beside it, hidden and without its suffix, to write to. It is renamed to `path` when
-        the block ends, and removed when the block raises.
+        A path beside it, hidden and without its suffix (so name the format when saving), to write
+        to. It is renamed to `path` when the block ends, and removed when the block raises.
 
     Raises:
         OSError: The file cannot be written.

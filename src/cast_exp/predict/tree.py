@@ -101,7 +101,7 @@ def segment_tree(
         pixels: The picture, uint8 (H, W, 3).
         superpixels: Its superpixels 0..N-1, int (H, W); each has a pixel.
         levels: Segment of each superpixel at each level above the superpixels, fine to coarse, int
-            (N,) each, nested; any labels.
+            (N,) each, nested; any labels from 0.
     """
     places = np.indices(superpixels.shape)[::-1].reshape(2, -1).T.copy()  # (x, y) of each pixel
     sums = np.concatenate([np.ones_like(places[:, :1]), pixels.reshape(-1, 3), places], 1)

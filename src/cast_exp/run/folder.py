@@ -160,7 +160,7 @@ def _folder(
 
     Args:
         resume: See `run_folder`.
-        kind: The file that tells it.
+        kind: Name of the file that tells the folder's kind, `RUN` or `SWEEP`.
         parent: Where new ones go, and where "auto" looks.
         prefix: Of their names.
         saved: Whether "auto" is to find a checkpoint in it.

@@ -42,8 +42,8 @@ def misfits(config: DictConfig, choices: DictConfig, trains: bool) -> list[str]:
         found[f"task={choices.task}"] = ("data", task.trains_on)
     for name, node in config.evaluation.items():
         for key, kind in _hints(_target(node)).items():
-            if _holds_data(kind) and key in node:  # which is a reference to a top-level node
-                plain: Any = OmegaConf.to_container(node)
+            plain: Any = OmegaConf.to_container(node)
+            if _holds_data(kind) and isinstance(plain.get(key), str):  # refers to a top-level node
                 found[f"evaluate=[{name}]"] = (plain[key].strip("${}"), kind)
     lines = []
     for what, (source, kind) in found.items():

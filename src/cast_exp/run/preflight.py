@@ -14,12 +14,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cast_exp.config import combinations, explain, gist, key_of, listed, mistakes, swept
+from cast_exp.config import combinations, explain, gist, key_of, listed, mistakes, options, swept
 from cast_exp.errors import UserError
 from cast_exp.run.folder import RUN, SWEEP, rank
 from cast_exp.run.follow import following
 from cast_exp.run.misfits import misfits, wrong_evaluations
-from cast_exp.run.tree import compose, config_tree, with_evaluations
+from cast_exp.run.resolvers import register_resolvers
+from cast_exp.run.tree import compose, config_tree
 from cast_exp.run.unread import (
     for_evaluation,
     only_asked,
@@ -32,7 +33,14 @@ from cast_exp.run.weights import model_overrides, with_checkpoint, with_run
 _FOLDER_NAMES = "hydra.job.config.override_dirname.exclude_keys"
 EVAL = "eval"  # the root config of the evaluations
 _OWN = ("hydra.mode", _FOLDER_NAMES)  # overrides that are not the user's
-_VALUED = ("--config-name -cn", "--config-path -cp", "--config-dir -cd", "--cfg -c", "--package -p")
+_VALUED = (
+    "--config-name -cn",
+    "--config-path -cp",
+    "--config-dir -cd",
+    "--cfg -c",
+    "--package -p",
+    "--experimental-rerun",
+)
 _FLAGS = ("--help -h", "--hydra-help", "--version", "--multirun -m", "--shell-completion -sc")
 _GRID = "BasicSweeper"  # the sweeper that runs every combination of the values
 
@@ -52,22 +60,23 @@ def checked_command(
     Raises:
         UserError: All mistakes at once.
     """
+    register_resolvers()  # for completion, too
     arguments = _parsed(command)
     config_name = arguments.config_name or config_name
-    options = [word for word in command if word not in arguments.overrides]
+    flags = [word for word in command if word not in arguments.overrides]
     if arguments.shell_completion or arguments.version:
-        return [*options, *arguments.overrides]
+        return [*flags, *arguments.overrides]
     users = Path(arguments.config_dir) if arguments.config_dir else None
     if users and not users.is_dir():
         raise UserError(f"--config-dir {users} is not a folder")
     folder = Path(arguments.config_path) if arguments.config_path else None
-    with config_tree(folder, users) as folder:
-        overrides = with_evaluations(folder, config_name, arguments.overrides)
+    with config_tree(folder, users):
+        overrides = list(arguments.overrides)
         if config_name == EVAL:
             overrides = with_run(overrides)
         if named := _named(overrides):  # its overrides say which keys there are
             overrides = _continued(named, overrides)
-        config = _compose(config_name, overrides)
+        config, overrides = _with_evaluations(config_name, overrides)
         if config_name != EVAL and not config.get("task"):
             name = f"experiment={config.hydra.runtime.choices.experiment}"
             raise UserError(
@@ -77,7 +86,7 @@ def checked_command(
         if stopped := _stopped(config, multirun):
             if (stopped / SWEEP).is_file() and not multirun:
                 multirun = True
-                options.append("--multirun")
+                flags.append("--multirun")
             overrides = _continued(stopped, overrides)
             config = _compose(config_name, overrides)
         if not multirun and (several := swept(overrides)):
@@ -85,14 +94,14 @@ def checked_command(
             raise UserError(listed(f"{text}: {hint}" for text in several))
         config, overrides = _completed(config_name, config, overrides)
         if any((arguments.help, arguments.hydra_help, arguments.info, arguments.cfg)):
-            return options + overrides
+            return flags + overrides
         jobs = _jobs(config, overrides) if multirun else [overrides]
         _check(config_name, jobs, None if multirun else config, entry, arguments.overrides)
         if multirun:  # folders of jobs are named by what differs between them
             shared = set.intersection(*map(set, jobs))
             keys = ",".join(f"'{key_of(text)}'" for text in sorted(shared))
             overrides.append(f"{_FOLDER_NAMES}=[{keys}]")
-    return options + overrides
+    return flags + overrides
 
 
 def _parsed(command: Sequence[str]) -> Namespace:
@@ -114,6 +123,27 @@ def _compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
     except HydraException as error:
         raise UserError(listed(explain(config_name, overrides, error))) from error
     return compose(config_name, [text for text in overrides if text not in several])
+
+
+def _with_evaluations(config_name: str, overrides: list[str]) -> tuple[DictConfig, list[str]]:
+    """What the overrides compose to, and they, with evaluations that the root config does not list.
+
+    Every file in the group is an evaluation; Hydra's lists of defaults have no word for all of
+    them. Those that are asked for, by `evaluate` or by a key of theirs, are added.
+    """
+    own = [text for text in overrides if not key_of(text).startswith("evaluation.")]
+    try:
+        config = _compose(config_name, own)
+    except UserError:
+        return _compose(config_name, overrides), overrides  # raises with the mistakes of all
+    asked = {key_of(text).split(".")[1] for text in overrides if text not in own}
+    if OmegaConf.is_list(config.get("evaluate")):
+        asked |= set(config.evaluate)
+    known = list(config.get("evaluation") or [])
+    unlisted = [name for name in options("evaluation") if name in asked and name not in known]
+    if unlisted:
+        overrides = [f"evaluation=[{','.join([*known, *unlisted])}]", *overrides]
+    return (config if overrides == own else _compose(config_name, overrides)), overrides
 
 
 def _completed(

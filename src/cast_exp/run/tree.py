@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import hydra
 from hydra import initialize_config_dir
@@ -12,10 +12,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from cast_exp.config import conf_dir, explain, key_of, listed, options
+from cast_exp.config import conf_dir, explain, listed
 from cast_exp.errors import UserError
 from cast_exp.run.resolvers import register_resolvers
 
@@ -76,22 +76,3 @@ def compose(config_name: str, overrides: Sequence[str] = ()) -> DictConfig:
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(listed(explain(config_name, overrides, error))) from error
     return config
-
-
-def with_evaluations(folder: Path, config_name: str, overrides: Sequence[str]) -> list[str]:
-    """The overrides, with all evaluations there are files of, should the root config not list some.
-
-    Hydra's lists of defaults have no word for all options of a group.
-
-    Args:
-        folder: The config files.
-        config_name: Name of the root config.
-        overrides: The command.
-    """
-    root: Any = OmegaConf.load(folder / f"{config_name}.yaml")
-    defaults = root.get("defaults", [])
-    known = next((list(each["evaluation"]) for each in defaults if "evaluation" in each), [])
-    unlisted = [name for name in options("evaluation") if name not in known]
-    if not unlisted or any(key_of(text) == "evaluation" for text in overrides):
-        return list(overrides)
-    return [f"evaluation=[{','.join([*known, *unlisted])}]", *overrides]

@@ -87,6 +87,7 @@ class BaseTask(LightningModule):
         self.readout = readout
         self.seed = seed
         self._gradients: dict[str, Tensor] = {}
+        self._step = -1  # that the batch in work belongs to
 
     def training_data(self, data: RawDataModule) -> LightningDataModule:
         """What to train on, given the data of the run: the same, unless a task knows better.
@@ -118,10 +119,14 @@ class BaseTask(LightningModule):
         return data
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what it takes to build the backbone again, and gradients that await their step."""
+        """Add what it takes to build the backbone again, and gradients that await their step.
+
+        Of several processes only the first saves, so what each has gathered for the step is lost.
+        """
         if self.backbone.config is not None:
             checkpoint[CONFIG] = self.backbone.config.to_dict()
-        if self.trainer.accumulate_grad_batches > 1:
+        inside = self.trainer.accumulate_grad_batches > 1 and self.global_step == self._step
+        if inside and self.trainer.world_size == 1:
             gradients = {name: p.grad for name, p in self.named_parameters() if p.grad is not None}
             checkpoint["gradients"] = gradients
 
@@ -201,6 +206,7 @@ class BaseTask(LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed the random generators."""
+        self._step = self.global_step
         key = (self.seed, self.global_step, batch_idx, self.global_rank)
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
 
