@@ -36,11 +36,15 @@ def test_other_levels(levels: tuple[float, ...], complaint: str) -> None:
 
 def test_a_pooling_is_made_again_from_its_description() -> None:
     pooling = Pooling((6, 3), partial(KMeans, seeding="random"))
-    name, options = pooling.described()
-    assert (name, options) == ("KMeans", {"seeding": "random"})
-    again = Pooling.of(pooling.levels, name, options).grouping(dim=12, heads=3, mask_empty=True)
+    described = pooling.described()
+    assert described == {
+        "levels": (6, 3),
+        "grouping": "KMeans",
+        "grouping_options": {"seeding": "random"},
+    }
+    again = Pooling.of(*described.values()).grouping(dim=12, heads=3, mask_empty=True)
     assert isinstance(again, KMeans)
-    assert Pooling().described() == (GraphPool.__name__, {})
+    assert Pooling().described()["grouping"] == GraphPool.__name__
     with pytest.raises(UserError, match=r"groups by Mine, which is not in"):
         Pooling.of((6,), "Mine", {})
 

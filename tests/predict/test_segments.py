@@ -12,7 +12,7 @@ from support.scenes import shape_scenes
 
 from cast_exp.errors import UserError
 from cast_exp.models import Backbone, Pooling, create_model
-from cast_exp.predict import hierarchy as module
+from cast_exp.predict import segments as module
 from cast_exp.predict.segments import hierarchy_files, segment, tree_of
 
 

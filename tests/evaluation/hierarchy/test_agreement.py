@@ -17,7 +17,7 @@ from cast_exp.data import SceneDataModule
 from cast_exp.data.datasets import Shapes
 from cast_exp.errors import UserError
 from cast_exp.evaluation import HierarchyEvaluation, Subject
-from cast_exp.evaluation.hierarchy import hierarchy
+from cast_exp.evaluation.hierarchy import agreement
 from cast_exp.metrics import HierarchyMetrics
 from cast_exp.models import Pooling, create_model
 from cast_exp.superpixels import Grid, Seeds
@@ -77,7 +77,7 @@ def test_every_method_is_measured_on_nested_levels(subject, vit, tmp_path, monke
         seen.append(found)
         return comparison_sheet(image, regions, found, seed)
 
-    monkeypatch.setattr(hierarchy, "comparison_sheet", look)
+    monkeypatch.setattr(agreement, "comparison_sheet", look)
     figures = evaluate(evaluation(vit=vit, pictures=2, splits=["train"]), subject, tmp_path)
     assert len(seen) == 2
     for found in seen:
