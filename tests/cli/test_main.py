@@ -46,7 +46,7 @@ def test_help_of_each(name: str, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["chek"], "there is no command 'chek'; there are check, "),
+        (["chek"], "there is no command 'chek'; did you mean check"),
         (["cost", "--models", "vit_huge"], "unknown model 'vit_huge'"),
         (["zoo", "convert", "nothing", "--out", "there"], "no checkpoint at nothing"),
     ],

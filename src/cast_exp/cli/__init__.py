@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from cast_exp.config.messages import nearest
 from cast_exp.errors import UserError
 
 COMMANDS = {
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         if name not in COMMANDS:
-            raise UserError(f"there is no command {name!r}; there are {', '.join(COMMANDS)}")
+            raise UserError(f"there is no command {name!r}; {nearest(name, COMMANDS)}")
         code: int = import_module(f"cast_exp.cli.{name}").main(rest)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -20,7 +20,7 @@ from cast_exp.errors import UserError
 from cast_exp.models.backbone import Backbone
 from cast_exp.models.cast import CAST
 from cast_exp.models.flops import FlopCount
-from cast_exp.models.registry import SIZES, create_model
+from cast_exp.models.registry import SIZES, create_model, size_of
 from cast_exp.ops.files import write_csv, write_text
 from cast_exp.ops.markdown import markdown_table
 from cast_exp.superpixels import Grid
@@ -189,8 +189,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _wanted(models: str, sizes: str, batch: int, device: str) -> tuple[list[str], list[int]]:
     names = models.split(",")
-    if unknown := [name for name in names if name not in SIZES]:
-        raise UserError(f"unknown model {unknown[0]!r}; models are {', '.join(SIZES)}")
+    for name in names:
+        size_of(name)  # or a word that there is none of this name
     sides = sizes.split(",")
     if bad := [side for side in sides if not side.isdecimal() or int(side) < 4 * PATCH]:
         raise UserError(f"--sizes {bad[0]}: sides of images are numbers from {4 * PATCH} on")

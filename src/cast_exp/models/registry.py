@@ -66,7 +66,7 @@ def create_model(
         UserError: An unknown name, more levels than the model has stages, or levels for a model
             that does not group.
     """
-    size = name if isinstance(name, Size) else _size(name)
+    size = name if isinstance(name, Size) else size_of(name)
     pooling = pooling or Pooling(Pooling().levels if size.family == "cast" else ())
     config = ModelConfig(**asdict(size), **options, **pooling.described())
     return build_backbone(config, pooling, initialization)
@@ -136,7 +136,12 @@ def untrained(config: ModelConfig) -> Backbone:
     return build_backbone(config, pooling, "truncated_normal" if learned else "xavier")
 
 
-def _size(name: str) -> Size:
+def size_of(name: str) -> Size:
+    """One of `SIZES`.
+
+    Raises:
+        UserError: There is none of this name.
+    """
     if name not in SIZES:
         near = get_close_matches(name, SIZES, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
@@ -153,7 +158,9 @@ def _entry_point(name: str) -> Callable[..., Backbone]:
                 f"timm has no weights for {name}; use cast_exp.load_pretrained(checkpoint)"
             )
         of_timm = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
-        return create_model(_size(name), **{k: v for k, v in overrides.items() if k not in of_timm})
+        return create_model(
+            size_of(name), **{k: v for k, v in overrides.items() if k not in of_timm}
+        )
 
     build.__name__ = name
     return build
