@@ -72,7 +72,7 @@ def test_the_command(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (["--models", "vit_huge"], "unknown model 'vit_huge': models are cast_tiny"),
+        (["--models", "vit_huge"], "unknown model 'vit_huge': did you mean vit_base? models are"),
         (["--sizes", "224,x"], "--sizes x: sides"),
         (["--batch", "0"], "--batch 0"),
         (["--device", "gpu"], "--device gpu"),
