@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import pytest
@@ -12,6 +13,7 @@ import torch
 from cast_exp.data import ImageDataModule, RawDataModule, SceneDataModule, TwoViews
 from cast_exp.data.datasets import ImageFolder, Shapes
 from cast_exp.superpixels import Grid
+from cast_exp.tasks.progress import count_epoch_in_work
 
 EPOCHS = 3
 STEPS = 6  # per epoch
@@ -48,6 +50,9 @@ class Recorder(pl.LightningModule):
             torch.manual_seed(0)
             self.layer = torch.nn.Linear(views * 3 * 16 * 16, 1)
         self.seen: list[tuple[int, list[int], float]] = []
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        count_epoch_in_work(checkpoint)
 
     def training_step(self, batch: dict, batch_idx: int) -> torch.Tensor:
         images = batch["images"]
@@ -175,3 +180,16 @@ def test_iterating_twice_starts_anew(folder: Path) -> None:
     assert [batch["index"].tolist() for batch in loader] == first[4:]
     loader.sampler.set_epoch(1)
     assert len(list(loader)) == 6
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("first", [STEPS - 1, STEPS, 2 * STEPS])  # the last are ends of epochs
+def test_a_run_can_be_resumed_again_and_again(folder: Path, tmp_path: Path, first: int) -> None:
+    again = partial(run, folder, workers=0, make=crops, max_epochs=EPOCHS)
+    straight = again(where=tmp_path / "straight")
+    once = again(where=tmp_path / "once", resume=tmp_path / "straight" / f"step={first}.ckpt")
+    assert once.seen == straight.seen[first:]
+    for second in {first + 1, first + 3, *range(2 * STEPS, first, -STEPS)} - {first}:
+        checkpoint = tmp_path / "once" / f"step={second}.ckpt"
+        twice = again(where=tmp_path / "twice", resume=checkpoint)
+        assert twice.seen == straight.seen[second:], second

@@ -18,6 +18,7 @@ from cast_exp.data.base import RawDataModule
 from cast_exp.errors import UserError
 from cast_exp.models import Backbone, Hierarchy
 from cast_exp.optim import ParameterGroups, Schedule, decay_all
+from cast_exp.tasks.progress import count_epoch_in_work
 
 Data = TypeVar("Data", bound=RawDataModule)
 
@@ -132,6 +133,7 @@ class BaseTask(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep these gradients for the start of training, before which Lightning drops all."""
+        count_epoch_in_work(checkpoint)
         self._gradients = checkpoint.get("gradients", {})
 
     def on_train_start(self) -> None:
