@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.trainers import on_rank
 from support.voc import TRAIN, voc_tree
 
 from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, SceneDataModule
@@ -30,18 +31,6 @@ def module(**options: Any) -> SceneDataModule:
         "workers": 0,
     }
     return SceneDataModule(**{**defaults, **options})
-
-
-def on_rank(data: SceneDataModule, rank: int, ranks: int) -> SceneDataModule:
-    device = SimpleNamespace(root_device=torch.device("cpu"))
-    data.trainer = SimpleNamespace(
-        world_size=ranks,
-        global_rank=rank,
-        num_devices=ranks,
-        strategy=device,
-        callbacks=[],
-    )
-    return data
 
 
 def coordinates(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,9 +1,9 @@
 import logging
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
+from support.trainers import on_rank
 from torchvision.transforms.v2 import functional as F
 
 from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, ImageDataModule, TwoViews
@@ -25,14 +25,6 @@ def module(root: Path, **options: object) -> ImageDataModule:
         "workers": 0,
     }
     return ImageDataModule(**{**defaults, **options})
-
-
-def on_rank(data: ImageDataModule, rank: int, ranks: int) -> ImageDataModule:
-    device = SimpleNamespace(root_device=torch.device("cpu"))
-    data.trainer = SimpleNamespace(
-        world_size=ranks, global_rank=rank, num_devices=ranks, strategy=device, callbacks=[]
-    )
-    return data
 
 
 def test_training_batches(folder: Path) -> None:

@@ -2,71 +2,19 @@
 
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+from support.scenes import Wide, module
 from support.tiny_run import Blots
+from support.trainers import on_rank
 from support.voc import TRAIN, VAL, save_map, voc_tree
 
-from cast_exp.data import SceneDataModule
-from cast_exp.data.datasets import Shapes, VOCFolder
+from cast_exp.data.datasets import VOCFolder
 from cast_exp.errors import UserError
-from cast_exp.superpixels import Grid
 
-SHAPES = partial(Shapes, train=12, val=7, size=32)
 FOLDER = partial(VOCFolder, classes=["background", "cat", "dog"])
-
-
-def module(**options: Any) -> SceneDataModule:
-    defaults = {
-        "dataset": SHAPES,
-        "superpixel": Grid(16),
-        "batch_size": 4,
-        "image_size": 32,
-        "crop": 16,
-        "workers": 0,
-    }
-    return SceneDataModule(**{**defaults, **options})
-
-
-def on_rank(data: SceneDataModule, rank: int, ranks: int) -> SceneDataModule:
-    device = SimpleNamespace(root_device=torch.device("cpu"))
-    data.trainer = SimpleNamespace(
-        world_size=ranks, global_rank=rank, num_devices=ranks, strategy=device, callbacks=[]
-    )
-    return data
-
-
-class Wide:
-    """One picture of a given size with every kind of truth."""
-
-    classes = ("image",)
-    semantic_classes = ("background", "thing")
-
-    def __init__(self, split: str, width: int, height: int) -> None:
-        self.width, self.height = width, height
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        random = np.random.default_rng(0)
-        shape = self.height, self.width
-        smooth = Image.fromarray(random.integers(0, 256, (3, 4, 3), dtype=np.uint8))
-        regions = random.integers(-1, 90, (2, *shape))
-        return {
-            "image": smooth.resize(shape[::-1], Image.Resampling.BICUBIC),
-            "label": 0,
-            "semantic": random.integers(0, 2, shape, dtype=np.uint8),
-            "regions": list(regions),
-        }
-
-    def path(self, index: int) -> str:
-        return "wide"
 
 
 # -- order -------------------------------------------------------------------------------------

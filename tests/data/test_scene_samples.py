@@ -1,60 +1,17 @@
 """Scenes: their geometry against resampling pixel by pixel."""
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.scenes import Wide, module
 
-from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, Scene, SceneDataModule
-from cast_exp.data.datasets import Shapes
+from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, Scene
 from cast_exp.data.transforms import denormalise
 from cast_exp.errors import UserError
 from cast_exp.superpixels import Grid, Seeds, SuperpixelMethod
-
-SHAPES = partial(Shapes, train=12, val=7, size=32)
-
-
-def module(**options: Any) -> SceneDataModule:
-    defaults = {
-        "dataset": SHAPES,
-        "superpixel": Grid(16),
-        "batch_size": 4,
-        "image_size": 32,
-        "crop": 16,
-        "workers": 0,
-    }
-    return SceneDataModule(**{**defaults, **options})
-
-
-class Wide:
-    """One picture of a given size with every kind of truth."""
-
-    classes = ("image",)
-    semantic_classes = ("background", "thing")
-
-    def __init__(self, split: str, width: int, height: int) -> None:
-        self.width, self.height = width, height
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        random = np.random.default_rng(0)
-        shape = self.height, self.width
-        smooth = Image.fromarray(random.integers(0, 256, (3, 4, 3), dtype=np.uint8))
-        regions = random.integers(-1, 90, (2, *shape))
-        return {
-            "image": smooth.resize(shape[::-1], Image.Resampling.BICUBIC),
-            "label": 0,
-            "semantic": random.integers(0, 2, shape, dtype=np.uint8),
-            "regions": list(regions),
-        }
-
-    def path(self, index: int) -> str:
-        return "wide"
 
 
 class Scattered(SuperpixelMethod):

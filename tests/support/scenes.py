@@ -1,11 +1,16 @@
 """Scenes of drawn creatures, small enough for tests."""
 
+from functools import partial
+from typing import Any
+
+import numpy as np
 import torch
+from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
-from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, Scene
+from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, Scene, SceneDataModule
 from cast_exp.data.datasets import Shapes, Split
-from cast_exp.superpixels import Seeds
+from cast_exp.superpixels import Grid, Seeds
 
 
 def shape_scenes(
@@ -30,3 +35,44 @@ def shape_scenes(
             )
         )
     return scenes
+
+
+def module(**options: Any) -> SceneDataModule:
+    """Small scenes of drawn creatures, but for what the options say."""
+    defaults = {
+        "dataset": partial(Shapes, train=12, val=7, size=32),
+        "superpixel": Grid(16),
+        "batch_size": 4,
+        "image_size": 32,
+        "crop": 16,
+        "workers": 0,
+    }
+    return SceneDataModule(**{**defaults, **options})
+
+
+class Wide:
+    """One picture of a given size with every kind of truth."""
+
+    classes = ("image",)
+    semantic_classes = ("background", "thing")
+
+    def __init__(self, split: str, width: int, height: int) -> None:
+        self.width, self.height = width, height
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        random = np.random.default_rng(0)
+        shape = self.height, self.width
+        smooth = Image.fromarray(random.integers(0, 256, (3, 4, 3), dtype=np.uint8))
+        regions = random.integers(-1, 90, (2, *shape))
+        return {
+            "image": smooth.resize(shape[::-1], Image.Resampling.BICUBIC),
+            "label": 0,
+            "semantic": random.integers(0, 2, shape, dtype=np.uint8),
+            "regions": list(regions),
+        }
+
+    def path(self, index: int) -> str:
+        return "wide"
