@@ -40,3 +40,8 @@ def test_a_size_of_ones_own_and_a_name_differ_in_numbers_only():
     assert own.config.sampling == "interpolated"
     for family in ("vit", "tome", "cast"):
         assert create_model(f"{family}_tiny").config.family == family
+
+
+def test_levels_are_given_as_a_pooling():
+    with pytest.raises(UserError, match=r"pooling=\[8, 4\]: give Pooling\(levels\)"):
+        create_model("cast_tiny", pooling=[8, 4])

@@ -67,6 +67,14 @@ def test_markdown_has_a_row_for_each_choice_with_mean_and_deviation_over_seeds(
     )
 
 
+def test_the_table_of_a_resumed_multirun_is_not_split(tmp_path: Path) -> None:
+    for number, more in enumerate([[], ["resume=auto"]]):
+        overrides = ["model=a", f"seed={number}", *more]
+        add(tmp_path, number, overrides, "finished", metrics={"val/top1": 0.5})
+    summarise(tmp_path)
+    assert (tmp_path / "summary.md").read_text().splitlines()[2:] == ["| 2 | 0.5000 ± 0.0000 |"]
+
+
 def test_plot_comes_with_the_first_metrics(tmp_path: Path) -> None:
     add(tmp_path, 0, ["seed=1"], "failed", error="x")
     summarise(tmp_path)

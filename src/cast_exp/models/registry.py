@@ -63,9 +63,11 @@ def create_model(
         options: See `ModelOptions`.
 
     Raises:
-        UserError: An unknown name, more levels than the model has stages, or levels for a model
-            that does not group.
+        UserError: An unknown name, another thing than a `Pooling`, more levels than the model has
+            stages, or levels for a model that does not group.
     """
+    if not isinstance(pooling, Pooling | None):
+        raise UserError(f"pooling={pooling}: give Pooling(levels), as in Pooling((64, 32, 16, 8))")
     size = name if isinstance(name, Size) else size_of(name)
     pooling = pooling or Pooling(Pooling().levels if size.family == "cast" else ())
     config = ModelConfig(**asdict(size), **options, **pooling.described())

@@ -110,8 +110,11 @@ def _results(jobs: list[Job]) -> list[str]:
 
 
 def _choices(jobs: list[Job]) -> tuple[list[str], dict[tuple[str, ...], list[Job]]]:
-    """What differs between the jobs, the seed apart, and the jobs of each such choice."""
-    names = [name for name in _names(jobs, "overrides") if name != "seed"]
+    """What is varied, the seed apart, and the jobs of each such choice.
+
+    Jobs that ran before the multirun was resumed do not say `resume`, the others do.
+    """
+    names = [name for name in _names(jobs, "overrides") if name not in ("seed", "resume")]
     varied = [name for name in names if len({job.overrides.get(name) for job in jobs}) > 1]
     groups: dict[tuple[str, ...], list[Job]] = defaultdict(list)
     for job in jobs:
