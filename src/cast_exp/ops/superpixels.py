@@ -20,7 +20,7 @@ class Superpixels(NamedTuple):
     """
 
     map: Tensor
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of this name
     sizes: Tensor
     centroids: Tensor
 
