@@ -1,64 +1,173 @@
 from copy import deepcopy
+from typing import Any
 
 import pytest
 import torch
 from support.exchanges import normed
 from support.two_ranks import on_two_ranks
-from torch import nn
+from torch import Tensor, nn
 
 from cast_exp.distributed import SyncBatchNorm, SyncBatchNormPlugin
 
+CLOSE = {"rtol": 1e-3, "atol": 1e-3, "check_dtype": False}
 
-@pytest.mark.parametrize(
-    ("norm", "shape", "sizes"),
-    [
-        (nn.BatchNorm1d(5), (), (4, 4)),
-        (nn.BatchNorm1d(3, affine=False), (), (1, 6)),
-        (nn.BatchNorm1d(2, momentum=None), (7,), (2, 3)),
-        (nn.BatchNorm2d(4, eps=1e-3, momentum=0.3), (5, 6), (3, 2)),
-        (nn.BatchNorm2d(4, track_running_stats=False), (3, 3), (2, 2)),
-    ],
-    ids=["rows", "one row", "sequences", "images", "untracked"],
-)
-def test_two_processes_equal_one(
-    norm: nn.Module, shape: tuple[int, ...], sizes: tuple[int, int]
-) -> None:
+
+def example(norm: nn.Module, *shape: int) -> tuple[Tensor, Tensor]:
+    """A batch for a norm whose parameters are drawn, and weights of its output.
+
+    Far from zero, where a mean of squares less the square of the mean would lose all digits.
+    """
     torch.manual_seed(0)
     for parameter in norm.parameters():
         nn.init.normal_(parameter)
-    # Far from zero, where a mean of squares less the square of the mean would lose all digits.
-    batch = 300 + 3 * torch.randn(sum(sizes), norm.num_features, *shape)
-    weight = torch.randn_like(batch)
-    results = on_two_ranks(normed, norm, list(batch.split(sizes)), list(weight.split(sizes)))
+    batch = 300 + 3 * torch.randn(*shape)
+    return batch, torch.randn_like(batch)
 
+
+def reference(norm: nn.Module, batch: Tensor, weight: Tensor, mask: Tensor) -> dict[str, Any]:
+    """What `normed` gives of torch's own layer in float64 on the entries where a mask is true."""
+    plain = deepcopy(norm).double()
     x = batch.double().requires_grad_()
-    plain = nn.Sequential(deepcopy(norm).double())
-    plain(x.detach() + 1)
-    output = plain(x)
-    (output * weight).sum().backward()
-    gradients = [parameter.grad for parameter in plain.parameters()]
+
+    def kept(tensor: Tensor) -> Tensor:  # pixels become images of one pixel
+        if mask.all():
+            return tensor
+        return tensor.movedim(1, -1)[mask][(..., *[None] * (batch.ndim - 2))]
+
+    plain(kept((batch + 1).double()))
+    output = plain(kept(x))
+    (output * kept(weight)).sum().backward()
     plain.eval()
+    return {
+        "output": output.detach(),
+        "input gradient": x.grad,
+        "gradients": [parameter.grad for parameter in plain.parameters()],
+        "evaluation": plain(x.detach()),
+        "buffers": dict(plain.state_dict()),
+    }
 
-    close = {"rtol": 1e-3, "atol": 1e-3, "check_dtype": False}
+
+@pytest.mark.parametrize(
+    ("norm", "shape", "sizes", "compiled"),
+    [
+        (nn.BatchNorm1d(5), (), (4, 4), False),
+        (nn.BatchNorm1d(3, affine=False), (), (1, 6), False),
+        (nn.BatchNorm1d(2, momentum=None), (7,), (2, 3), False),
+        (nn.BatchNorm2d(4, eps=1e-3, momentum=0.3), (5, 6), (3, 2), False),
+        (nn.BatchNorm2d(4), (5, 6), (3, 2), True),
+        (nn.BatchNorm2d(4, track_running_stats=False), (3, 3), (2, 2), False),
+    ],
+    ids=["rows", "one row", "sequences", "images", "compiled", "untracked"],
+)
+def test_two_processes_equal_one(
+    norm: nn.Module, shape: tuple[int, ...], sizes: tuple[int, int], compiled: bool
+) -> None:
+    batch, weight = example(norm, sum(sizes), norm.num_features, *shape)
+    parts = list(batch.split(sizes)), list(weight.split(sizes))
+    results = on_two_ranks(normed, norm, *parts, None, compiled)
+    expected = reference(norm, batch, weight, torch.ones(sum(sizes), *shape).bool())
     for i, found in enumerate(results):
-        torch.testing.assert_close(found["output"], output.detach().split(sizes)[i], **close)
-        torch.testing.assert_close(found["input gradient"], x.grad.split(sizes)[i], **close)
-        torch.testing.assert_close(found["buffers"], dict(plain.state_dict()), **close)
+        for key in ("output", "input gradient"):
+            torch.testing.assert_close(found[key], expected[key].split(sizes)[i], **CLOSE)
+        torch.testing.assert_close(found["buffers"], expected["buffers"], **CLOSE)
         if norm.track_running_stats:
-            evaluation = plain(x.detach()).split(sizes)[i]
-            torch.testing.assert_close(found["evaluation"], evaluation, **close)
+            evaluation = expected["evaluation"].split(sizes)[i]
+            torch.testing.assert_close(found["evaluation"], evaluation, **CLOSE)
     summed = [sum(pair) for pair in zip(*(found["gradients"] for found in results), strict=True)]
-    torch.testing.assert_close(summed, gradients, **close)
+    torch.testing.assert_close(summed, expected["gradients"], **CLOSE)
 
 
-def test_half_precision_keeps_its_type_and_full_precision_statistics() -> None:
-    batch = (100 + torch.randn(64, 2)).bfloat16()
+@pytest.mark.parametrize(
+    ("kept", "compiled"),
+    [([9, 3], False), ([9, 3], True), ([7, 0], False), ([0, 1], False)],
+    ids=["both", "compiled", "one rank", "one row"],
+)
+def test_two_processes_with_masks_equal_one_with_the_rows_kept(
+    kept: list[int], compiled: bool
+) -> None:
+    norm = nn.BatchNorm1d(5)
+    batch, weight = example(norm, 20, 5)
+    mask = torch.cat([torch.arange(10).flip(0) < count for count in kept])
+    parts = [list(tensor.split(10)) for tensor in (batch, weight, mask)]
+    results = on_two_ranks(normed, norm, *parts, compiled)
+    output, gradient = (
+        torch.cat([found[key] for found in results]) for key in ("output", "input gradient")
+    )
+    assert output.isfinite().all()
+    assert not gradient[~mask].any()
+    summed = [sum(pair) for pair in zip(*(found["gradients"] for found in results), strict=True)]
+    if sum(kept) == 1:  # torch refuses this
+        torch.testing.assert_close(output[mask], norm.bias[None].detach(), atol=0.02, rtol=0)
+        assert all(tensor.isfinite().all() for tensor in (gradient, *summed))
+        assert all(value.isfinite().all() for value in results[0]["buffers"].values())
+        return
+    expected = reference(norm, batch, weight, mask)
+    torch.testing.assert_close(output[mask], expected["output"], **CLOSE)
+    torch.testing.assert_close(gradient, expected["input gradient"], **CLOSE)
+    torch.testing.assert_close(summed, expected["gradients"], **CLOSE)
+    for found in results:
+        torch.testing.assert_close(found["buffers"], expected["buffers"], **CLOSE)
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [SyncBatchNorm(4), SyncBatchNorm(4, momentum=None), SyncBatchNorm(4, affine=False)],
+    ids=["usual", "cumulative", "not affine"],
+)
+@pytest.mark.parametrize("shape", [(30, 4), (6, 4, 5, 7)], ids=["rows", "images"])
+def test_a_mask_selects_what_counts(norm: nn.Module, shape: tuple[int, ...]) -> None:
+    norm = deepcopy(norm)  # both shapes start from it
+    batch, weight = example(norm, *shape)
+    mask = torch.rand(shape[0], *shape[2:]) < 0.7
+    batch.movedim(1, -1)[~mask] = 1e4
+    plain = (nn.BatchNorm1d if batch.ndim == 2 else nn.BatchNorm2d)(
+        4, momentum=norm.momentum, affine=norm.affine
+    )
+    plain.load_state_dict(norm.state_dict())
+    expected = reference(plain, batch, weight, mask)
+
+    batch.requires_grad_()
+    norm(batch.detach() + 1, mask)
+    output = norm(batch, mask)
+    output.backward(weight.where(mask.unsqueeze(1), torch.inf))
+    kept = output.movedim(1, -1)[mask].detach()
+    torch.testing.assert_close(kept, expected["output"].flatten(1), **CLOSE)
+    torch.testing.assert_close(batch.grad, expected["input gradient"], **CLOSE)
+    found = [parameter.grad for parameter in norm.parameters()]
+    torch.testing.assert_close(found, expected["gradients"], **CLOSE)
+    torch.testing.assert_close(dict(norm.state_dict()), expected["buffers"], **CLOSE)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_half_precision_keeps_its_type_and_full_precision_statistics(kind: torch.dtype) -> None:
     norm = nn.BatchNorm1d(2)
-    parts = list(batch.split(32))
-    first, _ = on_two_ranks(normed, norm, parts, [torch.ones_like(part) for part in parts])
-    assert first["output"].dtype == torch.bfloat16
-    wanted = nn.functional.batch_norm(batch.float(), None, None, training=True)[:32]
-    torch.testing.assert_close(first["output"].float(), wanted, rtol=0.01, atol=0.01)
+    batch, weight = (tensor.to(kind) for tensor in example(norm, 64, 2))
+    expected = reference(norm, batch, weight, torch.ones(64).bool())
+    parts = list(batch.split(32)), list(weight.split(32))
+    kept = [torch.ones(32).bool()] * 2
+    for results in (on_two_ranks(normed, norm, *parts), on_two_ranks(normed, norm, *parts, kept)):
+        for i, found in enumerate(results):
+            for key in ("output", "input gradient"):
+                assert found[key].dtype == kind
+                torch.testing.assert_close(
+                    found[key].double(), expected[key].split(32)[i], rtol=0.02, atol=0.02
+                )
+            torch.testing.assert_close(found["buffers"], expected["buffers"], **CLOSE)
+
+
+@pytest.mark.parametrize("shape", [(30, 4), (6, 4, 5, 7)], ids=["rows", "images"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_one_graph_in_a_single_process(shape: tuple[int, ...], masked: bool) -> None:
+    norm = SyncBatchNorm(4)
+    batch, weight = example(norm, *shape)
+    eager, compiled = batch.clone().requires_grad_(), batch.clone().requires_grad_()
+    mask = torch.rand(shape[0], *shape[2:]) < 0.7 if masked else None
+    expected = deepcopy(norm)(eager, mask)
+    found = torch.compile(norm, fullgraph=True, backend="aot_eager")(compiled, mask)
+    torch.testing.assert_close(found, expected)
+    for output in (expected, found):
+        output.backward(weight)
+    torch.testing.assert_close(compiled.grad, eager.grad)
 
 
 def test_plugin_exchanges_and_restores() -> None:

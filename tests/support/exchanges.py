@@ -40,12 +40,20 @@ def complaint(sizes: list[int]) -> str | None:
     return None
 
 
-def normed(norm: nn.Module, batches: list[Tensor], weights: list[Tensor]) -> dict[str, Any]:
+def normed(
+    norm: nn.Module,
+    batches: list[Tensor],
+    weights: list[Tensor],
+    masks: list[Tensor] | None = None,
+    compiled: bool = False,
+) -> dict[str, Any]:
     """Two training steps' output, gradients and statistics of a synchronised batch norm."""
-    model = SyncBatchNormPlugin().apply(nn.Sequential(norm))
+    model = SyncBatchNormPlugin().apply(norm)
+    step = torch.compile(model, backend="aot_eager") if compiled else model
+    mask = () if masks is None else (masks[rank()],)
     x = batches[rank()].requires_grad_()
-    model(x.detach() + 1)
-    output = model(x)
+    step(x.detach() + 1, *mask)
+    output = step(x, *mask)
     (output * weights[rank()]).sum().backward()
     gradients = [parameter.grad for parameter in model.parameters()]
     model.eval()
