@@ -66,7 +66,7 @@ def dense_scores(model: SegmentationModel, images: Tensor, superpixels: Tensor) 
     fused = model.backbone(images, superpixels, last_grouping=False).fused
     assert fused is not None
     index = superpixels.flatten(1)[..., None].expand(-1, -1, fused.size(-1))
-    scores = model.head(fused.gather(1, index).flatten(0, 1))
+    scores = model.head(fused.gather(1, index), torch.zeros_like(index[..., 0]).bool())
     grid = scores.view(*superpixels.shape, -1).permute(0, 3, 1, 2)
     return F.interpolate(grid, scale_factor=2, mode="bilinear", align_corners=False)
 

@@ -21,10 +21,18 @@ def test_the_projector_ends_with_a_norm_without_parameters() -> None:
 
 
 @pytest.mark.parametrize("classes", [1, 21])
-def test_scores_of_superpixels(classes: int) -> None:
-    head = SegmentationHead(12, classes).eval()
-    features = torch.randn(7, 12)
-    hidden = features @ head[0].weight.T / (1 + head[1].eps) ** 0.5
-    expected = hidden.clamp(min=0) @ head[3].weight.T + head[3].bias
-    assert head(features).shape == (7, classes)
-    torch.testing.assert_close(head(features), expected)
+@pytest.mark.parametrize("training", [False, True])
+def test_scores_of_superpixels(classes: int, training: bool) -> None:
+    """Each is a linear layer, batch norm, ReLU and a linear layer; those that are not there count
+    nowhere and have none."""
+    head = SegmentationHead(12, classes).train(training)
+    assert list(dict(head.named_children())) == ["0", "1", "2", "3"]
+    features, padding = torch.randn(2, 7, 12), torch.arange(7) > torch.tensor([[6], [2]])
+    hidden = features[~padding] @ head[0].weight.T
+    if training:
+        hidden = (hidden - hidden.mean(0)) / hidden.var(0, correction=0).add(head[1].eps).sqrt()
+    else:
+        hidden = hidden / (1 + head[1].eps) ** 0.5
+    expected = torch.zeros(2, 7, classes)
+    expected[~padding] = hidden.clamp(min=0) @ head[3].weight.T + head[3].bias
+    torch.testing.assert_close(head(features, padding), expected)

@@ -9,19 +9,19 @@ from cast_exp.models import SegmentationModel
 from cast_exp.models.heads import SegmentationHead
 
 
-def test_batch_statistics_of_the_head_count_superpixels_that_exist() -> None:
-    """An image with fewer superpixels than its batch adds no rows of zeros."""
-    tuned = task()
+def test_superpixels_that_do_not_exist_have_no_scores_and_no_part_in_batch_statistics() -> None:
     head = SegmentationHead(24, 3)
-    segmenter = SegmentationModel(tuned.backbone, head).eval()
-    seen: list[int] = []
-    head.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    model = SegmentationModel(task().backbone.eval(), head)
     few = torch.arange(SIDE * SIDE).view(SIDE, SIDE) * 9 // SIDE**2
     many = torch.arange(SIDE * SIDE).view(SIDE, SIDE) * 20 // SIDE**2
-    found = segmenter(torch.randn(2, 3, SIDE, SIDE), torch.stack([few, many]))
-    assert seen == [29]
-    assert found.logits.shape == (2, 20, 3)
-    assert not found.logits[0, 9:].any()
+    logits, hierarchy = vars(
+        model(torch.randn(2, 3, SIDE, SIDE), torch.stack([few, many]))
+    ).values()
+    assert logits.shape == (2, 20, 3)
+    assert not logits[0, 9:].any()
+    rows = torch.cat([hierarchy.fused[0, :9], hierarchy.fused[1]])[None]
+    expected = head(rows, torch.zeros(1, 29, dtype=torch.bool))[0]
+    torch.testing.assert_close(torch.cat([logits[0, :9], logits[1]]), expected)
 
 
 @pytest.mark.parametrize("family", ["cast", "vit"])

@@ -133,7 +133,7 @@ class CAST(Backbone):
             stage_tokens,
             [result.labels(level) for level in stage_levels],
             cls_tokens,
-            empty if masked else None,
+            empty,
         )
         return replace(result, cls=cls, fused=fused)
 

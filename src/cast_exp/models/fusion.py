@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from cast_exp.distributed import SyncBatchNorm
+
 
 class Fusion(nn.Module):
     """Copies every stage's tokens back to the superpixels, concatenates and projects them.
@@ -22,7 +24,7 @@ class Fusion(nn.Module):
     ) -> None:
         super().__init__()
         self.mask_empty = mask_empty
-        self.norm = nn.BatchNorm1d(stages * dim)
+        self.norm = SyncBatchNorm(stages * dim)
         self.dropout = nn.Dropout(dropout)
         self.projection = nn.Linear(stages * dim, dim)
 
@@ -31,7 +33,7 @@ class Fusion(nn.Module):
         stage_tokens: Sequence[Tensor],
         stage_labels: Sequence[Tensor],
         cls_tokens: Sequence[Tensor],
-        padding: Tensor | None,
+        padding: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Fuse the stages.
 
@@ -39,7 +41,7 @@ class Fusion(nn.Module):
             stage_tokens: Tokens of each stage, float (B, N_s, C).
             stage_labels: Token of each superpixel in each stage, int64 (B, N).
             cls_tokens: Class token after each stage, float (B, 1, C).
-            padding: True where a superpixel is empty, bool (B, N); None where none is.
+            padding: True where a superpixel is empty, bool (B, N).
 
         Returns:
             Fused class token (B, C) and fused superpixel features (B, N, C), zero where empty.
@@ -51,13 +53,11 @@ class Fusion(nn.Module):
             for tokens, labels in zip(stage_tokens, stage_labels, strict=True)
         ]
         columns = torch.cat([torch.cat(list(cls_tokens), -1), torch.cat(spread, -1)], 1)
-        if padding is None or not self.mask_empty:
-            fused = self._project(columns.flatten(0, 1)).view(*columns.shape[:2], -1)
-        else:
-            keep = nn.functional.pad(~padding, (1, 0), value=True)
-            rows = self._project(columns[keep])
-            fused = rows.new_zeros(*columns.shape[:2], rows.size(-1))
-            fused[keep] = rows
+        keep = nn.functional.pad(~padding, (1, 0), value=True) if self.mask_empty else None
+        rows = self.norm(columns.flatten(0, 1), None if keep is None else keep.flatten())
+        fused = self.projection(self.dropout(rows)).view(*columns.shape[:2], -1)
+        if keep is not None:
+            fused = fused.masked_fill(~keep[..., None], 0)
         return fused[:, 0], fused[:, 1:]
 
     def _fuse_then_copy(
@@ -65,7 +65,7 @@ class Fusion(nn.Module):
         stage_tokens: Sequence[Tensor],
         stage_labels: Sequence[Tensor],
         cls_tokens: Sequence[Tensor],
-        padding: Tensor | None,
+        padding: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Project the few tokens of each stage before copying them; the same but for rounding.
 
@@ -86,10 +86,6 @@ class Fusion(nn.Module):
             projected = nn.functional.linear(tokens, part)
             index = labels[..., None].expand(-1, -1, projected.size(-1))
             fused = fused + projected.gather(1, index)
-        if padding is not None and self.mask_empty:
+        if self.mask_empty:
             fused = fused.masked_fill(padding[..., None], 0)
         return cls[:, 0], fused
-
-    def _project(self, rows: Tensor) -> Tensor:
-        projected: Tensor = self.projection(self.dropout(self.norm(rows)))
-        return projected

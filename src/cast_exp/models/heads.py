@@ -2,7 +2,9 @@
 
 from itertools import pairwise
 
-from torch import nn
+from torch import Tensor, nn
+
+from cast_exp.distributed import SyncBatchNorm
 
 
 class ContrastiveMLP(nn.Sequential):
@@ -33,8 +35,6 @@ class SegmentationHead(nn.Sequential):
     each superpixel's feature to its pixels. Here each superpixel counts once, whatever its size, in
     the statistics of the batch norm. Layers keep PyTorch's initialisation.
 
-    Takes features (M, C) and gives logits (M, classes).
-
     Args:
         dim: Width of the features.
         classes: Number of classes.
@@ -43,7 +43,22 @@ class SegmentationHead(nn.Sequential):
     def __init__(self, dim: int, classes: int) -> None:
         super().__init__(
             nn.Linear(dim, dim, bias=False),
-            nn.BatchNorm1d(dim),
+            SyncBatchNorm(dim),
             nn.ReLU(inplace=True),
             nn.Linear(dim, classes),
         )
+
+    def forward(self, features: Tensor, padding: Tensor) -> Tensor:  # type: ignore[override]
+        """Score the superpixels of a batch.
+
+        Args:
+            features: float (B, N, C).
+            padding: True where there is no superpixel, bool (B, N).
+
+        Returns:
+            Logits (B, N, classes), 0 where there is no superpixel.
+        """
+        first, norm, activation, last = self
+        hidden = activation(norm(first(features).flatten(0, 1), ~padding.flatten()))
+        logits: Tensor = last(hidden).view(*padding.shape, -1)
+        return logits.masked_fill(padding[..., None], 0)

@@ -79,10 +79,7 @@ class SegmentationModel(nn.Module):
             last_grouping: See `Backbone.forward`; the scores do not depend on it.
         """
         hierarchy = self.backbone(images, superpixels, last_grouping=last_grouping)
-        there = ~hierarchy.levels[0].padding
-        scores = self.head(hierarchy.fused[there])
-        logits = scores.new_zeros(*there.shape, scores.size(-1))
-        logits[there] = scores
+        logits = self.head(hierarchy.fused, hierarchy.levels[0].padding)
         return Segmented(logits, hierarchy)
 
     @torch.no_grad()
