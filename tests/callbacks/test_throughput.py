@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from lightning.pytorch import Callback
 from support.tiny_run import Blots, TinyTask, tiny_data, tiny_trainer
 
@@ -72,3 +73,41 @@ def test_warm_up_is_left_out_of_the_mean(
 def test_nothing_measured_is_not_a_number() -> None:
     assert Throughput().images_per_second != Throughput().images_per_second
     assert Throughput().data_wait != Throughput().data_wait
+
+
+def test_operations_against_those_counted_by_hand(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = []
+
+    def peak(device: torch.device, precision: str) -> float:
+        asked.append((device.type, precision))
+        return 5e-5
+
+    monkeypatch.setattr("cast_exp.callbacks.throughput.peak_tflops", peak)
+    throughput = Throughput(every_n_steps=3, warmup_steps=0)
+    trainer = tiny_trainer(tmp_path, throughput, logger=MetricsFile(tmp_path))
+    trainer.fit(TinyTask(), datamodule=tiny_data())
+    assert asked == [("cpu", "32-true")]
+    dim, cells, first, second = 8, 16, 6, 2
+    macs = dim * (3 * 4 * 4) * cells + dim * dim * (cells + first)  # stem, stages
+    macs += dim * first * cells + dim * second * first  # scores of the groupings
+    macs += dim * first * cells + dim * second * first  # sums over them
+    # 2 images in a second, each as much work as TinyTask.forward_passes of one view.
+    wanted = 2 * 6 * 2 * macs / 1e12
+    header, *rows = (tmp_path / "metrics.csv").read_text().splitlines()
+    for name, value in (("model_tflops", wanted), ("mfu", wanted / 5e-5)):
+        assert trainer.callback_metrics[f"throughput/{name}"] == pytest.approx(value)
+        column = header.split(",").index(f"throughput/{name}")
+        logged = [float(cells[column]) for row in rows if (cells := row.split(","))[column]]
+        assert logged == pytest.approx([value] * 2)
+    assert "throughput/peak_memory_gib" not in trainer.callback_metrics  # not a GPU
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_memory_of_a_gpu(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, Throughput(), accelerator="cuda", devices=1)
+    trainer.fit(TinyTask(), datamodule=tiny_data())
+    used = trainer.callback_metrics["throughput/peak_memory_gib"].item()
+    assert 0 < used <= torch.cuda.max_memory_allocated() / 2**30

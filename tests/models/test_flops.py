@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cast_exp.models import create_model
-from cast_exp.models.flops import FlopCount
+from cast_exp.models.flops import FlopCount, peak_tflops
 from cast_exp.superpixels import Grid
 
 BLOCK = 12  # squares of the width in the weights of a transformer block
@@ -54,3 +54,24 @@ def test_multiply_adds_are_two_operations() -> None:
     count = FlopCount(Both(), torch.rand(4, 5), torch.zeros(4, 1))
     assert count.of(layers["a"]) == 2 * 4 * 5 * 7
     assert count.of(layers) == count.total == 2 * 4 * (5 * 7 + 7 * 3)  # no forward of its own
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "tf32", "peak"),
+    [
+        ("NVIDIA A100-SXM4-80GB", "bf16-mixed", "highest", 312),
+        ("NVIDIA A100-SXM4-80GB", "32-true", "high", 156),
+        ("NVIDIA A100-SXM4-80GB", "32-true", "highest", None),
+        ("NVIDIA A100-SXM4-80GB", "64-true", "high", None),
+        ("NVIDIA A100-SXM4-80GB MIG 3g.40gb", "bf16-mixed", "high", None),
+        ("NVIDIA H200", "16-mixed", "high", 989),
+        ("NVIDIA L4", "bf16-true", "high", 121),
+        ("NVIDIA L40S", "bf16-true", "high", 362),
+        ("Some GPU", "bf16-mixed", "high", None),
+    ],
+)
+def test_peaks_are_those_of_dense_matrices(name, precision, tf32, peak, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: tf32)
+    assert peak_tflops(torch.device("cuda", 0), precision) == peak
+    assert peak_tflops(torch.device("cpu"), precision) is None

@@ -79,6 +79,8 @@ class TinyTask(LightningModule):
         error: Raised at `at_step`.
     """
 
+    forward_passes = 6
+
     def __init__(
         self,
         bad_loss: float | None = None,

@@ -5,13 +5,17 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins import MixedPrecision
+from support import probe_run, segmentation_run
 from support.moco_run import fit, tiny_cast, tiny_task, two_views
 from support.tiny_run import tiny_data
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import AdamW
+from torch.utils.flop_counter import FlopCounterMode
 
 from cast_exp.callbacks import ExceptionCheckpoint
 from cast_exp.errors import UserError
+from cast_exp.models.flops import FlopCount
 from cast_exp.optim import WarmupCosine, no_decay_on_norm_and_bias
 from cast_exp.tasks import BaseTask, MoCoTask
 
@@ -152,3 +156,41 @@ def test_image_vectors_are_what_the_readout_says() -> None:
         torch.testing.assert_close(task.features(batch), wanted)
     with pytest.raises(UserError, match=r"model\.fusion=true"):
         BaseTask(tiny_cast(), AdamW, WarmupCosine(1), readout="fused_mean")
+
+
+class Operations(Callback):
+    """Counts the arithmetic of the first training step, and that of one image in its backbone."""
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, *_: Any) -> None:
+        self.mode = FlopCounterMode(display=False)
+        self.math = sdpa_kernel(SDPBackend.MATH)
+        self.math.__enter__()
+        self.mode.__enter__()
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, _: Any, batch: Any, *__: Any
+    ) -> None:
+        self.mode.__exit__(None, None, None)
+        self.math.__exit__(None, None, None)
+        views = batch["images"], batch["superpixels"]
+        images, maps = views if isinstance(views[0], Tensor) else (views[0][0], views[1][0])
+        model: nn.Module = pl_module.backbone.eval()
+        with torch.no_grad():
+            once = FlopCount(model, images, maps, last_grouping=False).total
+        self.passes = self.mode.get_total_flops() / once
+
+
+@pytest.mark.parametrize("task", ["moco", "probe", "segmentation"])
+def test_a_step_costs_so_many_forward_passes(task: str, tmp_path: Path) -> None:
+    counted, one_step = Operations(), {"limit_train_batches": 1, "limit_val_batches": 0}
+    if task == "moco":
+        trained: BaseTask = tiny_task()
+        fit(trained, [two_views(4, 0)], counted)  # type: ignore[arg-type]
+    elif task == "probe":
+        trained = probe_run.probe()
+        probe_run.fit(trained, tmp_path, probe_run.images(), counted, max_epochs=1, **one_step)
+    else:
+        trained = segmentation_run.task()
+        segmentation_run.fit(trained, tmp_path, counted, max_steps=1, **one_step)
+    # The first layer needs no gradient of its input, and heads count here.
+    assert counted.passes == pytest.approx(trained.forward_passes, rel=0.06)

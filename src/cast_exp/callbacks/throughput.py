@@ -1,4 +1,4 @@
-"""How fast training runs, and how much of its time it waits for data."""
+"""How fast training runs, what it makes of the device, and how long it waits for data."""
 
 from time import perf_counter
 from typing import Annotated, Any
@@ -6,18 +6,35 @@ from typing import Annotated, Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from pydantic import Field
+from torch import Tensor
 
-from cast_exp.callbacks.side_work import log_scalars
+from cast_exp.callbacks.model_summary import summarise
+from cast_exp.callbacks.side_work import (
+    apart_from_training,
+    data_of,
+    log_scalars,
+    spare_the_run,
+)
+from cast_exp.models.flops import peak_tflops
 
 
 class Throughput(Callback):
-    """Logs images per second and the share of time spent waiting for data.
+    """Logs images per second, FLOP utilisation, memory, and the share of time that data take.
 
-    "throughput/images_per_second" counts images (not views) of all processes.
-    "throughput/data_wait", in 0..1, is the share of time between the end of a step and the start
-    of the next: loading, copying to the device and preparing there. Loggers get both for windows
-    of steps; `trainer.callback_metrics` gets the means over the run. What runs between two epochs
-    (kNN, pictures, checkpoints) counts for neither.
+    Under "throughput/":
+
+    - "images_per_second" counts images (not views) of all processes.
+    - "data_wait", in 0..1, is the share of time between the end of a step and the start of the
+      next: loading, copying to the device and preparing there.
+    - "model_tflops" is what the backbone needs, in TFLOP/s of one device: the operations of one
+      forward pass, as in the table of the model, times `BaseTask.forward_passes`, times images per
+      second. What is computed again or for nothing does not raise it. Not for cached features.
+    - "mfu", in 0..1, is its share of what the device can do (model FLOP utilisation); logged for
+      GPUs and precisions that `peak_tflops` knows.
+    - "peak_memory_gib" is the most memory that tensors took so far on a CUDA device, in GiB.
+
+    Loggers get them for windows of steps; `trainer.callback_metrics` gets the means over the run.
+    What runs between two epochs (kNN, pictures, checkpoints) counts for no speed.
 
     It should be the last callback: what those before it do at the end of a step, waiting for the
     device included, then counts as part of the step. The device is synchronised at the end of a
@@ -39,6 +56,8 @@ class Throughput(Callback):
         self._window = _Tally()
         self._seen = 0
         self._mark = 0.0
+        self._teraflops_per_image = 0.0
+        self._peak: float | None = None
 
     @property
     def images_per_second(self) -> float:
@@ -53,6 +72,7 @@ class Throughput(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start counting anew."""
         self._run, self._window, self._seen = _Tally(), _Tally(), 0
+        self._peak = peak_tflops(pl_module.device, trainer.precision or "")
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restart the clock, so that what ran between epochs is not counted."""
@@ -61,8 +81,12 @@ class Throughput(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """End the wait for data."""
+        """End the wait for data; at the first step, count operations, off the clock."""
         self._lap("waited")
+        if self._seen == 0:
+            with spare_the_run(trainer, "the count of operations"):
+                self._teraflops_per_image = teraflops_per_image(trainer, pl_module, batch)
+            self._mark = perf_counter()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -79,18 +103,45 @@ class Throughput(Callback):
         if self._seen == self.warmup_steps:
             self._run = _Tally()
         if window_ends:
-            log_scalars(trainer, self._window.figures())
+            log_scalars(trainer, self._figures(self._window, trainer, pl_module.device))
             self._window = _Tally()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hand the means over the run to whoever sums it up."""
-        pl_module.log_dict(self._run.figures(), logger=False, sync_dist=True)
+        figures = self._figures(self._run, trainer, pl_module.device)
+        pl_module.log_dict(figures, logger=False, sync_dist=True)
+
+    def _figures(self, tally: "_Tally", trainer: Trainer, device: torch.device) -> dict[str, float]:
+        figures = {"images_per_second": tally.images_per_second, "data_wait": tally.data_wait}
+        if self._teraflops_per_image:
+            rate = tally.images_per_second / trainer.world_size * self._teraflops_per_image
+            figures["model_tflops"] = rate
+            if self._peak:
+                figures["mfu"] = rate / self._peak
+        if device.type == "cuda":
+            figures["peak_memory_gib"] = torch.cuda.max_memory_allocated(device) / 2**30
+        return {f"throughput/{name}": value for name, value in figures.items()}
 
     def _lap(self, kind: str) -> None:
         now = perf_counter()
         for tally in (self._run, self._window):
             setattr(tally, kind, getattr(tally, kind) + now - self._mark)
         self._mark = now
+
+
+def teraflops_per_image(trainer: Trainer, module: LightningModule, batch: Any) -> float:
+    """Operations of the backbone in a training step for an image of a batch, in 1e12.
+
+    It is 0 for a batch of features, which the backbone does not see.
+    """
+    if "images" not in batch:
+        return 0.0
+    images = batch["images"]
+    side = (images if isinstance(images, Tensor) else images[0]).size(-1)
+    with apart_from_training(trainer, module):
+        total = summarise(module, side, data_of(trainer).superpixel.count)[-1]
+    passes: int = module.forward_passes  # type: ignore[assignment]
+    return (total.flops or 0) * passes / 1e12
 
 
 class _Tally:
@@ -110,9 +161,3 @@ class _Tally:
     @property
     def _seconds(self) -> float:
         return self.waited + self.worked
-
-    def figures(self) -> dict[str, float]:
-        return {
-            "throughput/images_per_second": self.images_per_second,
-            "throughput/data_wait": self.data_wait,
-        }

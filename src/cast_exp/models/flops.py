@@ -1,10 +1,53 @@
-"""Counts the arithmetic of a backbone."""
+"""Counts the arithmetic of a backbone, and knows how much of it a GPU can do."""
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+
+# Products of dense 16-bit matrices, from NVIDIA's data sheets; TF32 reaches half. Lightning's table
+# counts sparse matrices for some, does not find an H200 and takes an L40S for an L4.
+PEAK_TFLOPS = {
+    "NVIDIA A10": 125,
+    "NVIDIA A30": 165,
+    "NVIDIA A40": 149.7,
+    "NVIDIA A100 80GB PCIe": 312,
+    "NVIDIA A100-PCIE-40GB": 312,
+    "NVIDIA A100-SXM4-40GB": 312,
+    "NVIDIA A100-SXM4-80GB": 312,
+    "NVIDIA B200": 2250,
+    "NVIDIA GeForce RTX 3090": 71,
+    "NVIDIA GeForce RTX 4090": 165.2,
+    "NVIDIA H100 80GB HBM3": 989,
+    "NVIDIA H100 NVL": 835,
+    "NVIDIA H100 PCIe": 756,
+    "NVIDIA H200": 989,
+    "NVIDIA L4": 121,
+    "NVIDIA L40S": 362,
+    "NVIDIA RTX A6000": 154.8,
+}
+
+
+def peak_tflops(device: torch.device, precision: str) -> float | None:
+    """Highest TFLOP/s of matrix products on a device.
+
+    Args:
+        device: Where they are computed.
+        precision: What Lightning calls the precision, such as "bf16-mixed" or "32-true".
+
+    Returns:
+        The number, or None for a device or a precision (float32 without TF32, float64) that
+        `PEAK_TFLOPS` does not have.
+    """
+    if device.type != "cuda":
+        return None
+    peak = PEAK_TFLOPS.get(torch.cuda.get_device_name(device))
+    if peak is None or "16" in precision:
+        return peak
+    tf32 = "32" in precision and torch.get_float32_matmul_precision() != "highest"
+    return peak / 2 if tf32 else None
 
 
 class FlopCount:

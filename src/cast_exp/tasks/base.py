@@ -60,6 +60,8 @@ class BaseTask(LightningModule):
 
     views: ClassVar[int] = 1
     """Views of an image in a training batch."""
+    forward_passes: ClassVar[int] = 3
+    """Forward passes that a training step is worth for an image; a backward pass counts as two."""
     trains_on: ClassVar[type[RawDataModule]] = ImageDataModule
     """Kind of data that it takes."""
 

@@ -58,6 +58,7 @@ class LinearProbeTask(BaseTask):
             classes than outputs.
     """
 
+    forward_passes = 1  # the backbone is not trained
     figures = ("val/top1", "val/top5", "val/best_top1", "val/knn", "val/knn_top5")
 
     def __init__(

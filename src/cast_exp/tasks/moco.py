@@ -56,6 +56,7 @@ class MoCoTask(BaseTask):
     """
 
     views = 2
+    forward_passes = 8  # a training pass and one of the momentum encoder for each view
     figures = ()
 
     def __init__(
