@@ -72,7 +72,7 @@ class Throughput(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start counting anew."""
         self._run, self._window, self._seen = _Tally(), _Tally(), 0
-        self._peak = peak_tflops(pl_module.device, trainer.precision or "")
+        self._peak = peak_tflops(pl_module.device, trainer.precision)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restart the clock, so that what ran between epochs is not counted."""
