@@ -31,3 +31,10 @@ def test_derivatives(weighted):
 
     assert torch.autograd.gradcheck(product, table)
     assert torch.autograd.gradgradcheck(product, table)
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_it_is_an_operator_that_can_be_traced(weighted):
+    row, column, weights = entries(6, 4, 20, weighted)
+    table = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    torch.library.opcheck(sparse_product, (table, row, column, weights, 6))

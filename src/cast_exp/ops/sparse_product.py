@@ -7,19 +7,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
+@torch.library.custom_op("cast_exp::sparse_product", mutates_args=())
 def sparse_product(
     table: Tensor,
     rows: Tensor,
     columns: Tensor,
     weights: Tensor | None,
     count: int,
-    *,
     in_order: bool = False,
 ) -> Tensor:
     """Sum weighted rows of a table: `out[rows[e]] += weights[e] * table[columns[e]]`.
 
     Sums go by sorted entries and not by atomic additions, forward and backward, so a result is the
-    same on every run on a GPU too.
+    same on every run on a GPU too. One operator for `torch.compile`, which need not look inside.
 
     Args:
         table: Float (N, C).
@@ -32,31 +32,35 @@ def sparse_product(
     Returns:
         Sums (count, C); rows without an entry are zero.
     """
-    result: Tensor = _SparseProduct.apply(table, rows, columns, weights, count, in_order)
-    return result
+    lengths = torch.bincount(rows, minlength=count)
+    if not in_order:
+        order = rows.argsort(stable=True)
+        columns, weights = columns[order], None if weights is None else weights[order]
+    begins = lengths.cumsum(0) - lengths
+    return F.embedding_bag(columns, table, begins, mode="sum", per_sample_weights=weights)
 
 
-class _SparseProduct(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        table: Tensor,
-        rows: Tensor,
-        columns: Tensor,
-        weights: Tensor | None,
-        count: int,
-        in_order: bool,
-    ) -> Tensor:
-        ctx.save_for_backward(rows, columns, weights)
-        ctx.size = len(table)
-        lengths = torch.bincount(rows, minlength=count)
-        if not in_order:
-            order = rows.argsort(stable=True)
-            columns, weights = columns[order], None if weights is None else weights[order]
-        begins = lengths.cumsum(0) - lengths
-        return F.embedding_bag(columns, table, begins, mode="sum", per_sample_weights=weights)
+@sparse_product.register_fake
+def _shape(
+    table: Tensor,
+    rows: Tensor,
+    columns: Tensor,
+    weights: Tensor | None,
+    count: int,
+    in_order: bool = False,
+) -> Tensor:
+    return table.new_empty(count, table.size(1))
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None, None]:
-        rows, columns, weights = ctx.saved_tensors
-        return sparse_product(grad, columns, rows, weights, ctx.size), None, None, None, None, None
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    table, rows, columns, weights, _, _ = inputs
+    ctx.save_for_backward(rows, columns, weights)
+    ctx.size = table.size(0)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    rows, columns, weights = ctx.saved_tensors
+    return sparse_product(grad, columns, rows, weights, ctx.size), None, None, None, None, None
+
+
+sparse_product.register_autograd(_backward, setup_context=_save)
