@@ -105,7 +105,7 @@ def test_gpu_equals_cpu_and_is_deterministic(mode):
     try:
         results = []
         for device in ("cpu", "cuda", "cuda"):
-            grid = features.to(device).requires_grad_()
+            grid = features.to(device, copy=True).requires_grad_()
             means, sizes = pooled_interpolation(grid, segments.to(device), 20, mode)
             means.square().sum().backward()
             results.append([means.detach().cpu(), sizes.cpu(), grid.grad.cpu()])
