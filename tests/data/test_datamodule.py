@@ -41,8 +41,9 @@ def test_training_batches(folder: Path) -> None:
             reference = F.normalize(F.to_dtype(pixels, scale=True), IMAGENET_MEAN, IMAGENET_STD)
             torch.testing.assert_close(images, reference)
             torch.testing.assert_close(denormalise(images), pixels / 255)
-            assert (labels.dtype, labels.shape) == (torch.int64, (8, 32, 32))
-            assert labels.unique().tolist() == list(range(16))
+            assert (labels.map.dtype, labels.map.shape) == (torch.int64, (8, 32, 32))
+            assert labels.map.unique().tolist() == list(range(16))
+            assert (labels.count, labels.sizes.tolist()) == (16, [[64] * 16] * 8)
         raw_data = data.raw("train")
         assert [raw_data[i]["label"] for i in batch["index"]] == batch["label"].tolist()
         assert batch["label"].dtype == batch["index"].dtype == torch.int64
@@ -55,7 +56,7 @@ def test_plain_batches_are_every_image_once_in_order(folder: Path) -> None:
         batches = [data.prepare(b, "cpu") for b in data.plain_dataloader(split, batch_size=5)]
         assert torch.cat([b["index"] for b in batches]).tolist() == list(range(count))
         assert batches[0]["images"].shape == (5, 3, 32, 32)
-        assert batches[0]["superpixels"].shape == (5, 32, 32)
+        assert batches[0]["superpixels"].map.shape == (5, 32, 32)
         again = data.prepare(next(iter(data.plain_dataloader(split, batch_size=5))), "cpu")
         assert torch.equal(again["images"], batches[0]["images"])
 
@@ -110,7 +111,8 @@ def test_superpixels_on_the_device_equal_those_of_the_worker(folder: Path, metho
         )
     ]
     for ours, theirs in zip(batches[0]["superpixels"], batches[1]["superpixels"], strict=True):
-        assert torch.equal(ours, theirs)
+        assert torch.equal(ours.map, theirs.map)
+        assert ours.count == theirs.count
     assert torch.equal(batches[0]["images"][1], batches[1]["images"][1])
 
 
@@ -124,9 +126,11 @@ def test_a_batch_is_the_same_on_the_gpu(folder: Path, where: str) -> None:
     raw = next(iter(data.train_dataloader()))
     assert raw["images"][0].is_pinned()
     batch = data.prepare(raw, "cuda")
-    for key in ("images", "superpixels"):
-        assert all(view.is_cuda for view in batch[key])
-        torch.testing.assert_close([view.cpu() for view in batch[key]], reference[key])
+    assert all(view.is_cuda for view in batch["images"])
+    torch.testing.assert_close([view.cpu() for view in batch["images"]], reference["images"])
+    for ours, theirs in zip(batch["superpixels"], reference["superpixels"], strict=True):
+        assert ours.map.is_cuda
+        torch.testing.assert_close(tuple(ours.to("cpu")), tuple(theirs))
     assert torch.equal(batch["index"].cpu(), reference["index"])
 
 

@@ -11,11 +11,12 @@ from torch import Tensor
 from cast_exp.data import Mixing
 from cast_exp.data.mixing import dense
 from cast_exp.errors import UserError
+from cast_exp.ops import Superpixels
 
 SIDE = 24
 
 
-def batch(images: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+def batch(images: int, seed: int = 0) -> tuple[Tensor, Superpixels]:
     """Every pixel tells which image it is from: the channels are (image, row, column).
 
     Superpixels are squares whose labels have gaps and begin at 0 in each image.
@@ -25,7 +26,7 @@ def batch(images: int, seed: int = 0) -> tuple[Tensor, Tensor]:
         [torch.stack([torch.full_like(rows, i), rows, columns]) for i in range(images)]
     ).float()
     maps = [(rows // (3 + i)) * 10 + columns // (3 + i) for i in range(images)]
-    return pixels, torch.stack(maps)
+    return pixels, Superpixels.of(torch.stack(maps), 81)
 
 
 def first_seed(mixing: Mixing, wanted: str) -> int:
@@ -53,8 +54,8 @@ def test_superpixels_come_from_where_the_pixels_come_from(size: int, seed: int) 
         truth: dict[tuple[int, int], set[int]] = {}
         for source, before, after in zip(
             origin.flatten().tolist(),
-            torch.where(origin == i, maps[i], maps[size - 1 - i]).flatten().tolist(),
-            labels[i].flatten().tolist(),
+            torch.where(origin == i, maps.map[i], maps.map[size - 1 - i]).flatten().tolist(),
+            labels.map[i].flatten().tolist(),
             strict=True,
         ):
             truth.setdefault((source, before), set()).add(after)
@@ -64,6 +65,16 @@ def test_superpixels_come_from_where_the_pixels_come_from(size: int, seed: int) 
         new = [next(iter(after)) for after in truth.values()]
         assert sorted(new) == list(range(len(new))), "shared across the border, or with gaps"
         assert own == pytest.approx((origin == i).float().mean().item())
+
+
+def test_an_image_with_no_room_for_more_keeps_its_own_superpixels() -> None:
+    images = torch.rand(2, 3, SIDE, SIDE)
+    each = torch.arange(SIDE * SIDE).view(SIDE, SIDE)
+    torn = torch.stack([each % 50, each % 49])  # all of both are seen, wherever the rectangle is
+    torch.manual_seed(first_seed(Mixing(mixup=0), "cutmix"))
+    _, labels, _ = Mixing(mixup=0, cutmix=1)(images, Superpixels.of(torn, 50))
+    assert labels.count == 50 + 6 * 7
+    assert torch.equal(labels.map, torn)
 
 
 def test_a_blend_keeps_the_first_images_superpixels() -> None:
@@ -84,8 +95,8 @@ def test_official_superpixels_stay_while_pixels_are_pasted() -> None:
     torch.set_rng_state(state)
     official, official_labels, _ = stay(images, maps)
     assert torch.equal(mixed, official)
-    assert torch.equal(official_labels, maps)
-    assert not torch.equal(labels, maps)
+    assert official_labels is maps
+    assert not torch.equal(labels.map, maps.map)
 
 
 @pytest.mark.parametrize("seed", range(12))

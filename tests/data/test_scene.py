@@ -6,13 +6,15 @@ from support.scenes import shape_scenes
 
 from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, Scene
 from cast_exp.data.datasets import Shapes
+from cast_exp.ops import Superpixels
 
 
 def small() -> Scene:
     """Three superpixels on 2 x 3 pixels; the truth is twice as large."""
     full = torch.tensor([[0, 0, 1, 1, 2, 2]] * 4)
     image = torch.zeros(1, 3, 2, 3)
-    return Scene(image, full[None, ::2, ::2], full, {"semantic": np.zeros((4, 6))}, 5, "here")
+    superpixels = Superpixels.of(full[None, ::2, ::2])
+    return Scene(image, superpixels, full, {"semantic": np.zeros((4, 6))}, 5, "here")
 
 
 def test_values_of_superpixels_are_painted_at_the_size_of_the_truth() -> None:
@@ -36,6 +38,6 @@ def test_pixels_are_those_of_the_file_at_the_size_of_the_truth() -> None:
 def test_only_what_a_network_reads_is_moved() -> None:
     moved = small().to("meta")
     assert moved.image.is_meta
-    assert moved.superpixels.is_meta
+    assert moved.superpixels.map.is_meta
     assert moved.full_superpixels.device.type == "cpu"
     assert (moved.index, moved.path) == (5, "here")

@@ -56,7 +56,7 @@ def test_the_longer_side_becomes_the_size(shape: tuple[int, int], size: int) -> 
     assert np.array_equal(scene.truth["semantic"], raw["semantic"])
     assert all(map(np.array_equal, scene.truth["regions"], raw["regions"]))
     assert torch.equal(
-        scene.superpixels[0],
+        scene.superpixels.map[0],
         torch.from_numpy(pixel_by_pixel(scene.full_superpixels.numpy(), height, width)),
     )
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
@@ -83,8 +83,8 @@ def test_square_and_central_crop(shape: tuple[int, int], size: int) -> None:
         resized = raw["image"].resize((width, height), Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.array(resized)[window]).movedim(-1, 0)[None] / 255
         torch.testing.assert_close(denormalise(scene.image), pixels)
-        assert torch.equal(scene.superpixels, data.superpixel(pixels))
-        assert torch.equal(scene.full_superpixels, scene.superpixels[0])
+        assert torch.equal(scene.superpixels.map, data.superpixel(pixels))
+        assert torch.equal(scene.full_superpixels, scene.superpixels.map[0])
         drawn = [raw["semantic"], *raw["regions"]]
         placed = [scene.truth["semantic"], *scene.truth["regions"]]
         for before, after in zip(drawn, placed, strict=True):
@@ -97,7 +97,7 @@ def test_every_superpixel_has_a_pixel_at_both_sizes(fit: str, size: int) -> None
     data = module(superpixel=Scattered(9), image_size=size, fit=fit)
     for scene in data.scenes("val"):
         numbers = list(range(scene.count))
-        assert scene.superpixels.unique().tolist() == numbers
+        assert scene.superpixels.map.unique().tolist() == numbers
         assert scene.full_superpixels.unique().tolist() == numbers
         assert scene.count > 1
         assert scene.paint(torch.arange(scene.count)).equal(scene.full_superpixels)
@@ -113,7 +113,7 @@ def same(a: Scene, b: Scene) -> bool:
     return (
         (a.index, a.path) == (b.index, b.path)
         and torch.equal(a.image, b.image)
-        and torch.equal(a.superpixels, b.superpixels)
+        and torch.equal(a.superpixels.map, b.superpixels.map)
         and torch.equal(a.full_superpixels, b.full_superpixels)
         and a.truth.keys() == b.truth.keys()
         and all(np.array_equal(a.truth[k], b.truth[k]) for k in a.truth)

@@ -3,6 +3,7 @@ import torch
 
 from cast_exp.errors import UserError
 from cast_exp.models import CAST, Pooling, Size, create_model
+from cast_exp.ops import Superpixels
 
 SIZE = Size(48, (1, 1, 1, 1), heads=4)
 
@@ -36,9 +37,9 @@ def test_an_image_has_the_same_output_alone_and_in_any_batch(fusion, sampling, l
     # 64, 9, 40 superpixels, and one image with holes in its numbering
     maps = torch.stack([grid_map(64, 8), scattered(9), scattered(40), 3 * grid_map(64, 16)])
     with torch.no_grad():
-        together = model(images, maps)
+        together = model(images, Superpixels.of(maps, 64))
         for i in range(4):
-            alone = model(images[i : i + 1], maps[i : i + 1])
+            alone = model(images[i : i + 1], Superpixels.of(maps[i : i + 1], 64))
             torch.testing.assert_close(together.cls[i], alone.cls[0], atol=2e-5, rtol=1e-4)
             for level in range(len(levels) + 1):
                 assert torch.equal(together.segmentation(level)[i], alone.segmentation(level)[0])

@@ -17,6 +17,7 @@ from cast_exp.losses import CentroidContrastive, Clustering
 from cast_exp.models import CAST, create_model
 from cast_exp.models.config import Size
 from cast_exp.models.pooling import Pooling
+from cast_exp.ops import Superpixels
 from cast_exp.optim import WarmupCosine
 from cast_exp.tasks import MoCoTask
 
@@ -49,7 +50,7 @@ def two_views(images: int, seed: int) -> Batch:
     superpixels[1][superpixels[1] == 5] = 4
     return {
         "images": [torch.randn(images, 3, SIDE, SIDE, generator=draw) for _ in range(2)],
-        "superpixels": [superpixels, superpixels.flip(2)],
+        "superpixels": [Superpixels.of(view, 16) for view in (superpixels, superpixels.flip(2))],
         "label": torch.zeros(images, dtype=torch.long),
         "index": torch.arange(images),
     }

@@ -15,6 +15,7 @@ from cast_exp.data.transforms import TwoViews
 from cast_exp.metrics import knn_hits
 from cast_exp.models import Attention, Hierarchy
 from cast_exp.models.hierarchy import Level
+from cast_exp.ops import Superpixels
 from cast_exp.superpixels import Grid
 
 
@@ -68,7 +69,8 @@ class TinyBackbone(nn.Module):
             tokens = scores.softmax(1).mT @ tokens
         levels.append(Level(tokens, torch.zeros(tokens.shape[:2], dtype=torch.bool), None))
         looked = None if attention is None else heads
-        return Hierarchy(tokens.mean(1), superpixels, tuple(levels), attention=looked)
+        labels = Superpixels.of(superpixels).map
+        return Hierarchy(tokens.mean(1), labels, tuple(levels), attention=looked)
 
 
 class TinyTask(LightningModule):

@@ -1,15 +1,18 @@
 """Stops a run whose loss is no longer a number, and keeps what is needed to find out why."""
 
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
 from cast_exp.errors import UserError
+from cast_exp.ops import Superpixels
 from cast_exp.ops.files import atomic_write
 
 
@@ -102,8 +105,9 @@ class NanGuard(Callback):
         path = folder / f"step{step.number:07d}_rank{trainer.global_rank}.pt"
         # With several processes only those whose own loss went wrong have a batch worth keeping.
         if not step.bad or not bool(step.loss.isfinite().all()):
+            batch = move_data_to_device(step.batch, "cpu")
             content = {
-                "batch": move_data_to_device(step.batch, "cpu"),
+                "batch": apply_to_collection(batch, Superpixels, attrgetter("map")),
                 "loss": step.loss.cpu(),
                 "step": step.number,
                 "epoch": step.epoch,

@@ -14,6 +14,7 @@ from cast_exp.data.datasets import Split
 from cast_exp.data.transforms import evaluation_transform
 from cast_exp.errors import UserError
 from cast_exp.evaluation.figure_ground import objects_of
+from cast_exp.ops import Superpixels
 
 Objects = NDArray[np.int64]
 
@@ -24,13 +25,13 @@ class SampleImages:
 
     Attributes:
         images: Normalised, float (B, 3, H, W), on the CPU.
-        superpixels: Their superpixels, int64 (B, H, W).
+        superpixels: Their superpixels.
         objects: What is figure in each, if the data say so: 0 for none, 255 for void, int64 of any
             resolution; else empty.
     """
 
     images: Tensor
-    superpixels: Tensor
+    superpixels: Superpixels
     objects: list[Objects]
 
 

@@ -6,20 +6,19 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
-from torchvision.transforms.v2 import functional as F
 
 from cast_exp.data.base import RawDataModule, local_batch_size
 from cast_exp.data.datasets.base import RawDataset, Split
 from cast_exp.data.loader import BatchLoader, TrainLoader
 from cast_exp.data.samples import ATTEMPTS, Samples
 from cast_exp.data.transforms import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     Augmentation,
     Resize,
     evaluation_transform,
+    normalise_,
 )
 from cast_exp.errors import UserError
+from cast_exp.ops import Superpixels
 from cast_exp.superpixels import SuperpixelMethod
 
 
@@ -151,15 +150,17 @@ class ImageDataModule(RawDataModule):
 
         Returns:
             ``images``: float32 (B, 3, H, W), normalised by the ImageNet statistics;
-            ``superpixels``: int64 (B, H, W); both lists over the views where these are several.
+            ``superpixels``: a :class:`Superpixels`; both lists over the views where these are
+            several.
             ``label`` and ``index``: int64 (B,).
         """
         images = [view.to(device, non_blocking=True) / 255 for view in batch["images"]]
         if self.superpixels_on == "device":
-            superpixels = [self.superpixel(view) for view in images]
+            maps = [self.superpixel(view) for view in images]
         else:
-            superpixels = [x.to(device, non_blocking=True).long() for x in batch["superpixels"]]
-        images = [F.normalize(view, IMAGENET_MEAN, IMAGENET_STD, inplace=True) for view in images]
+            maps = [x.to(device, non_blocking=True).long() for x in batch["superpixels"]]
+        superpixels = [Superpixels.of(x, self.superpixel.labels(*x.shape[-2:])) for x in maps]
+        images = [normalise_(view) for view in images]
         plain = len(images) == 1
         return {
             "images": images[0] if plain else images,

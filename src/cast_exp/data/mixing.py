@@ -1,5 +1,6 @@
 """Mixup and cutmix of a batch, with superpixels that follow what is pasted."""
 
+from math import isqrt
 from typing import Annotated
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from cast_exp.data.randomness import seeded_from_torch
 from cast_exp.errors import UserError
+from cast_exp.ops import Superpixels
 
 Alpha = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -21,9 +23,10 @@ class Mixing:
     of the batch in reverse order. The defaults are those of DeiT (Touvron et al., 2021, table 9).
 
     A rectangle brings its superpixels along: they end at its border and so does what lay below.
-    Each image's labels are then counted anew without gaps, so an image gets as many tokens as it
-    shows superpixels, a few dozen more than before; the others of the batch are padded, which
-    `model.mask_empty` keeps out of everything. A blend keeps the superpixels of the first image.
+    Each image's labels are then counted anew without gaps. There are a few dozen more than before;
+    for N superpixels there is room for 6 sqrt(N) more, so that all batches have the same shapes
+    (photographs need up to 5.5, their mean is 1.9). An image that needs more keeps the superpixels
+    of the first one, as a blend does.
 
     Args:
         mixup: Both parameters of the beta distribution of the blend's weight; 0 for no mixup.
@@ -50,16 +53,18 @@ class Mixing:
         self.draws = Mixup(mixup, cutmix, None, probability, switch_probability)
         self.superpixels_follow = superpixels_follow
 
-    def __call__(self, images: Tensor, superpixels: Tensor) -> tuple[Tensor, Tensor, float]:
+    def __call__(
+        self, images: Tensor, superpixels: Superpixels
+    ) -> tuple[Tensor, Superpixels, float]:
         """Mix a batch; the arguments stay as they are.
 
         Args:
             images: Normalised images, float (B, 3, H, W).
-            superpixels: Labels from 0, int64 (B, H, W).
+            superpixels: Their superpixels.
 
         Returns:
-            Images and superpixels of the same shapes, and the share of each image that is its own,
-            0..1: the rest is its partner's, image B - 1 - i of image i.
+            Images and superpixels, and the share of each image that is its own, 0..1: the rest is
+            its partner's, image B - 1 - i of image i.
         """
         with seeded_from_torch():
             share, cut = self.draws._params_per_batch()
@@ -73,10 +78,14 @@ class Mixing:
         mixed = images.clone()
         mixed[box] = images.flip(0)[box]
         if self.superpixels_follow:
-            offset = int(superpixels.max()) + 1
-            labels = superpixels.clone()
-            labels[box] = superpixels.flip(0)[box] + offset
-            superpixels = dense(labels, 2 * offset)
+            count = superpixels.count
+            labels = superpixels.map.clone()
+            labels[box] = superpixels.map.flip(0)[box] + count
+            labels = dense(labels, 2 * count)
+            room = count + 6 * isqrt(count)
+            fits = labels.flatten(1).amax(1) < room
+            labels = torch.where(fits[:, None, None], labels, superpixels.map)
+            superpixels = Superpixels.of(labels, room)
         return mixed, superpixels, float(share)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cast_exp.data.transforms import denormalise
+from cast_exp.ops import Superpixels
 from cast_exp.ops.pictures import to_bytes
 
 
@@ -23,7 +24,7 @@ class Scene:
 
     Attributes:
         image: Normalised image as the network sees it, float32 (1, 3, h, w).
-        superpixels: Its superpixels, int64 (1, h, w); each of 0..N-1 has a pixel.
+        superpixels: Its superpixels, a batch of one map (1, h, w); each of 0..N-1 has a pixel.
         full_superpixels: The same superpixels at the size of the ground truth, int64 (H, W).
         truth: Ground truth by name, integer arrays (H, W): "semantic" (255 for void), "instance"
             (0 for none, 255 for void), "regions" (a list of maps, one for each annotator; -1 for
@@ -33,7 +34,7 @@ class Scene:
     """
 
     image: Tensor
-    superpixels: Tensor
+    superpixels: Superpixels
     full_superpixels: Tensor
     truth: Mapping[str, Any]
     index: int
@@ -42,7 +43,7 @@ class Scene:
     @property
     def count(self) -> int:
         """Number of superpixels."""
-        return int(self.superpixels.max()) + 1
+        return self.superpixels.count
 
     def to(self, device: torch.device | str) -> Self:
         """The scene with what a network reads on `device`; the rest stays on the CPU."""

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torchvision.transforms.v2 import functional as F
 
 from cast_exp.data.base import RawDataModule
 from cast_exp.data.crops import CropSamples, RandomCrop
@@ -17,8 +16,9 @@ from cast_exp.data.loader import TrainLoader
 from cast_exp.data.sampling import FixedSampler
 from cast_exp.data.scene import Scene
 from cast_exp.data.scene_samples import Fit, SceneLoader, SceneSamples
-from cast_exp.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Probability, Range
+from cast_exp.data.transforms import Probability, Range, normalise_
 from cast_exp.errors import UserError
+from cast_exp.ops import Superpixels
 from cast_exp.superpixels import SuperpixelMethod
 
 _DRAWN = {
@@ -177,15 +177,15 @@ class SceneDataModule(RawDataModule):
         """Finish a batch of training crops on `device`.
 
         Returns:
-            `images`: float32 (B, 3, S, S), normalised by the ImageNet statistics; `superpixels`:
-            int64 (B, s, s), where s is `superpixel_scale` times S; `semantic`: int64 (B, S, S), 255
-            for void; `index`: int64 (B,).
+            `images`: float32 (B, 3, S, S), normalised by the ImageNet statistics; `superpixels`: a
+            `Superpixels` of maps of side `superpixel_scale` times S; `semantic`: int64 (B, S, S),
+            255 for void; `index`: int64 (B,).
         """
-        (images,), (superpixels,) = batch["images"], batch["superpixels"]
-        images = images.to(device, non_blocking=True) / 255
+        (images,), (labels,) = batch["images"], batch["superpixels"]
+        count = self.superpixel.labels(*labels.shape[-2:])
         return {
-            "images": F.normalize(images, IMAGENET_MEAN, IMAGENET_STD, inplace=True),
-            "superpixels": superpixels.to(device, non_blocking=True).long(),
+            "images": normalise_(images.to(device, non_blocking=True) / 255),
+            "superpixels": Superpixels.of(labels.to(device, non_blocking=True).long(), count),
             "semantic": batch["semantic"].to(device, non_blocking=True).long(),
             "index": batch["index"].to(device, non_blocking=True),
         }

@@ -17,8 +17,9 @@ from cast_exp.data.loader import KeyedLoader
 from cast_exp.data.samples import KeyedSamples
 from cast_exp.data.sampling import Key
 from cast_exp.data.scene import Scene
-from cast_exp.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from cast_exp.data.transforms import normalise_
 from cast_exp.errors import UserError
+from cast_exp.ops import Superpixels
 from cast_exp.ops.labels import Labels, compact, nearest, shrunk_superpixels
 from cast_exp.superpixels import SuperpixelMethod
 
@@ -57,8 +58,8 @@ class SceneSamples(KeyedSamples):
             image = F.pil_to_tensor(pixels)[None] / 255
             superpixels = full = compact(self.superpixel(image)[0].numpy())
         scene = Scene(
-            F.normalize(image, IMAGENET_MEAN, IMAGENET_STD),
-            torch.from_numpy(superpixels)[None],
+            normalise_(image),
+            Superpixels.of(torch.from_numpy(superpixels)[None]),
             torch.from_numpy(full),
             truth,
             chosen,

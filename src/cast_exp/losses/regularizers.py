@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from cast_exp.distributed import gather_rows, world_size
+from cast_exp.distributed import gather, world_size
 from cast_exp.errors import UserError
 from cast_exp.models.hierarchy import Hierarchy, Level
+from cast_exp.ops.labels import one_hot
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -128,22 +129,29 @@ class CentroidContrastive(Regularizer):
     def of_level(self, first: Hierarchy, second: Hierarchy, level: int) -> Tensor:
         """Contrast of the segments that a grouping made."""
         views = (first.levels[level + 1], second.levels[level + 1])
-        segments = torch.cat([view.tokens[~view.padding] for view in views])
+        segments = torch.cat([view.tokens for view in views]).flatten(0, 1)
+        there = (~torch.cat([view.padding for view in views])).flatten().float()
         anchors = F.normalize(_precise(segments), dim=1)
-        everyone = gather_rows(anchors)
+        everyone, counted = gather(anchors), gather(there)
         losses = [
             checkpoint(
-                self._contrast, part, everyone, use_reentrant=False, preserve_rng_state=False
+                self._contrast,
+                *(anchors[start : start + self.block], there[start : start + self.block]),
+                *(everyone, counted),
+                use_reentrant=False,
+                preserve_rng_state=False,
             )
-            for part in torch.split(anchors, self.block)
+            for start in range(0, len(anchors), self.block)
         ]
         # Processes have different numbers of anchors; the mean of their losses counts each once.
-        return torch.stack(losses).sum() * world_size() / len(everyone)
+        return torch.stack(losses).sum() * world_size() / counted.sum()
 
-    def _contrast(self, anchors: Tensor, everyone: Tensor) -> Tensor:
-        similar = self.concentration * anchors @ everyone.mT
+    def _contrast(
+        self, anchors: Tensor, there: Tensor, everyone: Tensor, counted: Tensor
+    ) -> Tensor:
+        similar = (self.concentration * anchors @ everyone.mT).masked_fill(counted == 0, -torch.inf)
         own = self.concentration * anchors.square().sum(1)
-        return (similar.logsumexp(1) - own).sum()
+        return ((similar.logsumexp(1) - own) * there).sum()
 
 
 def _soft(level: Level) -> Tensor:
@@ -157,7 +165,7 @@ def _nearest(first: Level, second: Level) -> Tensor:
     """One-hot index of the segment in `first` most similar to each of `second` (B, K2, K1)."""
     similarity = _unit(second) @ _unit(first).mT
     similarity = similarity.masked_fill(first.padding[:, None], -torch.inf)
-    return F.one_hot(similarity.argmax(-1), first.tokens.size(1)).to(similarity)
+    return one_hot(similarity.argmax(-1), first.tokens.size(1)).to(similarity)
 
 
 @torch.no_grad()

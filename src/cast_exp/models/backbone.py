@@ -14,7 +14,8 @@ from cast_exp.models.attention import block_number
 from cast_exp.models.config import ModelConfig
 from cast_exp.models.hierarchy import Hierarchy
 from cast_exp.models.pooling import check_levels
-from cast_exp.models.tokens import Sampling
+from cast_exp.models.tokens import Reading, Sampling
+from cast_exp.ops import Superpixels
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,16 @@ class Request:
         last_grouping: Whether to group after the last stage.
         attention: Block whose attention is wanted, from 0; None for none.
         sampling: Way to read the feature grid in the place of the model's; None for its own.
+        reading: The same, made before; None makes it.
+        views: Views that the batch consists of.
     """
 
     levels: tuple[int | float, ...] | None
     last_grouping: bool
     attention: int | None
     sampling: Sampling | None
+    reading: Reading | None = None
+    views: int = 1
 
 
 class Backbone(nn.Module, ABC):
@@ -77,8 +82,24 @@ class Backbone(nn.Module, ABC):
         """Block whose class token tells figure from ground, as `forward` counts them."""
         return self.num_blocks - 1
 
+    def reading(
+        self, images: Tensor, superpixels: Superpixels | Tensor, sampling: Sampling | None = None
+    ) -> Reading | None:
+        """How superpixels read the feature grid; None where there are none to read it.
+
+        It does not depend on weights: models of one build that encode the same batch can share it.
+
+        Args:
+            images: See `forward`; only their size counts.
+            superpixels: See `forward`.
+            sampling: See `forward`.
+        """
+        return None
+
     @abstractmethod
-    def encode(self, images: Tensor, superpixels: Tensor, request: Request) -> Hierarchy:
+    def encode(
+        self, images: Tensor, superpixels: Superpixels | Tensor, request: Request
+    ) -> Hierarchy:
         """Encode a batch; what `forward` does once the request is checked.
 
         Raises:
@@ -88,17 +109,20 @@ class Backbone(nn.Module, ABC):
     def forward(
         self,
         images: Tensor,
-        superpixels: Tensor,
+        superpixels: Superpixels | Tensor,
         levels: Sequence[int | float] | None = None,
         last_grouping: bool = True,
         attention: int | None = None,
         sampling: Sampling | None = None,
+        reading: Reading | None = None,
+        views: int = 1,
     ) -> Hierarchy:
         """Encode a batch.
 
         Args:
             images: Normalised images, float (B, 3, H, W).
-            superpixels: Labels 0..N-1, int64 (B, H, W).
+            superpixels: Superpixels of the images, or labels 0..N-1, int64 (B, H, W); with these,
+                N is read from the map, which makes the host wait for the device.
             levels: Other segment counts or fractions than those of the model, at most as many.
             last_grouping: Whether to group after the last stage, which only segmentations and
                 losses on the coarsest level read. Without it the hierarchy is one level shorter.
@@ -107,6 +131,9 @@ class Backbone(nn.Module, ABC):
                 for None.
             sampling: How superpixels read the feature grid; None for the way of the model. A ViT
                 has no superpixels and ignores it.
+            reading: What `reading` gives, made before; `sampling` is of no account then.
+            views: Views that the batch consists of, one after the other and equally many images of
+                each: in training, batch statistics are those of a view.
 
         Raises:
             UserError: More levels than the model has groupings, levels that do not get smaller, or
@@ -116,7 +143,7 @@ class Backbone(nn.Module, ABC):
             raise UserError(self.no_levels)
         given = None if levels is None else check_levels(levels, f"levels={levels}")
         block = block_number(attention, self.num_blocks)
-        request = Request(given, last_grouping, block, sampling)
+        request = Request(given, last_grouping, block, sampling, reading, views)
         return self.encode(images, superpixels, request)
 
     @torch.no_grad()

@@ -14,7 +14,8 @@ from cast_exp.models.fusion import Fusion
 from cast_exp.models.grouping import Grouping
 from cast_exp.models.hierarchy import Attention, Hierarchy, Level
 from cast_exp.models.pooling import segment_count
-from cast_exp.models.tokens import SuperpixelTokens
+from cast_exp.models.tokens import Reading, Sampling, SuperpixelTokens
+from cast_exp.ops import Superpixels
 
 
 class CAST(Backbone):
@@ -63,6 +64,12 @@ class CAST(Backbone):
         """The convolutional stem."""
         return self.tokens.stem
 
+    def reading(
+        self, images: Tensor, superpixels: Superpixels | Tensor, sampling: Sampling | None = None
+    ) -> Reading:
+        """See `Backbone.reading`."""
+        return self.tokens.reading(images, Superpixels.of(superpixels), sampling)
+
     @property
     def groups_last_stage(self) -> bool:
         """See `Backbone.groups_last_stage`."""
@@ -74,7 +81,9 @@ class CAST(Backbone):
         depths = [len(blocks) for blocks in self.stages.children()]  # type: ignore[arg-type]
         return sum(depths[:-1] or depths) - 1
 
-    def encode(self, images: Tensor, superpixels: Tensor, request: Request) -> Hierarchy:
+    def encode(
+        self, images: Tensor, superpixels: Superpixels | Tensor, request: Request
+    ) -> Hierarchy:
         """Encode a batch; see `Backbone.forward`."""
         levels = self.levels if request.levels is None else request.levels
         if len(levels) > len(self.groupings):
@@ -83,11 +92,10 @@ class CAST(Backbone):
                 f"{len(self.groupings)} groupings; give at most that many"
             )
         attention_block, recorded = request.attention, None
-        tokens, empty = self.tokens(images, superpixels, request.sampling)
-        padding = empty if bool(empty.any()) else None
-        masked = padding is not None and self.mask_empty
-        present: int | Tensor = (~empty).sum(1) if masked else tokens.size(1)
-        remaining = present
+        superpixels = Superpixels.of(superpixels)
+        reading = request.reading or self.reading(images, superpixels, request.sampling)
+        tokens, empty = self.tokens(images, reading, request.views), reading.empty
+        padding = empty
 
         cls_token = (self.cls_token + self.tokens.positions.cls).to(tokens.dtype)
         cls_token = cls_token.expand(len(tokens), -1, -1)
@@ -113,20 +121,20 @@ class CAST(Backbone):
                 if stage == len(self.stages) - 1 and not request.last_grouping:
                     cls_token = grouping.group_cls(cls_token) if self.fusion else cls_token
                 else:
-                    remaining = segment_count(levels[stage], present, remaining)
+                    count = segment_count(levels[stage], superpixels.count, tokens.size(1))
                     received = None
                     if grouping.reads_attention:
                         hidden = padding if self.mask_empty else None
                         received = attention_received(blocks[-1], before_last, hidden)
-                    grouped = grouping(tokens, cls_token, remaining, padding, received)
-                    hierarchy.append(_level(tokens, padding, grouped.assignment))
+                    grouped = grouping(tokens, cls_token, count, padding, received)
+                    hierarchy.append(Level(tokens, padding, grouped.assignment))
                     tokens, cls_token = grouped.tokens, grouped.cls_token
                     padding = grouped.padding
             cls_tokens.append(cls_token)
-        hierarchy.append(_level(tokens, padding, None))
+        hierarchy.append(Level(tokens, padding, None))
 
         cls = self.norm(image_token[:, 0])
-        result = Hierarchy(cls, superpixels, tuple(hierarchy), attention=recorded)
+        result = Hierarchy(cls, superpixels.map, tuple(hierarchy), attention=recorded)
         if self.fusion is None:
             return result
         cls, fused = self.fusion(
@@ -142,7 +150,7 @@ class CAST(Backbone):
         blocks: nn.ModuleList,
         cls_token: Tensor,
         tokens: Tensor,
-        padding: Tensor | None,
+        padding: Tensor,
         attention_block: int | None,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Run a stage.
@@ -152,20 +160,12 @@ class CAST(Backbone):
             of the class token (B, heads, N) in `attention_block`, counted from the stage's first.
         """
         mask = None
-        if padding is not None and self.mask_empty:
+        if self.mask_empty:
             mask = F.pad(~padding, (1, 0), value=True)[:, None, None]
         before = sequence = torch.cat([cls_token, tokens], 1)
         heads = None
         for number, block in enumerate(blocks):
             if number == attention_block:
-                heads = class_attention(block, sequence, mask)
-                if padding is not None:
-                    heads = heads.masked_fill(padding[:, None], 0)
+                heads = class_attention(block, sequence, mask).masked_fill(padding[:, None], 0)
             before, sequence = sequence, block(sequence, attn_mask=mask)
         return before, sequence, heads
-
-
-def _level(tokens: Tensor, padding: Tensor | None, assignment: Tensor | None) -> Level:
-    if padding is None:
-        padding = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-    return Level(tokens, padding, assignment)

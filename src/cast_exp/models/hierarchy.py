@@ -1,6 +1,6 @@
 """What every task reads: the class token and the segments of an image from fine to coarse."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -89,6 +89,31 @@ class Hierarchy:
         """Segment of each pixel at `level`, int64 (B, H, W)."""
         labels = self.labels(level).gather(1, self.superpixels.flatten(1))
         return labels.view_as(self.superpixels)
+
+    def chunk(self, views: int) -> list["Hierarchy"]:
+        """Hierarchies of the views that the batch consists of; see `Backbone.forward`."""
+        size = len(self.cls) // views
+        return [self._part(slice(size * view, size * (view + 1))) for view in range(views)]
+
+    def _part(self, images: slice) -> "Hierarchy":
+        levels = tuple(
+            Level(
+                level.tokens[images],
+                level.padding[images],
+                None if level.assignment is None else level.assignment[images],
+            )
+            for level in self.levels
+        )
+        return Hierarchy(
+            self.cls[images],
+            self.superpixels[images],
+            levels,
+            None if self.fused is None else self.fused[images],
+            None
+            if self.attention is None
+            else replace(self.attention, heads=self.attention.heads[images]),
+            self.grid,
+        )
 
     def tokens_at(self, superpixels: Tensor) -> Tensor:
         """Token of level 0 at each pixel of the images at another size.

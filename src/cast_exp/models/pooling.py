@@ -7,9 +7,6 @@ from itertools import pairwise
 from pkgutil import resolve_name
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from cast_exp.errors import UserError
 from cast_exp.models import grouping as groupings
 from cast_exp.models.grouping import GraphPool, Grouping
@@ -92,25 +89,13 @@ class Pooling:
         return cls(levels, partial(grouping, **options))
 
 
-def segment_count(
-    level: int | float, superpixels: int | Tensor, tokens: int | Tensor
-) -> int | Tensor:
-    """Number of segments at a level.
+def segment_count(level: int | float, superpixels: int, tokens: int) -> int:
+    """Number of segments at a level; an image with fewer tokens that are not empty has fewer.
 
     Args:
         level: Count or fraction of the superpixels.
-        superpixels: Superpixels that are not empty, a number or int64 (B,).
-        tokens: Tokens to be grouped that are not empty, likewise.
-
-    Returns:
-        One number if it is the same for all images, else int64 (B,); never more than the tokens.
+        superpixels: Number of superpixels, `Superpixels.count`.
+        tokens: Tokens to be grouped; there are no more segments.
     """
-    if isinstance(tokens, int) and isinstance(superpixels, int):
-        wanted = int(level) if level >= 1 else max(1, round(level * superpixels))
-        return min(wanted, tokens)
-    tokens, superpixels = torch.as_tensor(tokens), torch.as_tensor(superpixels)
-    scaled = (superpixels * level).round().long().clamp(min=1)
-    wanted_each = torch.full_like(scaled, int(level)) if level >= 1 else scaled
-    counts = torch.minimum(wanted_each, tokens.to(wanted_each.device))
-    fewest, most = torch.stack([counts.min(), counts.max()]).tolist()
-    return int(most) if fewest == most else counts
+    wanted = int(level) if level >= 1 else max(1, round(level * superpixels))
+    return min(wanted, tokens)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
 class ConvNormReLU(nn.Module):
@@ -24,15 +23,9 @@ class ConvNormReLU(nn.Module):
         norm = self.norm
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        weight, bias = fuse_conv_bn_weights(
-            self.conv.weight,
-            None,
-            norm.running_mean,
-            norm.running_var,
-            norm.eps,
-            norm.weight,
-            norm.bias,
-        )
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        weight = self.conv.weight * scale[:, None, None, None]
+        bias = norm.bias - norm.running_mean * scale
         return F.conv2d(x, weight, bias, self.conv.stride, self.conv.padding).relu_()
 
 
@@ -63,17 +56,24 @@ class ConvStem(nn.Module):
         )
         self.projection = nn.Linear(dim, dim)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, views: int = 1) -> Tensor:
         """Compute the feature grid before the projection.
 
         Args:
             images: Normalised images, float (B, 3, H, W).
+            views: Views that the batch consists of, one after the other; each has batch statistics
+                of its own.
 
         Returns:
-            Features (B, dim, ceil(H / stride), ceil(W / stride)) in channels-last memory.
+            Features (B, dim, rows, columns) in channels-last memory; see `grid`.
         """
-        features: Tensor = self.convs(images.contiguous(memory_format=torch.channels_last))
-        return features
+        images = images.contiguous(memory_format=torch.channels_last)
+        features = [self.convs(view) for view in images.chunk(views)]
+        return torch.cat(features) if views > 1 else features[0]
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of the feature grid of an image."""
+        return -(-height // self.stride), -(-width // self.stride)
 
     def project(self, features: Tensor) -> Tensor:
         """Apply the closing linear layer to features or averages of features (..., dim)."""

@@ -1,15 +1,28 @@
-"""From a feature grid and a superpixel map to one token per superpixel (paper, section 3.1)."""
+"""From a feature grid and superpixels to one token per superpixel (paper, section 3.1)."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from cast_exp.models.positions import Positions
 from cast_exp.models.stem import ConvStem
-from cast_exp.ops import pooled_interpolation, segment_mean
+from cast_exp.ops import PoolingWeights, Superpixels, interpolated_weights, nearest_weights
 
 Sampling = Literal["nearest", "interpolated"]
+
+
+class Reading(NamedTuple):
+    """How superpixels read what lies on grids.
+
+    Attributes:
+        features: Weights of the cells of the feature grid in the mean of each superpixel.
+        positions: Those of the cells of the grid of position codes; None if it is that of features.
+        empty: True where there is nothing to read, bool (B, N).
+    """
+
+    features: PoolingWeights
+    positions: PoolingWeights | None
+    empty: Tensor
 
 
 class SuperpixelTokens(nn.Module):
@@ -40,59 +53,44 @@ class SuperpixelTokens(nn.Module):
         self.sampling = sampling
         self.mask_empty = mask_empty
 
-    def forward(
-        self, images: Tensor, superpixels: Tensor, sampling: Sampling | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def reading(
+        self, images: Tensor, superpixels: Superpixels, sampling: Sampling | None = None
+    ) -> Reading:
+        """How the superpixels read the grids; see `Backbone.reading`."""
+        grid = self.stem.grid(*images.shape[-2:])
+        if (sampling or self.sampling) == "nearest":
+            weights = nearest_weights(superpixels, self.stem.stride, *grid, self.mask_empty)
+            return Reading(weights, None, weights.empty)
+        codes = self.positions.grid.shape[-2:]
+        return Reading(
+            interpolated_weights(superpixels, grid, "bilinear"),
+            interpolated_weights(superpixels, (codes[0], codes[1]), "bicubic"),
+            superpixels.padding,
+        )
+
+    def forward(self, images: Tensor, reading: Reading, views: int = 1) -> Tensor:
         """Compute the tokens.
 
         Args:
             images: Normalised images, float (B, 3, H, W).
-            superpixels: Labels 0..N-1, int64 (B, H, W).
-            sampling: Another way to read the feature grid; None for its own.
+            reading: How superpixels read the grids.
+            views: See `Backbone.forward`.
 
         Returns:
-            Tokens (B, N, C), zero where empty, and the empty ones, bool (B, N); N is the largest
-            label of the batch plus one.
+            Tokens (B, N, C), zero where empty. They begin the residual stream, so their precision
+            is that of the parameters, whatever autocast is on.
         """
-        features = self.stem(images)
-        count = int(superpixels.max()) + 1
-        if (sampling or self.sampling) == "nearest":
-            means, codes, sizes = self._nearest(features, superpixels, count)
+        features = self.stem(images, views)
+        means = reading.features.mean(_cells(features)).to(features.dtype)
+        if reading.positions is None:
+            codes = reading.features.mean(_cells(self.positions.at(*features.shape[-2:])))
         else:
-            means, sizes = pooled_interpolation(features, superpixels, count, mode="bilinear")
-            grid = self.positions.grid  # one for all images
-            codes, _ = pooled_interpolation(grid, superpixels, count, mode="bicubic")
-        empty = sizes <= 0
-        tokens = self.stem.project(means.to(features.dtype)) + codes.to(features.dtype)
-        return tokens.masked_fill(empty[..., None], 0), empty
-
-    def _nearest(
-        self, features: Tensor, superpixels: Tensor, count: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        stride = self.stem.stride
-        rows, columns = features.shape[-2:]
-        cells = superpixels[:, ::stride, ::stride].flatten(1)
-        features = features.permute(0, 2, 3, 1).flatten(1, 2)
-        codes = self.positions.at(rows, columns).permute(0, 2, 3, 1).flatten(1, 2)
-        codes = codes.expand(len(features), -1, -1)
-        mean_features, sizes = segment_mean(features, cells, count)
-        mean_codes, _ = segment_mean(codes, cells, count)
-        if self.mask_empty and bool((sizes <= 0).any()):
-            cell, owned = _cell_under_centroid(superpixels, count, stride)
-            cell = cell.clamp(max=cell.new_tensor([rows - 1, columns - 1]))
-            index = (cell[..., 0] * columns + cell[..., 1])[..., None].expand(-1, -1, codes.size(2))
-            lost = (sizes <= 0)[..., None]
-            mean_features = torch.where(lost, features.gather(1, index), mean_features)
-            mean_codes = torch.where(lost, codes.gather(1, index), mean_codes)
-            sizes = owned
-        return mean_features, mean_codes, sizes
+            codes = reading.positions.mean(_cells(self.positions.grid))
+        codes = codes.to(self.positions.grid.dtype)
+        tokens = self.stem.project(means).to(codes.dtype) + codes
+        return tokens.masked_fill(reading.empty[..., None], 0)
 
 
-def _cell_under_centroid(superpixels: Tensor, count: int, stride: int) -> tuple[Tensor, Tensor]:
-    """Row and column of the nearest grid cell, int64 (B, N, 2), and sizes in pixels (B, N)."""
-    batch, height, width = superpixels.shape
-    rows = torch.arange(height, device=superpixels.device, dtype=torch.float32)
-    columns = torch.arange(width, device=superpixels.device, dtype=torch.float32)
-    places = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1).flatten(0, 1)
-    centroids, sizes = segment_mean(places.expand(batch, -1, -1), superpixels.flatten(1), count)
-    return (centroids / stride).round().long(), sizes
+def _cells(grid: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, h * w, C)."""
+    return grid.flatten(2).transpose(1, 2)

@@ -11,7 +11,9 @@ from torch.nn import functional as F
 from cast_exp.models.attention import class_attention
 from cast_exp.models.backbone import Backbone, Request
 from cast_exp.models.hierarchy import Attention, Hierarchy, Level
-from cast_exp.models.tokens import SuperpixelTokens
+from cast_exp.models.tokens import Reading, Sampling, SuperpixelTokens
+from cast_exp.ops import Superpixels
+from cast_exp.ops.labels import one_hot
 
 
 class ToMe(Backbone):
@@ -55,9 +57,19 @@ class ToMe(Backbone):
         """The convolutional stem."""
         return self.tokens.stem
 
-    def encode(self, images: Tensor, superpixels: Tensor, request: Request) -> Hierarchy:
+    def reading(
+        self, images: Tensor, superpixels: Superpixels | Tensor, sampling: Sampling | None = None
+    ) -> Reading:
+        """See `Backbone.reading`."""
+        return self.tokens.reading(images, Superpixels.of(superpixels), sampling)
+
+    def encode(
+        self, images: Tensor, superpixels: Superpixels | Tensor, request: Request
+    ) -> Hierarchy:
         """Encode a batch; see `Backbone.forward`."""
-        tokens, empty = self.tokens(images, superpixels, request.sampling)
+        superpixels = Superpixels.of(superpixels)
+        reading = request.reading or self.reading(images, superpixels, request.sampling)
+        tokens, empty = self.tokens(images, reading, request.views), reading.empty
         padding = empty if self.mask_empty else torch.zeros_like(empty)
         cls_token = (self.cls_token + self.tokens.positions.cls).to(tokens.dtype)
         sequence = torch.cat([cls_token.expand(len(tokens), -1, -1), tokens], 1)
@@ -69,11 +81,11 @@ class ToMe(Backbone):
             if number == request.attention:
                 recorded = Attention(class_attention(block, sequence, _weights(sizes)), number)
             sequence, sizes, padding, target = self._block(block, sequence, sizes, padding)
-            assignment = F.one_hot(target, sizes.size(1)).to(tokens.dtype)
+            assignment = one_hot(target, sizes.size(1)).to(tokens.dtype)
             hierarchy.append(Level(before, missing, assignment))
         hierarchy.append(Level(sequence[:, 1:], padding, None))
         normed = self.norm(sequence)
-        result = Hierarchy(normed[:, 0], superpixels, tuple(hierarchy), attention=recorded)
+        result = Hierarchy(normed[:, 0], superpixels.map, tuple(hierarchy), attention=recorded)
         if self.fusion is None:
             return result
         labels = result.labels(result.depth)[..., None].expand(-1, -1, self.dim)

@@ -10,6 +10,7 @@ from cast_exp.models.backbone import Backbone, Request
 from cast_exp.models.hierarchy import Attention, Hierarchy, Level
 from cast_exp.models.positions import Positions
 from cast_exp.models.stem import ConvStem
+from cast_exp.ops import Superpixels
 
 
 class ViT(Backbone):
@@ -49,12 +50,15 @@ class ViT(Backbone):
         """The convolutional stem."""
         return self.patches
 
-    def encode(self, images: Tensor, superpixels: Tensor, request: Request) -> Hierarchy:
+    def encode(
+        self, images: Tensor, superpixels: Superpixels | Tensor, request: Request
+    ) -> Hierarchy:
         """Encode a batch; see `Backbone.forward`."""
-        features = self.patches(images)
+        features = self.patches(images, request.views)
         codes = self.positions.at(*features.shape[-2:])
         tokens = self.patches.project(features.permute(0, 2, 3, 1)).flatten(1, 2)
-        tokens = tokens + codes.flatten(2).transpose(1, 2).to(tokens.dtype)
+        # The residual stream has the precision of the parameters, whatever autocast is on.
+        tokens = tokens.to(codes.dtype) + codes.flatten(2).transpose(1, 2)
         cls_token = (self.cls_token + self.positions.cls).to(tokens.dtype)
         sequence = torch.cat([cls_token.expand(len(tokens), -1, -1), tokens], 1)
         recorded = None

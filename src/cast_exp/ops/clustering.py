@@ -2,7 +2,8 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from cast_exp.ops.labels import one_hot
 
 # By differences: a matrix product would round the distance of two points differently from either.
 _EXACT = "donot_use_mm_for_euclid_dist"
@@ -30,7 +31,7 @@ def kmeans(
     for step in range(iterations):
         labels = _nearest(torch.cdist(points, centres, compute_mode=_EXACT), seeds, missing)
         if step < iterations - 1:
-            members = F.one_hot(labels, seeds.size(1)) * valid[..., None]
+            members = one_hot(labels, seeds.size(1)) & valid[..., None]
             sums = members.transpose(1, 2).to(points.dtype) @ points
             centres = sums / members.sum(1).clamp(min=1)[..., None]
     return labels
@@ -59,7 +60,7 @@ def kmedoids(
         if step < iterations - 1:
             together = (labels[:, :, None] == labels[:, None]) & valid[:, None]
             cost = (distances * together).sum(2)
-            members = F.one_hot(labels, seeds.size(1)).bool() & valid[..., None]
+            members = one_hot(labels, seeds.size(1)) & valid[..., None]
             costs = cost[..., None].masked_fill(~members, torch.inf)
             medoids = torch.where(missing, medoids, costs.argmin(1))
     return labels, medoids

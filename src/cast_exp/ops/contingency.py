@@ -18,6 +18,7 @@ def contingency(rows: Tensor, columns: Tensor, shape: tuple[int, int]) -> Tensor
     height, width = shape
     counted = (columns >= 0) & (columns < width)
     # Void goes to a column of its own: four times as fast as to pick what counts.
-    pairs = rows * (width + 1) + torch.where(counted, columns, width)
-    table = torch.bincount(pairs.flatten(), minlength=height * (width + 1))
+    pairs = (rows * (width + 1) + torch.where(counted, columns, width)).flatten()
+    table = torch.zeros(height * (width + 1), dtype=torch.int64, device=pairs.device)
+    table.scatter_add_(0, pairs, torch.ones_like(pairs))
     return table.view(height, width + 1)[:, :width]

@@ -57,13 +57,23 @@ def nearest(labels: Map, height: int, width: int) -> Map:
         height: The new height.
         width: The new width.
     """
-    rows, columns = (
-        ((np.arange(new) + 0.5) * old / new).astype(np.int64)
-        for new, old in zip((height, width), labels.shape[-2:], strict=True)
-    )
+    sizes = list(zip((height, width), labels.shape[-2:], strict=True))
     if isinstance(labels, Tensor):
-        return labels[..., torch.from_numpy(rows)[:, None], torch.from_numpy(columns)]
+        y, x = (
+            (2 * torch.arange(new, device=labels.device) + 1) * old // (2 * new)
+            for new, old in sizes
+        )
+        return labels[..., y[:, None], x]
+    rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for new, old in sizes)
     return np.asarray(labels[..., rows[:, None], columns])
+
+
+def one_hot(labels: Tensor, count: int) -> Tensor:
+    """Whether each label is each of 0..count-1, bool (..., count).
+
+    Unlike torch's function it never makes the host look at the labels.
+    """
+    return labels[..., None] == torch.arange(count, device=labels.device)
 
 
 def shrunk_superpixels(full: NDArray[np.int64], height: int, width: int) -> NDArray[np.int64]:

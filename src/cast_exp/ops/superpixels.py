@@ -1,5 +1,6 @@
 """Superpixels of a batch of images: the map, and what the shapes after it follow from."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import torch
@@ -57,6 +58,12 @@ class Superpixels(NamedTuple):
         centroids = torch.stack([down, across], -1) / sizes.clamp(min=1)[..., None]
         return cls(labels, count, sizes, centroids.float())
 
+    @classmethod
+    def cat(cls, parts: "Sequence[Superpixels]") -> "Superpixels":
+        """Join batches of the same count and size."""
+        labels, counts, sizes, centroids = zip(*parts, strict=True)
+        return cls(torch.cat(labels), counts[0], torch.cat(sizes), torch.cat(centroids))
+
     @property
     def padding(self) -> Tensor:
         """True where a label owns no pixel, bool (B, N)."""
@@ -64,6 +71,8 @@ class Superpixels(NamedTuple):
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """The superpixels on a device."""
-        moved = (x.to(device, non_blocking=non_blocking) for x in (self.map, *self[2:]))
-        labels, sizes, centroids = moved
+        labels, sizes, centroids = (
+            values.to(device, non_blocking=non_blocking)
+            for values in (self.map, self.sizes, self.centroids)
+        )
         return self._replace(map=labels, sizes=sizes, centroids=centroids)

@@ -16,6 +16,7 @@ from torchvision.transforms.v2 import functional as F
 from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, Scene
 from cast_exp.data.datasets.base import UnreadableImage, read_rgb
 from cast_exp.errors import UserError
+from cast_exp.ops import Superpixels
 from cast_exp.ops.labels import compact, nearest, shrunk_superpixels
 from cast_exp.ops.pictures import fitted
 from cast_exp.superpixels import SuperpixelMethod
@@ -137,7 +138,7 @@ def photo_scene(pixels: Pixels, method: SuperpixelMethod, size: int, path: Path)
     full = superpixels if superpixels.shape == shape else nearest(superpixels, *shape)
     return Scene(
         F.normalize(image, IMAGENET_MEAN, IMAGENET_STD),
-        torch.from_numpy(shrunk_superpixels(superpixels, height, width))[None],
+        Superpixels.of(torch.from_numpy(shrunk_superpixels(superpixels, height, width))[None]),
         torch.from_numpy(full),
         {},
         0,

@@ -1,7 +1,10 @@
 """What all tasks share: the backbone, its optimizer and schedule, and reproducible randomness."""
 
+import inspect
+import logging
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
@@ -17,8 +20,12 @@ from cast_exp.data import ImageDataModule
 from cast_exp.data.base import RawDataModule
 from cast_exp.errors import UserError
 from cast_exp.models import Backbone, Hierarchy
+from cast_exp.ops import Superpixels
 from cast_exp.optim import ParameterGroups, Schedule, decay_all
+from cast_exp.tasks.compilation import Compile, Compiler
 from cast_exp.tasks.progress import count_epoch_in_work
+
+log = logging.getLogger(__name__)
 
 Data = TypeVar("Data", bound=RawDataModule)
 
@@ -53,6 +60,8 @@ class BaseTask(LightningModule):
             (`lr_scale`), of this whole module.
         readout: "cls" or "fused_mean"; the second needs a fusion block.
         seed: Seed of the run.
+        compile: Whether training steps are compiled; see `tasks.compilation.Compile`. Evaluation
+            is not, as its images may have any size.
 
     Raises:
         UserError: The backbone has no fusion block to read.
@@ -79,6 +88,7 @@ class BaseTask(LightningModule):
         parameter_groups: Callable[..., ParameterGroups] = decay_all,
         readout: Readout = "cls",
         seed: int = 0,
+        compile: Compile = "auto",
     ) -> None:
         super().__init__()
         if readout == "fused_mean" and backbone.fusion is None:
@@ -89,8 +99,10 @@ class BaseTask(LightningModule):
         self.parameter_groups = parameter_groups
         self.readout = readout
         self.seed = seed
+        self.compiling = compile
         self._gradients: dict[str, Tensor] = {}
         self._step = -1  # that the batch in work belongs to
+        self._graphs: int | None = None  # compiled by the end of the last epoch
 
     def training_data(self, data: RawDataModule) -> LightningDataModule:
         """What to train on, given the data of the run: the same, unless a task knows better.
@@ -144,10 +156,28 @@ class BaseTask(LightningModule):
             name, gradient = self._gradients.popitem()
             self.get_parameter(name).grad = gradient.to(self.device)
 
+    @cached_property
+    def compiled(self) -> Compiler:
+        """Compiles what training steps are made of, if that is wanted."""
+        return Compiler(self.compiling, self.device.type == "cuda")
+
+    def on_train_epoch_end(self) -> None:
+        """Tell of graphs that were compiled in vain."""
+        if self._graphs is not None and self.compiled.graphs > self._graphs:
+            log.warning(
+                "training was compiled anew in epoch %d (graph %d): its shapes are not fixed",
+                self.current_epoch,
+                self.compiled.graphs,
+            )
+        self._graphs = self.compiled.graphs
+
     def features(self, batch: dict[str, Any]) -> Tensor:
         """Image vectors (B, C) of a plain batch."""
-        hierarchy = self.backbone(batch["images"], batch["superpixels"], last_grouping=False)
-        return self.read(hierarchy)
+        return self.encode(batch["images"], batch["superpixels"])
+
+    def encode(self, images: Tensor, superpixels: Superpixels) -> Tensor:
+        """Image vectors (B, C) of images."""
+        return self.read(self.backbone(images, superpixels, last_grouping=False))
 
     def read(self, hierarchy: Hierarchy) -> Tensor:
         """Image vectors (B, C) of a hierarchy."""
@@ -188,10 +218,20 @@ class BaseTask(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimizer and a schedule that is followed at every step."""
-        optimizer = self.optimizer(self.parameter_groups(self))
+        optimizer = self.make_optimizer(self.parameter_groups(self))
         for group in optimizer.param_groups:
             group["lr"] *= group.get("lr_scale", 1)
         return self.scheduled(optimizer)
+
+    def make_optimizer(self, groups: Any) -> Optimizer:
+        """The optimizer of parameter groups; on CUDA as one kernel, where it can be.
+
+        With scaled gradients (float16) it would undo the scale inside of that, behind the back of
+        clipping and of what is logged.
+        """
+        fused = self.device.type == "cuda" and not str(self.trainer.precision).startswith("16")
+        takes = "fused" in inspect.signature(self.optimizer).parameters
+        return self.optimizer(groups, **({"fused": True} if fused and takes else {}))
 
     def scheduled(self, optimizer: Optimizer) -> OptimizerLRScheduler:
         """An optimizer, with a schedule that multiplies the rates of its groups at every step."""

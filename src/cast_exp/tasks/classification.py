@@ -17,8 +17,10 @@ from cast_exp.data import Mixing, RawDataModule
 from cast_exp.data.recognition import recognition_obstacle
 from cast_exp.errors import UserError
 from cast_exp.models import Backbone
+from cast_exp.ops import Superpixels
 from cast_exp.optim import ParameterGroups, Schedule, no_decay_on_norm_and_bias
 from cast_exp.tasks.base import BaseTask, Readout
+from cast_exp.tasks.compilation import Compile
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class ClassificationTask(BaseTask):
         label_smoothing: Share of the target that is spread over all classes.
         ema_decay: Share of the moving average that stays at each step.
         classes: Number of classes; None for that of the trainer's data.
+        compile: See `BaseTask`.
 
     Raises:
         UserError: The backbone has no fusion block to read, or trains a grouping that the loss
@@ -70,8 +73,9 @@ class ClassificationTask(BaseTask):
         label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1,
         ema_decay: Annotated[float, Field(ge=0, le=1)] = 0.99996,
         classes: Annotated[int, Field(ge=1)] | None = None,
+        compile: Compile = "auto",
     ) -> None:
-        super().__init__(backbone, optimizer, schedule, parameter_groups, readout, seed)
+        super().__init__(backbone, optimizer, schedule, parameter_groups, readout, seed, compile)
         if backbone.groups_last_stage and backbone.train_last_grouping:
             raise UserError(
                 "model.train_last_grouping=true, but classification does not depend on the last "
@@ -122,8 +126,8 @@ class ClassificationTask(BaseTask):
             images, superpixels, own = self.mixing(images, superpixels)
         classes = self.head.out_features
         targets: Tensor = mixup_target(batch["label"], classes, own, self.label_smoothing)
-        mixed = {"images": images, "superpixels": superpixels}
-        loss = F.cross_entropy(self.head(self.features(mixed)).float(), targets)
+        scores = self.compiled(self._score)(images, superpixels)
+        loss = F.cross_entropy(scores.float(), targets)
         size = len(targets)
         self.log("train/loss", loss, prog_bar=True, sync_dist=True, batch_size=size)
         return loss
@@ -143,6 +147,10 @@ class ClassificationTask(BaseTask):
             assert isinstance(metric, MulticlassAccuracy)
             metric.update(averaged if name.startswith("ema") else scores, batch["label"])
             self.log(f"val/{name}", metric, on_step=False, on_epoch=True)
+
+    def _score(self, images: Tensor, superpixels: Superpixels) -> Tensor:
+        scores: Tensor = self.head(self.encode(images, superpixels))
+        return scores
 
     def _averaged(self) -> nn.ModuleDict:
         return nn.ModuleDict({"backbone": self.backbone, "head": self.head})

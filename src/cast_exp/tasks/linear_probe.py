@@ -21,6 +21,7 @@ from cast_exp.errors import UserError
 from cast_exp.models import Backbone
 from cast_exp.optim import Schedule
 from cast_exp.tasks.base import BaseTask, Readout
+from cast_exp.tasks.compilation import Compile
 from cast_exp.tasks.knn import knn_accuracy
 
 Rate = Annotated[float, Field(gt=0)]
@@ -51,6 +52,7 @@ class LinearProbeTask(BaseTask):
         classes: Outputs of a classifier; None for one for each class of the data.
         neighbours: How many vote on an image.
         temperature: Of their votes.
+        compile: See `BaseTask`.
 
     Raises:
         UserError: The backbone has no fusion block to read, or rates without 1 or with doubles;
@@ -73,8 +75,9 @@ class LinearProbeTask(BaseTask):
         classes: Annotated[int, Field(ge=2)] | None = None,
         neighbours: Annotated[int, Field(ge=1)] = 20,
         temperature: Annotated[float, Field(gt=0)] = 0.07,
+        compile: Compile = "auto",
     ) -> None:
-        super().__init__(backbone, optimizer, schedule, readout=readout, seed=seed)
+        super().__init__(backbone, optimizer, schedule, readout=readout, seed=seed, compile=compile)
         if 1.0 not in rates or len(set(rates)) < len(rates):
             raise UserError(
                 f"task.rates={list(rates)}: should be different multiples of the learning rate, 1 "
@@ -129,7 +132,7 @@ class LinearProbeTask(BaseTask):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build an optimizer with a learning rate for each classifier, and the schedule."""
-        optimizer = self.optimizer([{"params": list(head.parameters())} for head in self.heads])
+        optimizer = self.make_optimizer([{"params": [*head.parameters()]} for head in self.heads])
         for group, rate in zip(optimizer.param_groups, self.rates, strict=True):
             group["lr"] *= rate
         return self.scheduled(optimizer)
@@ -147,7 +150,11 @@ class LinearProbeTask(BaseTask):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Classify a batch with each classifier; the sum of their losses."""
-        features = self.features(batch)
+        if "features" in batch:
+            features = batch["features"]
+        else:
+            with torch.no_grad():
+                features = self.compiled(self.encode)(batch["images"], batch["superpixels"])
         losses = [F.cross_entropy(head(features), batch["label"]) for head in self.heads]
         self.log("train/loss", losses[self._own], prog_bar=True, sync_dist=True)
         return torch.stack(losses).sum()

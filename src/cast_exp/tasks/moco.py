@@ -16,10 +16,13 @@ from cast_exp.data.base import RawDataModule
 from cast_exp.distributed import gather, require_equal
 from cast_exp.errors import UserError
 from cast_exp.losses import Regularizer, moco_loss
-from cast_exp.models import Backbone
+from cast_exp.models import Backbone, Hierarchy
 from cast_exp.models.heads import ContrastiveMLP
+from cast_exp.models.tokens import Reading
+from cast_exp.ops import Superpixels
 from cast_exp.optim import ParameterGroups, Schedule, cosine_momentum, decay_all
 from cast_exp.tasks.base import BaseTask, Readout
+from cast_exp.tasks.compilation import Compile
 
 
 class MoCoTask(BaseTask):
@@ -49,6 +52,7 @@ class MoCoTask(BaseTask):
         projection_dim: Width of queries and keys.
         freeze_stem: Leave the stem as it is, its batch statistics too.
         regularizers: Losses on the groupings, by name.
+        compile: See `BaseTask`.
 
     Raises:
         UserError: The backbone has no fusion block to read, or trains a grouping that no loss
@@ -73,8 +77,9 @@ class MoCoTask(BaseTask):
         projection_dim: Annotated[int, Field(ge=1)] = 256,
         freeze_stem: bool = False,
         regularizers: Mapping[str, Regularizer] | None = None,
+        compile: Compile = "auto",
     ) -> None:
-        super().__init__(backbone, optimizer, schedule, parameter_groups, readout, seed)
+        super().__init__(backbone, optimizer, schedule, parameter_groups, readout, seed, compile)
         self.temperature = temperature
         self.momentum = momentum
         self.freeze_stem = freeze_stem
@@ -117,18 +122,21 @@ class MoCoTask(BaseTask):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Contrast the two views of a batch."""
-        views = list(zip(batch["images"], batch["superpixels"], strict=True))
+        # Both views go through the transformer in one batch, and through batch norms one by one.
+        images, superpixels = torch.cat(batch["images"]), Superpixels.cat(batch["superpixels"])
+        reading = self.backbone.reading(images, superpixels)
         if batch_idx == 0 or self.trainer.is_last_batch:
             require_equal(len(batch["index"]), self.device)
 
-        hierarchies = [self.backbone(*view, last_grouping=self.last_grouping) for view in views]
-        features = [self.read(hierarchy) for hierarchy in hierarchies]
-        queries = [self.predictor(self.projector(feature)) for feature in features]
+        query = self.compiled(self._query)
+        joined, feature, queries = query(images, superpixels, reading)
         momentum = cosine_momentum(self.momentum, self.epoch / self.epochs)
         if batch_idx % self.trainer.accumulate_grad_batches == 0:
             self._follow(momentum)
-        keys = [self._key(*view) for view in views]
+        with torch.no_grad():
+            keys = self.compiled(self._key)(images, superpixels, reading)
 
+        hierarchies, features = joined.chunk(self.views), feature.chunk(self.views)
         (loss, accuracy), (other_loss, other_accuracy) = (
             moco_loss(query, key, self.temperature)
             for query, key in zip(queries, reversed(keys), strict=True)
@@ -151,11 +159,28 @@ class MoCoTask(BaseTask):
         self.log("train/momentum", momentum)
         return loss
 
-    @torch.no_grad()
-    def _key(self, images: Tensor, superpixels: Tensor) -> Tensor:
-        hierarchy = self.momentum_backbone(images, superpixels, last_grouping=False)
-        key: Tensor = self.momentum_projector(self.read(hierarchy))
-        return key
+    def _query(
+        self, images: Tensor, superpixels: Superpixels, reading: Reading | None
+    ) -> tuple[Hierarchy, Tensor, list[Tensor]]:
+        """Hierarchy and image vectors of all views together, and the queries of each."""
+        hierarchy = self.backbone(
+            images,
+            superpixels,
+            last_grouping=self.last_grouping,
+            reading=reading,
+            views=self.views,
+        )
+        features = self.read(hierarchy)
+        views = features.chunk(self.views)
+        return hierarchy, features, [self.predictor(self.projector(view)) for view in views]
+
+    def _key(
+        self, images: Tensor, superpixels: Superpixels, reading: Reading | None
+    ) -> list[Tensor]:
+        hierarchy = self.momentum_backbone(
+            images, superpixels, last_grouping=False, reading=reading, views=self.views
+        )
+        return [self.momentum_projector(view) for view in self.read(hierarchy).chunk(self.views)]
 
     def _follow(self, momentum: float) -> None:
         """Move the momentum encoder's parameters, and not its batch statistics, on."""

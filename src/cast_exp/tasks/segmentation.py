@@ -20,10 +20,11 @@ from cast_exp.models import Backbone, SegmentationModel
 from cast_exp.models.heads import SegmentationHead
 from cast_exp.models.registry import untrained
 from cast_exp.models.segmentation import require_fusion
-from cast_exp.ops import contingency
+from cast_exp.ops import Superpixels, contingency
 from cast_exp.ops.labels import nearest
 from cast_exp.optim import ParameterGroups, Schedule, finetuning_groups
 from cast_exp.tasks.base import BaseTask
+from cast_exp.tasks.compilation import Compile
 
 
 class SegmentationTask(BaseTask):
@@ -48,6 +49,7 @@ class SegmentationTask(BaseTask):
         from_scratch: Train a backbone of the same build from random weights: the control that shows
             what its pretraining is worth.
         tolerance: Distance up to which a boundary counts as found, as a share of the diagonal.
+        compile: See `BaseTask`.
 
     Raises:
         UserError: The backbone has no fusion block.
@@ -67,13 +69,16 @@ class SegmentationTask(BaseTask):
         seed: Annotated[int, Field(ge=0)] = 0,
         from_scratch: bool = False,
         tolerance: Tolerance = 0.0075,
+        compile: Compile = "auto",
     ) -> None:
         require_fusion(backbone)
         if from_scratch:
             if backbone.config is None:
                 raise UserError("finetune.from_scratch needs a backbone whose build is known")
             backbone = untrained(backbone.config)
-        super().__init__(backbone, optimizer, schedule, parameter_groups, seed=seed)
+        super().__init__(
+            backbone, optimizer, schedule, parameter_groups, seed=seed, compile=compile
+        )
         self.tolerance = tolerance
         self.classes: list[str] = []
         for name, parameter in backbone.named_parameters():
@@ -116,13 +121,16 @@ class SegmentationTask(BaseTask):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Name the classes of the pixels of a batch of crops."""
-        segmented = self.segmentation_model(batch["images"], batch["superpixels"])
         truth = batch["semantic"]
-        superpixels = nearest(segmented.hierarchy.superpixels, *truth.shape[-2:])
-        loss = pixel_cross_entropy(segmented.logits, superpixels, truth)
+        loss = self.compiled(self._loss)(batch["images"], batch["superpixels"], truth)
         size = len(truth)
         self.log("train/loss", loss, prog_bar=True, sync_dist=True, batch_size=size)
         return loss
+
+    def _loss(self, images: Tensor, superpixels: Superpixels, truth: Tensor) -> Tensor:
+        segmented = self.segmentation_model(images, superpixels)
+        labels = nearest(segmented.hierarchy.superpixels, *truth.shape[-2:])
+        return pixel_cross_entropy(segmented.logits, labels, truth)
 
     def validation_step(self, scene: Scene, batch_idx: int) -> None:
         """Count what is right in a scene, on its superpixels."""

@@ -33,22 +33,22 @@ def given(module: Grouping, padding: torch.Tensor) -> torch.Tensor | None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("count", [4, torch.tensor([4, 4, 2])])
-def test_shapes_and_what_is_empty(make: Callable[[], Grouping], count: int | torch.Tensor) -> None:
+@pytest.mark.parametrize("tokens_left", [6, 2])
+def test_shapes_and_what_is_empty(make: Callable[[], Grouping], tokens_left: int) -> None:
     module = make()
     tokens, cls = torch.randn(3, TOKENS, DIM), torch.randn(3, 1, DIM)
     padding = torch.zeros(3, TOKENS, dtype=torch.bool)
-    padding[2, 6:] = True
-    found = module(tokens, cls, count, padding, given(module, padding))
+    padding[2, tokens_left:] = True
+    found = module(tokens, cls, 4, padding, given(module, padding))
     assert found.tokens.shape == (3, 4, DIM)
     assert found.assignment.shape == (3, TOKENS, 4)
     assert (found.seeds.shape, found.seeds.dtype) == ((3, 4), torch.int64)
-    there = torch.ones(3, 4, dtype=torch.bool) if found.padding is None else ~found.padding
-    assert there.sum(1).tolist() == (count.tolist() if isinstance(count, torch.Tensor) else [4] * 3)
+    there = ~found.padding
+    assert there.sum(1).tolist() == [4, 4, min(4, tokens_left)]
     assert torch.isfinite(found.tokens[there]).all()
-    assert (found.seeds[2][there[2]] < 6).all()
+    assert (found.seeds[2][there[2]] < tokens_left).all()
     labels = found.assignment.argmax(-1)
-    assert labels[2, :6].max() < there[2].sum()
+    assert labels[2, :tokens_left].max() < there[2].sum()
     assert torch.equal(found.cls_token, module.group_cls(cls))
 
 
@@ -102,11 +102,14 @@ def test_it_is_told_which_images_have_fewer_segments():
 
     tokens, cls_token = torch.randn(2, 6, 24), torch.randn(2, 1, 24)
     grouping = Sees(24, 3, True)
-    grouped = grouping(tokens, cls_token, torch.tensor([2, 4]))
+    padding = torch.zeros(2, 6, dtype=torch.bool)
+    padding[0, 2:] = True
+    grouped = grouping(tokens, cls_token, 4, padding)
     assert seen[0].segments == 4
+    assert seen[0].padding is padding
     assert grouped.padding.tolist() == [[False, False, True, True], [False] * 4]
     assert torch.equal(seen[0].missing, grouped.padding)
     assert torch.equal(grouped.cls_token, cls_token)
-    assert grouping(tokens, cls_token, 3).padding is None
-    assert (seen[1].segments, seen[1].missing) == (3, None)
+    assert not grouping(tokens, cls_token, 3).padding.any()
+    assert not seen[1].padding.any()
     assert list(grouping.shaping()) == list(grouping.parameters())

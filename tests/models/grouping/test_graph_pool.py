@@ -27,7 +27,7 @@ def tokens(batch: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
 def test_segments_are_weighted_means_beside_their_seeds() -> None:
     module, (x, cls) = pool(), tokens()
     found = module(x, cls, 4)
-    assert found.padding is None
+    assert not found.padding.any()
     for image in range(2):
         features = x[image] + module.attention(module.norm(x[image][None]))[0]
         affinity = F.normalize(features - features.mean(0) + module.bias, dim=-1)
@@ -73,10 +73,12 @@ def test_empty_tokens_change_nothing() -> None:
 @torch.no_grad()
 def test_images_with_fewer_segments_have_missing_ones() -> None:
     module, (x, cls) = pool(), tokens()
-    found = module(x, cls, torch.tensor([2, 5]))
+    padding = torch.zeros(2, TOKENS, dtype=torch.bool)
+    padding[0, 2:] = True
+    found = module(x, cls, 5, padding)
     assert found.padding.tolist() == [[False, False, True, True, True], [False] * 5]
     assert (found.assignment[0, :, 2:] == -torch.inf).all()
-    alone = module(x[:1], cls[:1], 2)
+    alone = module(x[:1, :2], cls[:1], 2)
     torch.testing.assert_close(found.tokens[0, :2], alone.tokens[0], atol=1e-5, rtol=1e-5)
     assert torch.isfinite(found.tokens).all()
 

@@ -235,7 +235,7 @@ class HierarchyEvaluation(SceneEvaluation):
 
     def _merge(self, scene: Scene, hierarchy: Hierarchy) -> list[Tensor]:
         image = denormalise(scene.image[0])
-        levels = merge_levels(image, scene.superpixels[0], self.levels)
+        levels = merge_levels(image, scene.superpixels.map[0], self.levels)
         return [scene.paint(level) for level in levels]
 
     def _spherical(self, vit: Backbone, scene: Scene, hierarchy: Hierarchy) -> list[Tensor]:

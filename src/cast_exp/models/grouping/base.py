@@ -15,16 +15,17 @@ class Ungrouped:
     Attributes:
         tokens: Tokens, float (B, N, C).
         segments: Number of segments K, the most that an image gets.
-        missing: True where an image gets no segment, bool (B, K); None where all get K.
-        padding: True where a token is empty, bool (B, N); None where none is.
+        missing: True where a segment does not exist, because the image has fewer tokens, bool
+            (B, K).
+        padding: True where a token is empty, bool (B, N).
         attention: Attention that each token got in the block before, float (B, N); None unless the
             grouping reads it.
     """
 
     tokens: Tensor
     segments: int
-    missing: Tensor | None
-    padding: Tensor | None
+    missing: Tensor
+    padding: Tensor
     attention: Tensor | None
 
 
@@ -35,14 +36,14 @@ class Grouped:
     Attributes:
         tokens: Segment tokens, float (B, K, C).
         cls_token: Class token for the next stage, float (B, 1, C).
-        padding: True where a segment does not exist, bool (B, K); None where all do.
+        padding: True where a segment does not exist, bool (B, K).
         assignment: Scores of tokens onto segments, float (B, N, K); -inf onto missing segments.
         seeds: Token each segment grew from, int64 (B, K).
     """
 
     tokens: Tensor
     cls_token: Tensor
-    padding: Tensor | None
+    padding: Tensor
     assignment: Tensor
     seeds: Tensor
 
@@ -55,9 +56,11 @@ class Grouping(nn.Module, ABC):
 
     Attributes:
         reads_attention: Whether it wants to know the attention that tokens got.
+        mask_empty: Whether empty tokens take part in nothing, and missing segments are left out.
     """
 
     reads_attention: bool = False
+    mask_empty: bool = True
 
     @abstractmethod
     def group(self, given: Ungrouped) -> tuple[Tensor, Tensor, Tensor]:
@@ -71,7 +74,7 @@ class Grouping(nn.Module, ABC):
         self,
         tokens: Tensor,
         cls_token: Tensor,
-        count: int | Tensor,
+        count: int,
         padding: Tensor | None = None,
         attention: Tensor | None = None,
     ) -> Grouped:
@@ -80,17 +83,17 @@ class Grouping(nn.Module, ABC):
         Args:
             tokens: Tokens, float (B, N, C).
             cls_token: Class token, float (B, 1, C).
-            count: Number of segments, for all images or, int64 (B,), for each; at most the number
-                of its tokens that are not empty.
+            count: Number of segments K, at most N. An image with fewer tokens that are not empty
+                gets one for each.
             padding: True where a token is empty, bool (B, N); None where none is.
             attention: Attention that each token got in the block before, float (B, N); None unless
                 the grouping reads it.
         """
-        segments, missing = count, None
-        if isinstance(count, Tensor):
-            segments = int(count.max())
-            missing = torch.arange(segments, device=tokens.device) >= count[:, None]
-        given = Ungrouped(tokens, int(segments), missing, padding, attention)
+        if padding is None:
+            padding = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        there = (~padding if self.mask_empty else torch.ones_like(padding)).sum(1, keepdim=True)
+        missing = torch.arange(count, device=tokens.device) >= there
+        given = Ungrouped(tokens, count, missing, padding, attention)
         grouped, assignment, seeds = self.group(given)
         return Grouped(grouped, self.group_cls(cls_token), missing, assignment, seeds)
 

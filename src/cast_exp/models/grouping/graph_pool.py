@@ -41,18 +41,16 @@ class GraphPool(Grouping):
         """Group the tokens; see `Grouping.group`."""
         tokens, missing = given.tokens, given.missing
         seeds = self._seeds(tokens, given.segments, given.padding)
-        masked = given.padding if self.mask_empty else None
-        affinity = self._affinity(tokens, masked)
-        assignment = ASSIGNMENT_SCALE * affinity @ _take(affinity, seeds).transpose(1, 2)
-        if missing is not None:
+        empty = given.padding if self.mask_empty else torch.zeros_like(given.padding)
+        affinity = self._affinity(tokens, empty)
+        # In half precision, about one token in a hundred would have two segments that are equally
+        # good; and weights that are not divided first sum up to more than float16 holds.
+        with torch.autocast(tokens.device.type, enabled=False):
+            assignment = ASSIGNMENT_SCALE * affinity @ _take(affinity, seeds).transpose(1, 2)
             assignment = assignment.masked_fill(missing[:, None], -torch.inf)
-        weights = assignment.softmax(-1)
-        if masked is not None:
-            weights = weights.masked_fill(masked[..., None], 0)
-        total = weights.sum(1)
-        if missing is not None:
-            total = total.masked_fill(missing, 1)
-        pooled = weights.transpose(1, 2) @ self.values(tokens) / total[..., None]
+            weights = assignment.softmax(-1).masked_fill(empty[..., None], 0)
+            weights = weights / weights.sum(1, keepdim=True).masked_fill(missing[:, None], 1)
+        pooled = weights.transpose(1, 2) @ self.values(tokens)
         return self.output(pooled) + _take(tokens, seeds), assignment, seeds
 
     def group_cls(self, cls_token: Tensor) -> Tensor:
@@ -85,15 +83,12 @@ class GraphPool(Grouping):
         # has too few distinct tokens; the first token stands in for it then.
         return (chosen[:, 1:] - 1).clamp(min=0)
 
-    def _affinity(self, tokens: Tensor, padding: Tensor | None) -> Tensor:
+    def _affinity(self, tokens: Tensor, empty: Tensor) -> Tensor:
         """Unit features whose dot product says how well two tokens go together (B, N, C)."""
-        mask = None if padding is None else ~padding[:, None, None]
+        keep = ~empty
+        mask = keep[:, None, None] if self.mask_empty else None
         features = tokens + self.attention(self.norm(tokens), attn_mask=mask)
-        if padding is None:
-            mean = features.mean(1, keepdim=True)
-        else:
-            keep = ~padding[..., None]
-            mean = (features * keep).sum(1, keepdim=True) / keep.sum(1, keepdim=True)
+        mean = (features * keep[..., None]).sum(1, keepdim=True) / keep.sum(1)[:, None, None]
         affinity: Tensor = F.normalize(features - mean + self.bias, dim=-1)
         return affinity
 

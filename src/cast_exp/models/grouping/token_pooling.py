@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 
 from cast_exp.models.grouping.base import Grouping, Ungrouped
 from cast_exp.ops import kmeans, kmedoids
+from cast_exp.ops.labels import one_hot
 
 Seeding = Literal["attention", "random"]
 
@@ -53,15 +53,11 @@ class TokenPooling(Grouping):
     def group(self, given: Ungrouped) -> tuple[Tensor, Tensor, Tensor]:
         """Group the tokens; see `Grouping.group`."""
         tokens, segments, missing = given.tokens, given.segments, given.missing
-        if missing is None:
-            missing = tokens.new_zeros(len(tokens), segments, dtype=torch.bool)
-        valid = tokens.new_ones(tokens.shape[:2], dtype=torch.bool)
-        if given.padding is not None and self.mask_empty:
-            valid = ~given.padding
+        valid = ~given.padding if self.mask_empty else torch.ones_like(given.padding)
         attention = self._random(tokens) if given.attention is None else given.attention
         seeds = attention.float().masked_fill(~valid, -torch.inf).topk(segments).indices
         labels, seeds = self.cluster(tokens, seeds, valid, missing)
-        members = (F.one_hot(labels, segments) * valid[..., None]).to(tokens.dtype)
+        members = (one_hot(labels, segments) & valid[..., None]).to(tokens.dtype)
         sizes = members.sum(1).clamp(min=1)[..., None]
         pooled = members.transpose(1, 2) @ tokens / sizes
         return pooled, members.masked_fill(missing[:, None], -torch.inf), seeds
@@ -70,9 +66,14 @@ class TokenPooling(Grouping):
         batch, number, _ = tokens.shape
         if self.training:
             return torch.rand(batch, number, device=tokens.device)
-        # NumPy's sequence, as the first of more numbers are the same there.
-        drawn = torch.from_numpy(np.random.default_rng(0).random(number, dtype=np.float32))
+        drawn: Tensor = _drawn(number)
         return drawn.to(tokens.device).expand(batch, -1)
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _drawn(number: int) -> Tensor:
+    """Random numbers, float32 (number,); by NumPy, where the first of more numbers are the same."""
+    return torch.from_numpy(np.random.default_rng(0).random(number, dtype=np.float32))
 
 
 class KMeans(TokenPooling):
