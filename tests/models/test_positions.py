@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cast_exp.models.positions import Positions, resize_grid, sincos_grid
 
@@ -32,6 +33,18 @@ def test_only_learned_codes_are_trained() -> None:
     assert {name for name, _ in learned.named_parameters()} == {"grid", "cls"}
     assert 0 < learned.grid.std() < 0.04
     assert fixed.state_dict().keys() == learned.state_dict().keys()
+
+
+def test_codes_can_be_built_where_the_default_device_has_no_float64() -> None:
+    class Float64OnlyOnTheCPU(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            result = func(*args, **(kwargs or {}))
+            assert result.dtype != torch.float64 or result.device.type == "cpu"
+            return result
+
+    with torch.device("meta"), Float64OnlyOnTheCPU():
+        positions = Positions(8, (3, 4))
+    assert positions.grid.device == positions.cls.device == torch.device("meta")
 
 
 def cubic(x: float, a: float = -0.75) -> float:

@@ -10,7 +10,7 @@ PositionKind = Literal["sincos", "learned"]
 
 
 def sincos_grid(dim: int, rows: int, columns: int) -> Tensor:
-    """Two-dimensional sin-cos code, float32 (1, dim, rows, columns).
+    """Two-dimensional sin-cos code, float32 (1, dim, rows, columns) on the CPU.
 
     The channels are [sin(r w), cos(r w), sin(c w), cos(c w)] for row r, column c and dim/4
     frequencies w_j = 10000^(-j / (dim / 4)).
@@ -20,9 +20,14 @@ def sincos_grid(dim: int, rows: int, columns: int) -> Tensor:
     """
     if dim % 4:
         raise ValueError(f"a sin-cos position code needs a width divisible by 4, not {dim}")
-    frequencies = 10000.0 ** (-torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
-    row = torch.arange(rows, dtype=torch.float64)[None, :, None] * frequencies[:, None, None]
-    column = torch.arange(columns, dtype=torch.float64)[None, None, :] * frequencies[:, None, None]
+
+    def steps(count: int) -> Tensor:
+        # On the CPU whatever the default device is: not all have float64.
+        return torch.arange(count, dtype=torch.float64, device="cpu")
+
+    frequencies = 10000.0 ** (-steps(dim // 4) / (dim // 4))
+    row = steps(rows)[None, :, None] * frequencies[:, None, None]
+    column = steps(columns)[None, None, :] * frequencies[:, None, None]
     row = row.expand(-1, rows, columns)
     column = column.expand(-1, rows, columns)
     return torch.cat([row.sin(), row.cos(), column.sin(), column.cos()])[None].float()
@@ -46,8 +51,9 @@ class Positions(nn.Module):
         self.grid: Tensor
         self.cls: Tensor
         if kind == "sincos":
-            self.register_buffer("grid", sincos_grid(dim, *grid))
-            self.register_buffer("cls", torch.zeros(1, 1, dim))
+            cls = torch.zeros(1, 1, dim)
+            self.register_buffer("grid", sincos_grid(dim, *grid).to(cls.device))
+            self.register_buffer("cls", cls)
         else:
             self.grid = nn.Parameter(torch.empty(1, dim, *grid))
             self.cls = nn.Parameter(torch.empty(1, 1, dim))

@@ -3,6 +3,7 @@
 from cast_exp.ops.clustering import kmeans, kmedoids
 from cast_exp.ops.contingency import contingency
 from cast_exp.ops.farthest_point import farthest_point_sampling
+from cast_exp.ops.farthest_tokens import farthest_tokens
 from cast_exp.ops.interpolate_pool import pooled_interpolation
 from cast_exp.ops.interpolated_weights import Interpolation, interpolated_weights
 from cast_exp.ops.kept_mass import kept_mass
@@ -17,6 +18,7 @@ __all__ = [
     "Superpixels",
     "contingency",
     "farthest_point_sampling",
+    "farthest_tokens",
     "interpolated_weights",
     "kept_mass",
     "kmeans",

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cast_exp.models.grouping.base import Grouping, Ungrouped
-from cast_exp.ops import farthest_point_sampling
+from cast_exp.ops import farthest_tokens
 
 # The official release multiplies cosine similarities by 5 before the softmax.
 ASSIGNMENT_SCALE = 5.0
@@ -64,24 +64,11 @@ class GraphPool(Grouping):
         yield from self.attention.parameters()
         yield self.bias
 
-    @torch.no_grad()
     def _seeds(self, tokens: Tensor, count: int, padding: Tensor | None) -> Tensor:
         """Tokens far from the mean token and from each other, int64 (B, count)."""
-        points = tokens.double()
         if padding is None:
-            mean = points.mean(1, keepdim=True)
-            valid = points.new_ones(points.size(0), points.size(1) + 1, dtype=torch.bool)
-        else:
-            keep = ~padding[..., None]
-            mean = (points * keep).sum(1, keepdim=True) / keep.sum(1, keepdim=True)
-            points = torch.where(keep, points, mean)
-            valid = F.pad(~padding, (1, 0), value=True)
-        chosen = farthest_point_sampling(
-            torch.cat([mean, points], 1), count + 1, valid=valid if self.mask_empty else None
-        )
-        # The mean only starts the search. The official sampler can fall back to it when an image
-        # has too few distinct tokens; the first token stands in for it then.
-        return (chosen[:, 1:] - 1).clamp(min=0)
+            padding = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        return farthest_tokens(tokens, count, padding, self.mask_empty)
 
     def _affinity(self, tokens: Tensor, empty: Tensor) -> Tensor:
         """Unit features whose dot product says how well two tokens go together (B, N, C)."""
