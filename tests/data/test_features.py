@@ -20,7 +20,9 @@ from cast_exp.superpixels import Grid
 
 def colour(batch: dict[str, Any]) -> Tensor:
     """Mean colour and number of superpixels, (B, 4)."""
-    return torch.cat([batch["images"].mean((2, 3)), batch["superpixels"].map.amax((1, 2))[:, None]], 1)
+    return torch.cat(
+        [batch["images"].mean((2, 3)), batch["superpixels"].map.amax((1, 2))[:, None]], 1
+    )
 
 
 def images(root: Path, **options: Any) -> ImageDataModule:

@@ -14,7 +14,6 @@ def test_sizes_and_centroids_are_those_of_a_loop(shape: tuple[int, int, int], co
         for label in range(count):
             places = (labels[image] == label).nonzero()
             assert superpixels.sizes[image, label] == len(places)
-            assert bool(superpixels.padding[image, label]) == (len(places) == 0)
             mean = places.float().mean(0) if len(places) else torch.zeros(2)
             torch.testing.assert_close(superpixels.centroids[image, label], mean)
 
@@ -22,7 +21,7 @@ def test_sizes_and_centroids_are_those_of_a_loop(shape: tuple[int, int, int], co
 def test_without_a_number_it_is_one_more_than_the_largest_label() -> None:
     superpixels = Superpixels.of(torch.tensor([[[0, 4], [4, 2]]]))
     assert superpixels.count == 5
-    assert superpixels.padding.tolist() == [[False, True, False, True, False]]
+    assert superpixels.sizes.tolist() == [[1, 0, 1, 0, 2]]
     assert Superpixels.of(superpixels) is superpixels
 
 

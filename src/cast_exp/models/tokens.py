@@ -65,7 +65,7 @@ class SuperpixelTokens(nn.Module):
         return Reading(
             interpolated_weights(superpixels, grid, "bilinear"),
             interpolated_weights(superpixels, (codes[0], codes[1]), "bicubic"),
-            superpixels.padding,
+            superpixels.sizes == 0,
         )
 
     def forward(self, images: Tensor, reading: Reading, views: int = 1) -> Tensor:

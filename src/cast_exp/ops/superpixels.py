@@ -64,11 +64,6 @@ class Superpixels(NamedTuple):
         labels, counts, sizes, centroids = zip(*parts, strict=True)
         return cls(torch.cat(labels), counts[0], torch.cat(sizes), torch.cat(centroids))
 
-    @property
-    def padding(self) -> Tensor:
-        """True where a label owns no pixel, bool (B, N)."""
-        return self.sizes == 0
-
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """The superpixels on a device."""
         labels, sizes, centroids = (

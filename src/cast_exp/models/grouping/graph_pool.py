@@ -40,7 +40,7 @@ class GraphPool(Grouping):
     def group(self, given: Ungrouped) -> tuple[Tensor, Tensor, Tensor]:
         """Group the tokens; see `Grouping.group`."""
         tokens, missing = given.tokens, given.missing
-        seeds = self._seeds(tokens, given.segments, given.padding)
+        seeds = farthest_tokens(tokens, given.segments, given.padding, self.mask_empty)
         empty = given.padding if self.mask_empty else torch.zeros_like(given.padding)
         affinity = self._affinity(tokens, empty)
         # In half precision, about one token in a hundred would have two segments that are equally
@@ -63,12 +63,6 @@ class GraphPool(Grouping):
         yield from self.norm.parameters()
         yield from self.attention.parameters()
         yield self.bias
-
-    def _seeds(self, tokens: Tensor, count: int, padding: Tensor | None) -> Tensor:
-        """Tokens far from the mean token and from each other, int64 (B, count)."""
-        if padding is None:
-            padding = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-        return farthest_tokens(tokens, count, padding, self.mask_empty)
 
     def _affinity(self, tokens: Tensor, empty: Tensor) -> Tensor:
         """Unit features whose dot product says how well two tokens go together (B, N, C)."""
