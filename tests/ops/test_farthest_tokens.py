@@ -116,8 +116,8 @@ def interpreted():
     [
         (2, 3, 1, 4, torch.float32),
         (3, 37, 5, 3, torch.bfloat16),
-        pytest.param(30, 12, 3, 12, torch.float32, marks=pytest.mark.slow),
-        pytest.param(2, 150, 260, 20, torch.float16, marks=pytest.mark.slow),
+        pytest.param(8, 12, 3, 12, torch.float32, marks=pytest.mark.slow),
+        pytest.param(1, 150, 260, 12, torch.float16, marks=pytest.mark.slow),
     ],
 )
 def test_kernel_in_the_interpreter(interpreted, kind, masked, batch, number, width, count, dtype):
