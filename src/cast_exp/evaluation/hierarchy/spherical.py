@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cast_exp.ops import pooled_interpolation, segment_mean, spherical_kmeans
+from cast_exp.ops import Superpixels, interpolated_weights, segment_mean, spherical_kmeans
 
 
 @torch.no_grad()
@@ -59,8 +59,9 @@ def spherical_levels(
 
 def _prototypes(tokens: Tensor, labels: Tensor, count: int) -> Tensor:
     """Prototypes of clusters of pixels (count, C), zero for empty clusters."""
-    means, _ = pooled_interpolation(tokens[None].float(), labels[None], count)
-    return F.normalize(means[0], dim=-1)
+    grid = tokens.size(1), tokens.size(2)
+    weights = interpolated_weights(Superpixels.of(labels[None], count), grid)
+    return F.normalize(weights.mean(tokens.flatten(1).T.float())[0], dim=-1)
 
 
 def _random(
