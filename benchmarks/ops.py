@@ -5,7 +5,8 @@
 Extra memory is the largest sum of live tensors that a call allocates beside its inputs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from rich.console import Console
@@ -15,8 +16,15 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.profiler import profile
 
-from cast_exp.ops import farthest_point_sampling, pooled_interpolation, segment_mean
-from cast_exp.ops.interpolate_pool import Interpolation
+from cast_exp.ops import (
+    Interpolation,
+    PoolingWeights,
+    Superpixels,
+    farthest_point_sampling,
+    interpolated_weights,
+    nearest_weights,
+    segment_mean,
+)
 
 
 def loop_over_distances(points: Tensor, count: int) -> Tensor:
@@ -38,10 +46,14 @@ def one_hot_mean(features: Tensor, segments: Tensor, count: int) -> Tensor:
     return inside @ features / inside.sum(-1, keepdim=True).clamp(min=1)
 
 
-def upsampled_mean(features: Tensor, segments: Tensor, count: int, mode: Interpolation) -> Tensor:
+def upsampled_mean(features: Tensor, superpixels: Superpixels, mode: Interpolation) -> Tensor:
     """Upsample to pixels, then average; the average itself by our `segment_mean`."""
-    pixels = F.interpolate(features, segments.shape[-2:], mode=mode, align_corners=False)
-    return segment_mean(pixels.permute(0, 2, 3, 1).flatten(1, 2), segments.flatten(1), count)[0]
+    (batch, cells, width), maps = features.shape, superpixels.map
+    side = round(cells**0.5)
+    grid = features.mT.reshape(batch, width, side, side)
+    pixels = F.interpolate(grid, maps.shape[-2:], mode=mode, align_corners=False)
+    pixels = pixels.permute(0, 2, 3, 1).flatten(1, 2)
+    return segment_mean(pixels, maps.flatten(1), superpixels.count)[0]
 
 
 def blobs(batch: int, side: int, count: int) -> Tensor:
@@ -68,33 +80,63 @@ def extra_memory(run: Callable[[], object]) -> float:
     return peak / 1e6
 
 
-def backward(run: Callable[[], Tensor], features: Tensor) -> Callable[[], None]:
-    """A forward and backward pass of `run`."""
+def backward(run: Callable[[], Tensor], features: Tensor) -> Callable[[], Tensor]:
+    """A forward and backward pass of `run`, which returns the gradient."""
 
-    def both() -> None:
-        features.grad = None
-        run().sum().backward()  # type: ignore[no-untyped-call]
+    def both() -> Tensor:
+        return torch.autograd.grad(run().square().sum(), features)[0]
 
     return both
 
 
+def poolings(
+    batch: int, side: int, count: int
+) -> Iterator[tuple[str, Callable[[], Tensor], Callable[[], Tensor], Callable[[], Tensor]]]:
+    """Means over superpixels: a name, the obvious way, ours by terms and ours by a matrix.
+
+    Ours make the weights anew in each call, though in a model several means share them.
+    """
+    superpixels, grid = Superpixels.of(blobs(batch, side, count), count), side // 8
+    features = torch.randn(batch, grid**2, 384, requires_grad=True)
+    cells = superpixels.map[:, ::8, ::8].flatten(1)
+
+    def mean(make: Callable[..., PoolingWeights], dense: bool) -> Callable[[], Tensor]:
+        return backward(lambda: make(dense=dense).mean(features), features)
+
+    size = f"{batch}x{grid}x{grid}x384 -> {count}"
+    nearest = partial(nearest_weights, superpixels, 8, grid, grid, substitute=False)
+    obvious = backward(partial(one_hot_mean, features, cells, count), features)
+    yield f"nearest, {size}", obvious, mean(nearest, False), mean(nearest, True)
+    modes: tuple[Interpolation, ...] = ("bilinear", "bicubic")
+    for mode in modes:
+        make = partial(interpolated_weights, superpixels, (grid, grid), mode)
+        obvious = backward(partial(upsampled_mean, features, superpixels, mode), features)
+        yield f"{mode}, {size}", obvious, mean(make, False), mean(make, True)
+
+
 def main() -> None:
     torch.manual_seed(0)
-    console = Console(width=110)
+    console = Console(width=120)
     console.print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
     table = Table("operator", "obvious, ms", "ours, ms", "times faster", "memory, MB", "difference")
+    table.add_column("as a matrix, ms")
 
     def compare(
-        name: str, obvious: Callable[[], object], ours: Callable[[], object], gap: float
+        name: str,
+        obvious: Callable[[], Tensor],
+        ours: Callable[[], Tensor],
+        matrix: Callable[[], Tensor] | None = None,
     ) -> None:
-        times = fastest({"obvious": obvious, "ours": ours})
+        candidates = {"obvious": obvious, "ours": ours} | ({"matrix": matrix} if matrix else {})
+        times = fastest(candidates, rounds=3)
         table.add_row(
             name,
             f"{1e3 * times['obvious']:.1f}",
             f"{1e3 * times['ours']:.1f}",
             f"{times['obvious'] / times['ours']:.1f}",
             f"{extra_memory(obvious):.0f} / {extra_memory(ours):.0f}",
-            f"{gap:.1e}",
+            f"{float((obvious() - ours()).abs().max()):.1e}",
+            f"{1e3 * times['matrix']:.1f}" if matrix else "",
         )
 
     points = torch.randn(16, 197, 384)
@@ -102,35 +144,10 @@ def main() -> None:
         "farthest points, 16x197x384 -> 65",
         lambda: loop_over_distances(points, 65),
         lambda: farthest_point_sampling(points, 65),
-        float((loop_over_distances(points, 65) != farthest_point_sampling(points, 65)).sum()),
     )
-
-    features, segments = torch.randn(16, 784, 384), torch.randint(196, (16, 784))
-    compare(
-        "segment mean, 16x784x384 -> 196",
-        lambda: one_hot_mean(features, segments, 196),
-        lambda: segment_mean(features, segments, 196),
-        gap=float(
-            (one_hot_mean(features, segments, 196) - segment_mean(features, segments, 196)[0])
-            .abs()
-            .max()
-        ),
-    )
-
-    grid, maps = torch.randn(1, 384, 64, 64, requires_grad=True), blobs(1, 512, 1024)
-    modes: tuple[Interpolation, ...] = ("bilinear", "bicubic")
-    for mode in modes:
-
-        def obvious(mode: Interpolation = mode) -> Tensor:
-            return upsampled_mean(grid, maps, 1024, mode)
-
-        def ours(mode: Interpolation = mode) -> Tensor:
-            return pooled_interpolation(grid, maps, 1024, mode)[0]
-
-        with torch.no_grad():
-            gap = float((obvious() - ours()).abs().max())
-            compare(f"pooled {mode}, 64x64x384 -> 512x512, 1024", obvious, ours, gap)
-        compare("  with backward", backward(obvious, grid), backward(ours, grid), gap)
+    for batch, side, count in ((8, 224, 196), (1, 512, 1024)):
+        for pooling in poolings(batch, side, count):
+            compare(*pooling)
     console.print(table)
 
 
