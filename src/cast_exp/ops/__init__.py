@@ -4,7 +4,6 @@ from cast_exp.ops.clustering import kmeans, kmedoids
 from cast_exp.ops.contingency import contingency
 from cast_exp.ops.farthest_point import farthest_point_sampling
 from cast_exp.ops.farthest_tokens import farthest_tokens
-from cast_exp.ops.interpolate_pool import pooled_interpolation
 from cast_exp.ops.interpolated_weights import Interpolation, interpolated_weights
 from cast_exp.ops.kept_mass import kept_mass
 from cast_exp.ops.pooling_weights import PoolingWeights, nearest_weights
@@ -24,7 +23,6 @@ __all__ = [
     "kmeans",
     "kmedoids",
     "nearest_weights",
-    "pooled_interpolation",
     "segment_mean",
     "spherical_kmeans",
 ]
