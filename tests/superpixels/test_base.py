@@ -36,6 +36,9 @@ class Rows(HostMethod):
         self.seen.append(image)
         return np.repeat(np.arange(image.shape[0], dtype=np.uint8)[:, None], image.shape[1], 1)
 
+    def labels(self, height: int, width: int) -> int:
+        return min(height, self.count)
+
 
 def test_the_cpu_gets_the_bytes_that_the_floats_were_made_from() -> None:
     pixels = np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 4, 5, 3)
@@ -46,6 +49,12 @@ def test_the_cpu_gets_the_bytes_that_the_floats_were_made_from() -> None:
     for image, expected in zip(method.seen, pixels, strict=True):
         assert (image.dtype, image.flags.c_contiguous) == (np.uint8, True)
         assert np.array_equal(image, expected)
+
+
+def test_a_label_that_the_method_says_it_does_not_give_is_refused() -> None:
+    Rows()(torch.rand(2, 3, 4, 5))
+    with pytest.raises(UserError, match=r"Rows .* label 4, .* 5 x 7 pixels has 4 labels"):
+        Rows()(torch.rand(2, 3, 5, 7))
 
 
 def test_rounding_of_a_normalisation_is_let_pass() -> None:

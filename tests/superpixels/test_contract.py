@@ -15,7 +15,10 @@ from cast_exp.superpixels import FastSlic, Grid, Seeds, Slic, SuperpixelMethod
 
 CONF = Path(__file__).parents[2] / "conf"
 NAMES = sorted(path.stem for path in (CONF / "superpixel").glob("*.yaml"))
-SIZES = [(1, 1), (1, 40), (2, 3), (9, 4), (5, 300), (33, 50), (96, 64), (224, 224)]
+SIZES = [
+    *((1, 1), (1, 40), (2, 3), (9, 4), (5, 300), (33, 50), (64, 64), (96, 64), (71, 113)),
+    *((224, 224), (333, 500)),
+]
 ALL = [Seeds, FastSlic, Slic, Grid]
 
 
@@ -48,8 +51,11 @@ def test_labels_of_any_size(method: SuperpixelMethod, height: int, width: int) -
     labels = method(batch(shapes(height, width, seed=1)[0], shapes(height, width, seed=2)[0]))
     assert labels.dtype == torch.int64
     assert labels.shape == (2, height, width)
-    assert labels.min() == 0
-    assert labels.max() < min(method.count, height * width)
+    count = method.labels(height, width)
+    assert 0 <= labels.min() <= labels.max() < count <= min(method.count, height * width)
+    if height * width >= 64 * 64:
+        # Few superpixels are merged or lost: the number is not far above the largest label.
+        assert labels.max() + 1 > 0.8 * count
 
 
 @pytest.mark.parametrize("grey", [0, 128, 255])
@@ -62,7 +68,7 @@ def test_one_colour(method: SuperpixelMethod, grey: int) -> None:
 
 def test_grey_photo(method: SuperpixelMethod) -> None:
     image = np.repeat(shapes(224, 224)[0][..., :1], 3, 2)
-    assert len(method(batch(image)).unique()) > 100
+    assert len(method(batch(image)).unique()) > min(method.count, 196) / 2
 
 
 def test_an_image_is_independent_of_its_batch_and_of_random_state(method: SuperpixelMethod) -> None:

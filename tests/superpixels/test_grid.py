@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from cast_exp.superpixels import Grid
+from cast_exp.superpixels import Grid, Slic
 from cast_exp.superpixels.grid import square_side
 
 
@@ -24,3 +24,4 @@ def test_squares_as_small_as_can_be(size: tuple[int, int], count: int) -> None:
         columns = len(range(0, size[1], expected))
         assert labels[y, x] == y // expected * columns + x // expected
     assert len(labels.unique()) == labels.max() + 1 == squares(expected)
+    assert Grid(count).labels(*size) == Slic(count).labels(*size) == squares(expected)

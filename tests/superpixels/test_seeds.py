@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from support.drawing import batch, shapes
 
 from cast_exp.superpixels import Seeds
+from cast_exp.superpixels.seeds import _request
 
 
 def opencv(image: NDArray[np.uint8], count: int, bins: int, iterations: int) -> NDArray[np.int32]:
@@ -70,8 +71,46 @@ def test_parameters_matter() -> None:
     ],
 )
 def test_real_counts(size: tuple[int, int], count: int, real: int) -> None:
-    labels = Seeds(count, iterations=1)(batch(shapes(*size)[0]))
-    assert labels.max() + 1 == real
+    seeds = Seeds(count, iterations=1)
+    assert seeds(batch(shapes(*size)[0])).max() + 1 == seeds.labels(*size) == real
+
+
+def test_the_number_of_labels_is_that_of_opencv() -> None:
+    sides = [
+        *range(14, 80, 5),
+        96,
+        101,
+        150,
+        224,
+        225,
+        256,
+        281,
+        333,
+        375,
+        480,
+        500,
+        512,
+        640,
+        1023,
+    ]
+    for size in product(sides, repeat=2):
+        for count in (10, 49, 64, 100, 196, 384, 576, 900, 1024):
+            asked, blocks = _request(*size, count)
+            if not blocks:
+                continue
+            seeds = cv2.ximgproc.createSuperpixelSEEDS(size[1], size[0], 3, asked, 1, 2, 5, False)
+            expected = seeds.getNumberOfSuperpixels()
+            assert Seeds(count).labels(*size) == blocks == expected, (size, count)
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "real"),
+    [((64, 64), 196, 100), ((512, 512), 1024, 1024), ((1, 1), 196, 1), ((1, 50), 10, 10)],
+)
+def test_the_number_of_labels_is_known_without_an_image(
+    size: tuple[int, int], count: int, real: int
+) -> None:
+    assert Seeds(count).labels(*size) == real
 
 
 def run_small_sizes() -> None:

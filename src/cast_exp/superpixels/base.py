@@ -17,8 +17,9 @@ _TOLERANCE = 1e-3  # rounding of a normalisation that was undone
 class SuperpixelMethod(ABC):
     """A callable from images to superpixel labels, the same in a loader worker and on the device.
 
-    Labels of an image are ``0..K-1``; K is at most ``count`` and differs from image to image.
-    They depend on the image alone: not on its neighbours in the batch, not on a random state.
+    Labels are ``0..K-1``; K depends on the size of the images alone, see :meth:`labels`, and some
+    labels may own no pixel of an image. Which pixel has which label depends on its image alone: not
+    on the neighbours in the batch, not on a random state.
 
     Args:
         count: Superpixels asked for, for each image.
@@ -68,6 +69,18 @@ class SuperpixelMethod(ABC):
     def segment(self, images: Tensor) -> Tensor:
         """Segment images that `__call__` has checked; same shapes."""
 
+    @abstractmethod
+    def labels(self, height: int, width: int) -> int:
+        """The number of labels of an image of that size; every label is below it.
+
+        Args:
+            height: Pixels.
+            width: Pixels.
+
+        Returns:
+            At least 1 and at most ``count``.
+        """
+
     def __repr__(self) -> str:
         """Name and parameters, for tables and logs."""
         values = ", ".join(f"{name}={value}" for name, value in vars(self).items())
@@ -80,10 +93,22 @@ class HostMethod(SuperpixelMethod):
     device = "cpu"
 
     def segment(self, images: Tensor) -> Tensor:
-        """Segment image by image, on the 8-bit values that the floats were made from."""
+        """Segment image by image, on the 8-bit values that the floats were made from.
+
+        Raises:
+            UserError: A label is not below `labels`, or values are outside 0..1.
+        """
         require_unit_range(images)
-        labels = [self.segment_image(image) for image in to_bytes(images)]
-        return torch.from_numpy(np.stack(labels).astype(np.int64)).to(images.device)
+        height, width = images.shape[2:]
+        found = np.stack([self.segment_image(image) for image in to_bytes(images)]).astype(np.int64)
+        count = self.labels(height, width)
+        for label in (found.min(), found.max()):
+            if not 0 <= label < count:
+                raise UserError(
+                    f"{type(self).__name__} gave a pixel the label {label}, but says that an image "
+                    f"of {height} x {width} pixels has {count} labels, from 0; mend its labels()"
+                )
+        return torch.from_numpy(found).to(images.device)
 
     @abstractmethod
     def segment_image(self, image: NDArray[np.uint8]) -> NDArray[Any]:
@@ -93,7 +118,7 @@ class HostMethod(SuperpixelMethod):
             image: RGB, uint8 (H, W, 3), C-contiguous.
 
         Returns:
-            Labels ``0..K-1``, any integer type (H, W).
+            Labels, all below `labels`, any integer type (H, W).
         """
 
 

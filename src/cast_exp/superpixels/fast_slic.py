@@ -18,7 +18,7 @@ class FastSlic(HostMethod):
 
     Uses one thread, since loader workers already occupy the cores; the labels depend neither on
     that nor on the instruction set. Fragments under a quarter of the mean area are merged by the
-    library, so K can be below ``count``.
+    library, so the last labels may own no pixel.
 
     Args:
         count: Superpixels asked for, at most 65534. An image with fewer pixels gets one for each.
@@ -53,6 +53,10 @@ class FastSlic(HostMethod):
         """Whether the library is there."""
         return find_spec("cfast_slic") is not None
 
+    def labels(self, height: int, width: int) -> int:
+        """See `SuperpixelMethod.labels`."""
+        return min(self.count, height * width)
+
     def segment_image(self, image: NDArray[np.uint8]) -> NDArray[Any]:
         """See `HostMethod.segment_image`."""
         from fast_slic import Slic, supported_archs
@@ -60,7 +64,7 @@ class FastSlic(HostMethod):
 
         algorithm = SlicAvx2 if "x64/avx2" in supported_archs else Slic
         slic = algorithm(
-            num_components=min(self.count, image.shape[0] * image.shape[1]),  # more would crash it
+            num_components=self.labels(*image.shape[:2]),  # more than the pixels would crash it
             compactness=self.compactness,
             num_threads=1,
         )

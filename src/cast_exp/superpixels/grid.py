@@ -24,13 +24,19 @@ def square_side(height: int, width: int, count: int) -> int:
     return side
 
 
+def square_count(height: int, width: int, count: int) -> int:
+    """Number of those squares, ``1..count``."""
+    side = square_side(height, width, count)
+    return -(-height // side) * -(-width // side)
+
+
 def square_patches(
     height: int, width: int, count: int, device: torch.device | None = None
 ) -> Tensor:
     """Cut an image into at most ``count`` squares as small as can be, see `square_side`.
 
     Returns:
-        Labels ``0..K-1``, row by row, int64 (height, width).
+        Labels, row by row, all below `square_count`, int64 (height, width).
     """
     side = square_side(height, width, count)
     rows = torch.arange(height, device=device) // side
@@ -58,3 +64,7 @@ class Grid(SuperpixelMethod):
         """See `SuperpixelMethod.__call__`."""
         batch, _, height, width = images.shape
         return square_patches(height, width, self.count, images.device).repeat(batch, 1, 1)
+
+    def labels(self, height: int, width: int) -> int:
+        """See `SuperpixelMethod.labels`."""
+        return square_count(height, width, self.count)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cast_exp.superpixels.base import HostMethod
-from cast_exp.superpixels.grid import square_patches
+from cast_exp.superpixels.grid import square_count, square_patches
 
 _LEVELS = 1  # as in the official release; OpenCV lifts it to 2
 _PRIOR = 2  # smoothing of the borders, 0..5; as in the official release
@@ -20,9 +20,9 @@ class Seeds(HostMethod):
 
     The defaults are those of the official release for self-supervised pre-training and linear
     probing at 224 pixels; its other entry points use 5 bins and 15 iterations (see the variants in
-    ``conf/superpixel``). Runs on OpenCV's 8-bit LAB. Labels are OpenCV's own, not renumbered: in
-    theory a label may own no pixel (in photographs all do), and a superpixel can consist of more
-    than one piece.
+    ``conf/superpixel``). Runs on OpenCV's 8-bit LAB. Labels are OpenCV's own, not renumbered: a
+    label may own no pixel (in photographs nearly all do, unless blocks are tiny), and a superpixel
+    can consist of more than one piece.
 
     OpenCV starts from a grid of about ``count`` blocks whose size is a whole number of pixels and
     which do not stick out of the image, so K can be well below ``count``: 196 of 196 at 224 x 224,
@@ -48,11 +48,16 @@ class Seeds(HostMethod):
         self.histogram_bins = histogram_bins
         self.iterations = iterations
 
+    def labels(self, height: int, width: int) -> int:
+        """See `SuperpixelMethod.labels`; OpenCV's own number of superpixels."""
+        _, blocks = _request(height, width, self.count)
+        return blocks or square_count(height, width, self.count)
+
     def segment_image(self, image: NDArray[np.uint8]) -> NDArray[Any]:
         """See `HostMethod.segment_image`."""
         height, width = image.shape[:2]
-        count = _servable_count(height, width, self.count)
-        if count is None:
+        count, blocks = _request(height, width, self.count)
+        if not blocks:
             return square_patches(height, width, self.count).numpy()
         seeds = cv2.ximgproc.createSuperpixelSEEDS(
             width, height, 3, count, _LEVELS, _PRIOR, self.histogram_bins, False
@@ -61,18 +66,22 @@ class Seeds(HostMethod):
         return np.asarray(seeds.getLabels())
 
 
-def _servable_count(height: int, width: int, count: int) -> int | None:
-    """``count``, or a block for every four pixels, or None if OpenCV can lay neither."""
+def _request(height: int, width: int, count: int) -> tuple[int, int]:
+    """What to ask OpenCV for, and the number of blocks that it lays then; 0 if it can lay none.
+
+    It is asked for ``count`` or, if that cannot be, for a block for every four pixels.
+    """
     for wanted in (count, min(count, height * width // 4)):
         rows = int(sqrt(wanted * height / width))
         columns = rows * width // height
-        if wanted >= Seeds.fewest and _fits(height, rows) and _fits(width, columns):
-            return wanted
-    return None
+        blocks = _blocks(height, rows) * _blocks(width, columns)
+        if wanted >= Seeds.fewest and blocks:
+            return wanted, blocks
+    return count, 0
 
 
-def _fits(length: int, blocks: int) -> bool:
-    """Whether OpenCV can lay blocks along a side: halves of blocks, rounded up, in pairs."""
-    if blocks < 1 or length < 2 * blocks:
-        return False
-    return length // ceil(length / blocks / 2) >= 2
+def _blocks(length: int, wanted: int) -> int:
+    """Blocks that OpenCV lays along a side: halves of blocks, rounded up, in pairs."""
+    if wanted < 1 or length < 2 * wanted:
+        return 0
+    return length // ceil(length / wanted / 2) // 2

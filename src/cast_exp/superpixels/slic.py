@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from cast_exp.superpixels.base import SuperpixelMethod, require_unit_range
 from cast_exp.superpixels.connectivity import merge_fragments
-from cast_exp.superpixels.grid import square_side
+from cast_exp.superpixels.grid import square_count, square_side
 
 _FAR = 1e9  # squared distance to a cluster beyond the border of the image
 
@@ -30,8 +30,8 @@ class Slic(SuperpixelMethod):
     products over squares; the means are taken over every second row and column.
 
     In the end every superpixel is made one 4-connected piece of at least 1/8 of the mean area: see
-    :func:`~cast_exp.superpixels.connectivity.merge_fragments`. This can make K smaller than
-    ``count``, as can the number of squares.
+    :func:`~cast_exp.superpixels.connectivity.merge_fragments`. So the last labels, which are as
+    many as the squares, may own no pixel.
 
     Deterministic: no floating-point sum depends on the order of threads. CPU and GPU, and torch's
     settings of matrix precision, round differently and can disagree about single pixels.
@@ -65,6 +65,10 @@ class Slic(SuperpixelMethod):
         with torch.autocast(images.device.type, enabled=False):
             labels = cluster(colours, side, self.compactness, self.iterations)
         return merge_fragments(labels, colours)
+
+    def labels(self, height: int, width: int) -> int:
+        """See `SuperpixelMethod.labels`; the number of squares."""
+        return square_count(height, width, self.count)
 
 
 def rgb_to_lab(images: Tensor) -> Tensor:
