@@ -1,14 +1,19 @@
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from lightning import Trainer
 from support.exchanges import normed
 from support.two_ranks import on_two_ranks
 from torch import Tensor, nn
 
 from cast_exp.distributed import SyncBatchNorm, SyncBatchNormPlugin
 
+CONF = Path(__file__).parents[2] / "conf"
 CLOSE = {"rtol": 1e-3, "atol": 1e-3, "check_dtype": False}
 
 
@@ -79,8 +84,13 @@ def test_two_processes_equal_one(
 
 @pytest.mark.parametrize(
     ("kept", "compiled"),
-    [([9, 3], False), ([9, 3], True), ([7, 0], False), ([0, 1], False)],
-    ids=["both", "compiled", "one rank", "one row"],
+    [
+        ([9, 3], False),
+        ([7, 0], False),
+        ([0, 1], False),
+        pytest.param([9, 3], True, marks=pytest.mark.slow),
+    ],
+    ids=["both", "one rank", "one row", "compiled"],
 )
 def test_two_processes_with_masks_equal_one_with_the_rows_kept(
     kept: list[int], compiled: bool
@@ -168,6 +178,15 @@ def test_one_graph_in_a_single_process(shape: tuple[int, ...], masked: bool) -> 
     for output in (expected, found):
         output.backward(weight)
     torch.testing.assert_close(compiled.grad, eager.grad)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "ddp_cpu"])
+def test_trainers_of_several_processes_have_the_plugin(strategy: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        chosen = compose(overrides=[f"+strategy={strategy}"]).trainer
+    options = instantiate(chosen, _convert_="all") | {"accelerator": "cpu", "devices": 1}
+    trainer = Trainer(**options, logger=False)
+    assert isinstance(trainer.strategy._layer_sync, SyncBatchNormPlugin)
 
 
 def test_plugin_exchanges_and_restores() -> None:
