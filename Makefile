@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PINS := constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-floor coverage site bench notebooks format lint typecheck clean
+.PHONY: help setup demo test test-slow test-floor coverage site bench bench-gpu notebooks format lint typecheck clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,7 +49,10 @@ site: $(READY) ## Build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(READY) ## Time our operators, superpixels and models against the obvious alternatives
-	@for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
+	@for file in $(filter-out benchmarks/g%,$(wildcard benchmarks/*.py)); do $(BIN)/python $$file || exit 1; done
+
+bench-gpu: $(READY) ## Time training and encoding on a GPU, into results/speed.md
+	@$(BIN)/python benchmarks/gpu.py
 
 notebooks: $(READY) ## Make the notebooks from their scripts
 	@$(BIN)/python notebooks/generate.py
