@@ -96,7 +96,7 @@ class Bench:
         maps = steps.superpixels(images, self.device, self.seed)
         gauge = self.gauge()
         if compiled:
-            model.compile(backend=self.scale.backend)
+            model.compile(backend=self.scale.backend, fullgraph=True, dynamic=False)
         half = self.scale.precision == "bf16-mixed"
         with torch.no_grad(), torch.autocast(self.device, torch.bfloat16, enabled=half):
             figures = self.repeat(lambda: steps.forward(model, pixels, maps), gauge)
@@ -108,10 +108,10 @@ class Bench:
         make = steps.segmentation if dense else steps.moco
         model = steps.backbone(name, self.scale, dense)
         cost = steps.teraflops(model, images)
-        task, batch = make(model, self.scale, self.device, self.seed)
+        compile = self.scale.backend if compiled else False
+        task, batch = make(model, self.scale, self.device, self.seed, compile)
         gauge = self.gauge()
-        callbacks = [Steps(gauge), *[steps.Compile(self.scale.backend)] * compiled]
-        steps.fit(task, batch, gauge.total, self.scale, callbacks)
+        steps.fit(task, batch, gauge.total, self.scale, [Steps(gauge)])
         return gauge.figures | rates(gauge.figures, images.batch, cost * task.forward_passes)
 
     def gauge(self) -> Gauge:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningDataModule, Trainer
@@ -14,12 +14,12 @@ from torch.utils.data import DataLoader
 
 from cast_exp.models import Backbone, Pooling, create_model
 from cast_exp.models.flops import FlopCount
-from cast_exp.ops import farthest_point_sampling
+from cast_exp.ops import Superpixels, farthest_tokens
 from cast_exp.optim import Poly, WarmupCosine, finetuning_groups
 from cast_exp.tasks import BaseTask, MoCoTask, SegmentationTask
+from cast_exp.tasks.compilation import Compile
 
 CLASSES = 21
-HEADS = ("projector", "predictor", "momentum_projector", "head")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Scale:
     hidden: int
     tiny: bool
     precision: str
-    backend: str
+    backend: Literal["inductor", "aot_eager"]
 
 
 FULL = Scale(
@@ -62,7 +62,7 @@ SMALL = Scale(
     hidden=64,
     tiny=True,
     precision="32-true",
-    backend="eager",
+    backend="aot_eager",
 )
 
 
@@ -80,19 +80,6 @@ class Batches(LightningDataModule):
         return DataLoader(self.batches, batch_size=None)  # type: ignore[arg-type]
 
 
-class Compile(Callback):
-    """Compiles backbone and heads, once all of them are there."""
-
-    def __init__(self, backend: str) -> None:
-        self.backend = backend
-
-    def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Compile."""
-        for name, part in pl_module.named_children():
-            if isinstance(part, Backbone) or name in HEADS:
-                part.compile(backend=self.backend)
-
-
 def photos(images: Images, device: str, seed: int) -> Tensor:
     """Normalised images of coarse and fine blots, float (B, 3, S, S)."""
     draw = torch.Generator().manual_seed(seed)
@@ -107,8 +94,8 @@ def photos(images: Images, device: str, seed: int) -> Tensor:
     return torch.stack(blots).sum(0).to(device)
 
 
-def superpixels(images: Images, device: str, seed: int) -> Tensor:
-    """Squares with wavy borders, some lost, int64 (B, S, S): another map for each image."""
+def superpixels(images: Images, device: str, seed: int) -> Superpixels:
+    """Squares with wavy borders, some lost: another map for each image."""
     draw = torch.Generator().manual_seed(seed)
     waves = 3 * torch.randn(images.batch, 2, images.side // 8, images.side // 8, generator=draw)
     shift = F.interpolate(waves, (images.side, images.side), mode="bilinear")
@@ -116,7 +103,8 @@ def superpixels(images: Images, device: str, seed: int) -> Tensor:
     rows = (places[:, None] + shift[:, 0]) * images.across / images.side
     columns = (places + shift[:, 1]) * images.across / images.side
     labels = [x.long().clamp(0, images.across - 1) for x in (rows, columns)]
-    return (labels[0] * images.across + labels[1]).to(device)
+    maps = (labels[0] * images.across + labels[1]).to(device)
+    return Superpixels.of(maps, images.across**2)
 
 
 def backbone(name: str, scale: Scale, dense: bool = False) -> Backbone:
@@ -128,7 +116,7 @@ def backbone(name: str, scale: Scale, dense: bool = False) -> Backbone:
     return create_model(name, pooling=pooling, image_size=images.side, **options)
 
 
-def forward(model: nn.Module, images: Tensor, maps: Tensor) -> object:
+def forward(model: nn.Module, images: Tensor, maps: Superpixels) -> object:
     return model(images, maps, last_grouping=False)
 
 
@@ -143,7 +131,9 @@ def teraflops(model: Backbone, images: Images) -> float:
     return total / 1e12
 
 
-def moco(model: Backbone, scale: Scale, device: str, seed: int) -> tuple[BaseTask, Any]:
+def moco(
+    model: Backbone, scale: Scale, device: str, seed: int, compile: Compile
+) -> tuple[BaseTask, Any]:
     """MoCo-v3 by the recipe of conf/optim/moco.yaml, and a batch."""
     images = scale.recognition
     optimizer = partial(AdamW, lr=1.5e-4, weight_decay=0.1)
@@ -153,22 +143,26 @@ def moco(model: Backbone, scale: Scale, device: str, seed: int) -> tuple[BaseTas
         "index": torch.arange(images.batch, device=device),
     }
     schedule = WarmupCosine(0)
-    return MoCoTask(model, optimizer, schedule, seed=seed, hidden_dim=scale.hidden), batch
+    task = MoCoTask(model, optimizer, schedule, seed=seed, hidden_dim=scale.hidden, compile=compile)
+    return task, batch
 
 
-def segmentation(model: Backbone, scale: Scale, device: str, seed: int) -> tuple[BaseTask, Any]:
+def segmentation(
+    model: Backbone, scale: Scale, device: str, seed: int, compile: Compile
+) -> tuple[BaseTask, Any]:
     """Fine-tuning by the recipe of conf/optim/segmentation.yaml, and a batch of crops."""
     images = scale.dense
     optimizer = partial(SGD, lr=3e-3, momentum=0.9, weight_decay=1e-4)
-    maps = superpixels(images, device, seed)
+    maps = superpixels(images, device, seed).map
+    half = maps[:, ::2, ::2].contiguous()
     batch = {
         "images": photos(images, device, seed),
-        "superpixels": maps[:, ::2, ::2].contiguous(),
+        "superpixels": Superpixels.of(half, images.across**2),
         "semantic": maps % CLASSES,
         "index": torch.arange(images.batch, device=device),
     }
     groups = partial(finetuning_groups, head=10.0, bias=2.0)
-    return SegmentationTask(model, optimizer, Poly(), groups, seed=seed), batch
+    return SegmentationTask(model, optimizer, Poly(), groups, seed=seed, compile=compile), batch
 
 
 def fit(task: BaseTask, batch: Any, count: int, scale: Scale, callbacks: list[Callback]) -> None:
@@ -197,5 +191,5 @@ def matrix_product(scale: Scale, device: str) -> Callable[[], object]:
 
 def farthest_points(tokens: int, count: int, scale: Scale, device: str) -> Callable[[], object]:
     points = torch.randn(scale.recognition.batch, tokens, 384, device=device)
-    valid = torch.ones(points.shape[:2], dtype=torch.bool, device=device)
-    return lambda: farthest_point_sampling(points, count, valid=valid)
+    padding = torch.zeros(points.shape[:2], dtype=torch.bool, device=device)
+    return lambda: farthest_tokens(points, count, padding, masked=True)

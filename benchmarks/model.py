@@ -15,27 +15,28 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from cast_exp.models import create_model
-from cast_exp.models.tokens import Sampling, SuperpixelTokens
+from cast_exp.models import CAST, create_model
+from cast_exp.models.tokens import Reading, SuperpixelTokens
 
 
 class DenseTokens(SuperpixelTokens):
     """The obvious way for one image: upsample features and position codes, average the pixels."""
 
-    def forward(
-        self, images: Tensor, superpixels: Tensor, sampling: Sampling | None = None
-    ) -> tuple[Tensor, Tensor]:
+    segments: Tensor
+    """Superpixel of each pixel of the image, int64 (H, W)."""
+
+    def forward(self, images: Tensor, reading: Reading, views: int = 1) -> Tensor:
         """Compute the tokens; see `SuperpixelTokens.forward`."""
-        count, size = int(superpixels.max()) + 1, superpixels.shape[-2:]
+        count, size = reading.empty.size(1), self.segments.shape
         stem = self.stem(images)
         features = self.stem.project(stem.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         features = F.interpolate(features, size, mode="bilinear", align_corners=False)
         codes = F.interpolate(self.positions.grid, size, mode="bicubic", align_corners=False)
         pixels = (features + codes).permute(0, 2, 3, 1).flatten(1, 2)
-        segments = superpixels.flatten()
+        segments = self.segments.flatten()
         sums = pixels.new_zeros(count, pixels.size(-1)).index_add_(0, segments, pixels[0])
         sizes = segments.bincount(minlength=count)
-        return (sums / sizes.clamp(min=1)[:, None])[None], (sizes <= 0)[None]
+        return (sums / sizes.clamp(min=1)[:, None])[None]
 
 
 def squares(side: int, block: int, batch: int) -> Tensor:
@@ -81,8 +82,10 @@ def main() -> None:
     table = Table("512 pixels, 1024 superpixels, CAST-S", "ms", "times faster")
     pooled = create_model("cast_small", fusion=True, sampling="interpolated").eval()
     dense = deepcopy(pooled)
-    dense.tokens.__class__ = DenseTokens
     images, maps = torch.randn(1, 3, 512, 512), squares(512, 16, 1)
+    assert isinstance(dense, CAST)
+    dense.tokens.__class__ = DenseTokens
+    dense.tokens.segments = maps[0]
     difference = (pooled(images, maps).fused - dense(images, maps).fused).abs().max()
     times = fastest(
         {

@@ -20,7 +20,7 @@ def test_scenes_come_one_by_one_with_their_objects() -> None:
     assert len(samples) == 3
     for sample, scene in zip(samples, data.scenes("train", 3), strict=True):
         assert torch.equal(sample.images, scene.image)
-        assert torch.equal(sample.superpixels, scene.superpixels)
+        assert torch.equal(sample.superpixels.map, scene.superpixels.map)
         (objects,) = sample.objects
         semantic = np.asarray(scene.truth["semantic"])
         counted = semantic != 255  # void in truth, where there may be an instance
@@ -32,7 +32,7 @@ def test_images_come_in_one_batch_cut_like_their_objects() -> None:
     data = images(dataset=dataset, image_size=32, eval_crop=1.0, superpixel=Grid(16))
     (sample,) = load_sample_images(data, "val", 4)
     assert sample.images.shape == (4, 3, 32, 32)
-    assert sample.superpixels.shape == (4, 32, 32)
+    assert sample.superpixels.map.shape == (4, 32, 32)
     assert len(sample.objects) == 4
     index = data.chosen("val", 4)
     for objects, number in zip(sample.objects, index, strict=True):

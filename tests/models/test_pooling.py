@@ -3,7 +3,6 @@
 from functools import partial
 
 import pytest
-import torch
 
 from cast_exp.errors import UserError
 from cast_exp.models import Pooling

@@ -90,11 +90,11 @@ def test_scenes_of_any_shape(shape):
     pixels = picture(*shape)
     scene = photo_scene(pixels, Grid(16), size=64, path=Path("a.jpg"))
     assert max(scene.image.shape[-2:]) == 64
-    assert scene.image.shape[-2:] == scene.superpixels.shape[-2:]
+    assert scene.image.shape[-2:] == scene.superpixels.map.shape[-2:]
     assert scene.full_superpixels.shape == shape
     everywhere = set(range(scene.count))
     assert set(scene.full_superpixels.unique().tolist()) == everywhere
-    assert set(scene.superpixels.unique().tolist()) == everywhere
+    assert set(scene.superpixels.map.unique().tolist()) == everywhere
 
 
 def test_large_photos_are_cut_at_their_detail():

@@ -60,6 +60,8 @@ def share(batch: Batch) -> Batch:
     """The consecutive part of a batch that this process gets."""
 
     def part(value: Any) -> Any:
+        if isinstance(value, Superpixels):
+            return Superpixels.of(mine(value.map), value.count)
         return [part(v) for v in value] if isinstance(value, list) else mine(value)
 
     def mine(tensor: Tensor) -> Tensor:

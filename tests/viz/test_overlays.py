@@ -23,7 +23,7 @@ def test_overlays_name_what_they_show() -> None:
     level = overlay["level 2"]
     assert (level["mask_data"] == hierarchy.segmentation(2)[0].numpy()).all()
     assert level["class_labels"] == {k: f"segment {k}" for k in range(8)}
-    assert (overlay["head 2"]["mask_data"] == masks[0, 1][scene.superpixels[0]].numpy()).all()
+    assert (overlay["head 2"]["mask_data"] == masks[0, 1][scene.superpixels.map[0]].numpy()).all()
     assert overlay["objects"]["mask_data"].tolist() == [[0, 1, 255]]
     assert overlay["objects"]["class_labels"] == {0: "ground", 1: "figure", 255: "void"}
     assert all(mask["mask_data"].dtype == np.uint8 for mask in overlay.values())

@@ -142,6 +142,7 @@ class CAST(Backbone):
             [result.labels(level) for level in stage_levels],
             cls_tokens,
             empty,
+            request.views,
         )
         return replace(result, cls=cls, fused=fused)
 

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from cast_exp.ops import Superpixels
+
 # Products of dense 16-bit matrices, from NVIDIA's data sheets; TF32 reaches half. Lightning's table
 # counts sparse matrices for some, does not find an H200 and takes an L40S for an L4.
 PEAK_TFLOPS = {
@@ -59,7 +61,7 @@ class FlopCount:
     Args:
         model: Backbone, in evaluation mode.
         images: Images, float (B, 3, H, W).
-        superpixels: Labels 0..N-1, int64 (B, H, W).
+        superpixels: Their superpixels, or labels 0..N-1, int64 (B, H, W).
         options: Other arguments of `Backbone.forward`.
 
     Attributes:
@@ -67,7 +69,7 @@ class FlopCount:
     """
 
     def __init__(
-        self, model: nn.Module, images: Tensor, superpixels: Tensor, **options: Any
+        self, model: nn.Module, images: Tensor, superpixels: Superpixels | Tensor, **options: Any
     ) -> None:
         # The plain implementation of attention is the one that every release of torch counts.
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):

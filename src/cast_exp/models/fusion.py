@@ -34,6 +34,7 @@ class Fusion(nn.Module):
         stage_labels: Sequence[Tensor],
         cls_tokens: Sequence[Tensor],
         padding: Tensor,
+        views: int = 1,
     ) -> tuple[Tensor, Tensor]:
         """Fuse the stages.
 
@@ -42,6 +43,7 @@ class Fusion(nn.Module):
             stage_labels: Token of each superpixel in each stage, int64 (B, N).
             cls_tokens: Class token after each stage, float (B, 1, C).
             padding: True where a superpixel is empty, bool (B, N).
+            views: See `Backbone.forward`.
 
         Returns:
             Fused class token (B, C) and fused superpixel features (B, N, C), zero where empty.
@@ -53,10 +55,13 @@ class Fusion(nn.Module):
             for tokens, labels in zip(stage_tokens, stage_labels, strict=True)
         ]
         columns = torch.cat([torch.cat(list(cls_tokens), -1), torch.cat(spread, -1)], 1)
-        keep = nn.functional.pad(~padding, (1, 0), value=True) if self.mask_empty else None
-        rows = self.norm(columns.flatten(0, 1), None if keep is None else keep.flatten())
-        fused = self.projection(self.dropout(rows)).view(*columns.shape[:2], -1)
-        if keep is not None:
+        keep = nn.functional.pad(~padding, (1, 0), value=True)
+        rows = [
+            self.norm(view.flatten(0, 1), kept.flatten() if self.mask_empty else None)
+            for view, kept in zip(columns.chunk(views), keep.chunk(views), strict=True)
+        ]
+        fused = self.projection(self.dropout(torch.cat(rows))).view(*columns.shape[:2], -1)
+        if self.mask_empty:
             fused = fused.masked_fill(~keep[..., None], 0)
         return fused[:, 0], fused[:, 1:]
 

@@ -10,6 +10,7 @@ from cast_exp.errors import UserError
 from cast_exp.models.backbone import Backbone
 from cast_exp.models.heads import SegmentationHead
 from cast_exp.models.hierarchy import Hierarchy
+from cast_exp.ops import Superpixels
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,13 @@ class SegmentationModel(nn.Module):
         self.classes = list(classes)
 
     def forward(
-        self, images: Tensor, superpixels: Tensor, last_grouping: bool = False
+        self, images: Tensor, superpixels: Superpixels | Tensor, last_grouping: bool = False
     ) -> Segmented:
         """Score the superpixels of a batch.
 
         Args:
             images: Normalised images, float (B, 3, H, W).
-            superpixels: Labels 0..N-1, int64 (B, h, w); of the images' size or a smaller one.
+            superpixels: See `Backbone.forward`; of the images' size or a smaller one.
             last_grouping: See `Backbone.forward`; the scores do not depend on it.
         """
         hierarchy = self.backbone(images, superpixels, last_grouping=last_grouping)
@@ -86,7 +87,7 @@ class SegmentationModel(nn.Module):
     def predict(
         self,
         image: Tensor,
-        superpixels: Tensor,
+        superpixels: Superpixels | Tensor,
         full_superpixels: Tensor,
         last_grouping: bool = False,
     ) -> Prediction:
@@ -94,7 +95,7 @@ class SegmentationModel(nn.Module):
 
         Args:
             image: Normalised image, float (1, 3, h, w).
-            superpixels: Its superpixels, int64 (1, h, w).
+            superpixels: Its superpixels; see `forward`.
             full_superpixels: The same at the size of the truth, int64 (H, W), on the CPU.
             last_grouping: As in `forward`; true if the hierarchy is to have all its levels.
         """

@@ -66,7 +66,7 @@ def test_segments_are_those_of_the_slow_version(seed, number):
 def test_levels_nest_and_have_the_counts_on_a_drawn_creature():
     (scene,) = shape_scenes(1)
     mean, std = (torch.tensor(x)[:, None, None] for x in (IMAGENET_MEAN, IMAGENET_STD))
-    levels = merge_levels(scene.image[0] * std + mean, scene.superpixels[0], (64, 16, 8, 4))
+    levels = merge_levels(scene.image[0] * std + mean, scene.superpixels.map[0], (64, 16, 8, 4))
     wanted = [min(count, scene.count) for count in (64, 16, 8, 4)]
     assert [len(level.unique()) for level in levels] == wanted
     for fine, coarse in pairwise(levels):

@@ -1,0 +1,97 @@
+"""Training steps as one graph each, and what they wait for."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule
+from support import moco_run, probe_run, segmentation_run
+from support.waits import Waits
+
+from cast_exp.tasks import compilation
+from cast_exp.tasks.compilation import Compiler
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+Run = Callable[..., LightningModule]
+
+
+class Steps(Callback):
+    """Keeps the losses; what a step waits for from its start to the end of its backward pass."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.waits = Waits()
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        self.waits.__enter__()
+
+    def on_after_backward(self, *args: Any) -> None:
+        self.waits.__exit__(None, None, None)
+
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, *args: Any) -> None:
+        self.losses.append(outputs["loss"].item())
+
+
+def moco(folder: Path, steps: Steps, compile: Any) -> LightningModule:
+    torch.manual_seed(0)
+    task = moco_run.tiny_task(compile=compile)
+    batches = [moco_run.two_views(4, seed) for seed in range(2)]
+    moco_run.fit(task, batches, steps, max_epochs=3, enable_checkpointing=False)
+    return task
+
+
+def segmentation(folder: Path, steps: Steps, compile: Any) -> LightningModule:
+    task = segmentation_run.task(compile=compile)
+    segmentation_run.fit(task, folder, steps, max_epochs=3, max_steps=-1)
+    return task
+
+
+def probe(folder: Path, steps: Steps, compile: Any) -> LightningModule:
+    task = probe_run.probe(compile=compile)
+    probe_run.fit(task, folder, probe_run.images(drop_last=True), steps, max_epochs=3)
+    return task
+
+
+@pytest.mark.parametrize("run", [moco, segmentation, probe])
+def test_steps_are_compiled_once_and_compute_the_same(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain, compiled = Steps(), Steps()
+    assert run(tmp_path, plain, False).compiled.graphs == 0
+    task = run(tmp_path, compiled, "aot_eager")
+    assert task.compiled.graphs == (2 if run is moco else 1)  # with and without gradients
+    torch.testing.assert_close(compiled.losses, plain.losses, rtol=1e-4, atol=1e-5)
+    assert "compiled anew" not in caplog.text
+    assert not plain.waits.found
+    assert not any("_orig_mod" in name for name in task.state_dict())
+
+
+def test_it_tells_of_a_graph_too_many(caplog: pytest.LogCaptureFixture) -> None:
+    task = moco_run.tiny_task()
+    moco_run.fit(task, [moco_run.two_views(4, 0)])
+    task.compiled.graphs += 1
+    with caplog.at_level(logging.WARNING):
+        task.on_train_epoch_end()
+        assert "compiled anew in epoch 0 (graph 1)" in caplog.text
+        caplog.clear()
+        task.on_train_epoch_end()
+    assert not caplog.text
+
+
+def test_what_is_compiled(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    assert Compiler("auto", cuda=False).backend is None
+    assert Compiler(False, cuda=True).backend is None
+    assert Compiler(True, cuda=False).backend == "inductor"
+    assert Compiler("aot_eager", cuda=False).backend == "aot_eager"
+    monkeypatch.setattr(compilation, "find_spec", lambda name: name)
+    monkeypatch.setattr(compilation, "which", lambda name: name == "clang")
+    assert Compiler("auto", cuda=True).backend == "inductor"
+    monkeypatch.setattr(compilation, "which", lambda name: None)
+    with caplog.at_level(logging.WARNING):
+        assert Compiler("auto", cuda=True).backend is None
+    assert "needs triton and a C compiler" in caplog.text
+    function = Compiler("auto", cuda=False)(len)
+    assert function is len
