@@ -5,6 +5,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 from lightning.pytorch import seed_everything
 from pydantic import Field
 
@@ -33,6 +34,7 @@ def train(
     seed: Annotated[int, Field(ge=0, lt=2**32)],
     weights: Weights,
     resume: str | None,
+    tf32: bool,
     paths: dict[str, Path],
     data: Node,
     task: Node,
@@ -53,6 +55,7 @@ def train(
         weights: "average" takes the moving average: of the checkpoint that `model` is loaded from,
             and for the evaluations that of the training, if it keeps one.
         resume: See `cast_exp.run.folder.run_folder`.
+        tf32: Round the factors of float32 matrix products to TF32 in training.
         paths: `run` is the folder of the run.
         data: Config of an `ImageDataModule` or a `SceneDataModule`.
         task: Config of a `BaseTask`.
@@ -77,6 +80,7 @@ def train(
     folder = Path(paths["run"])
     evaluations = chosen_evaluations(evaluate, evaluation)
     seed_everything(seed, verbose=False)
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
     served: RawDataModule = build(data)
     the_task: BaseTask = build(task)
     at_end = weights_at_end(weights, parts.get("model"), the_task.averages, bool(evaluations))
@@ -105,6 +109,7 @@ def train(
         if evaluate_untrained:
             subjects["untrained"] = trained.untrained(seed)
         # As of `cast_exp.eval run=...`, in whatever precision the training was.
+        torch.set_float32_matmul_precision("highest")
         make_trainer = evaluation_trainers({**trainer, "precision": "32-true"})
         with ending_well(the_trainer):
             figures = run_evaluations(evaluations, subjects, make_trainer, folder, at_end)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from support.waits import Waits
+from timm.models.vision_transformer import Block
 from torch import Tensor
 
 from cast_exp.models import Backbone, Pooling, Size, create_model, tokens
@@ -117,6 +118,23 @@ def test_it_is_one_graph_that_computes_the_same(model: Backbone) -> None:
     (cls, gradients), (again, theirs) = found[:2]
     torch.testing.assert_close(again, cls, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(theirs, gradients, atol=1e-4, rtol=1e-4)
+
+
+def test_activations_that_are_computed_again_give_the_same_gradients(model: Backbone) -> None:
+    images, superpixels = batch()
+    blocks = [module for module in model.modules() if isinstance(module, Block)]
+    calls: list[Any] = []
+    for block in blocks:
+        block.norm1.register_forward_hook(lambda *args: calls.append(args))
+    found = []
+    for again in (False, True):
+        model.activation_checkpointing = again
+        model.zero_grad()
+        torch.manual_seed(1)
+        model(images, superpixels, last_grouping=False).cls.square().sum().backward()
+        found.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    torch.testing.assert_close(found[0], found[1])
+    assert len(calls) >= 3 * len(blocks)
 
 
 def test_views_of_a_batch_have_batch_statistics_of_their_own(model: Backbone) -> None:

@@ -118,7 +118,7 @@ def fit(
     return recorder
 
 
-Variant = Literal["cls", "fused_mean", "regularized"]
+Variant = Literal["cls", "fused_mean", "regularized", "compiled"]
 
 
 def joint_run(variant: Variant, batches: list[Batch]) -> Mapping[str, Any]:
@@ -131,7 +131,7 @@ def joint_run(variant: Variant, batches: list[Batch]) -> Mapping[str, Any]:
     elif variant == "fused_mean":
         task = tiny_task(tiny_cast(fusion=True), readout="fused_mean")
     else:
-        task = tiny_task()
+        task = tiny_task(compile="aot_eager" if variant == "compiled" else False)
     together: dict[str, Any] = {}
     if world_size() > 1:
         together = {
@@ -144,6 +144,7 @@ def joint_run(variant: Variant, batches: list[Batch]) -> Mapping[str, Any]:
         "figures": recorder.figures,
         "gradients": recorder.gradients,
         "weights": dict(task.state_dict()),
+        "graphs": task.compiled.graphs,
     }
 
 

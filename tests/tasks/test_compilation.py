@@ -19,17 +19,19 @@ Run = Callable[..., LightningModule]
 
 
 class Steps(Callback):
-    """Keeps the losses; what a step waits for from its start to the end of its backward pass."""
+    """Keeps the losses, and what steps wait for up to the end of the backward pass."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: bool = False) -> None:
         self.losses: list[float] = []
-        self.waits = Waits()
+        self.waits = Waits() if watch else None
 
     def on_train_batch_start(self, *args: Any) -> None:
-        self.waits.__enter__()
+        if self.waits:
+            self.waits.__enter__()
 
     def on_after_backward(self, *args: Any) -> None:
-        self.waits.__exit__(None, None, None)
+        if self.waits:
+            self.waits.__exit__(None, None, None)
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, *args: Any) -> None:
         self.losses.append(outputs["loss"].item())
@@ -59,12 +61,13 @@ def probe(folder: Path, steps: Steps, compile: Any) -> LightningModule:
 def test_steps_are_compiled_once_and_compute_the_same(
     run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    plain, compiled = Steps(), Steps()
+    plain, compiled = Steps(watch=True), Steps()
     assert run(tmp_path, plain, False).compiled.graphs == 0
     task = run(tmp_path, compiled, "aot_eager")
     assert task.compiled.graphs == (2 if run is moco else 1)  # with and without gradients
     torch.testing.assert_close(compiled.losses, plain.losses, rtol=1e-4, atol=1e-5)
     assert "compiled anew" not in caplog.text
+    assert plain.waits
     assert not plain.waits.found
     assert not any("_orig_mod" in name for name in task.state_dict())
 
@@ -75,7 +78,7 @@ def test_it_tells_of_a_graph_too_many(caplog: pytest.LogCaptureFixture) -> None:
     task.compiled.graphs += 1
     with caplog.at_level(logging.WARNING):
         task.on_train_epoch_end()
-        assert "compiled anew in epoch 0 (graph 1)" in caplog.text
+        assert "(graph 1)" in caplog.text
         caplog.clear()
         task.on_train_epoch_end()
     assert not caplog.text

@@ -7,7 +7,10 @@ from support.two_ranks import on_two_ranks
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("variant", ["cls", "fused_mean", "regularized"])
+@pytest.mark.parametrize(
+    "variant",
+    ["cls", "fused_mean", "regularized", pytest.param("compiled", marks=pytest.mark.slow)],
+)
 def test_two_processes_equal_one(variant: Variant) -> None:
     batches = [two_views(8, seed) for seed in (1, 2)]
     results = on_two_ranks(joint_run, variant, batches)

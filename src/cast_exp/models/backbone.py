@@ -1,13 +1,14 @@
 """What every backbone is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from cast_exp.errors import UserError
 from cast_exp.models.attention import block_number
@@ -51,6 +52,7 @@ class Backbone(nn.Module, ABC):
         fusion: Fusion block, or None.
         train_last_grouping: Whether a loss on the coarsest level may train what shapes it.
         config: What it was built from; None if not by `create_model`.
+        activation_checkpointing: See `VariableOptions`.
     """
 
     no_levels: ClassVar[str] = ""
@@ -59,6 +61,7 @@ class Backbone(nn.Module, ABC):
     fusion: nn.Module | None
     train_last_grouping: bool = False
     config: ModelConfig | None = None
+    activation_checkpointing: bool = False
 
     def __init__(self, dim: int, num_blocks: int) -> None:
         super().__init__()
@@ -145,6 +148,12 @@ class Backbone(nn.Module, ABC):
         block = block_number(attention, self.num_blocks)
         request = Request(given, last_grouping, block, sampling, reading, views)
         return self.encode(images, superpixels, request)
+
+    def run_block(self, block: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
+        """What a transformer block gives, whose activations are kept or computed again."""
+        if self.activation_checkpointing and self.training and torch.is_grad_enabled():
+            return checkpoint(block, *inputs, use_reentrant=False, **options)
+        return block(*inputs, **options)
 
     @torch.no_grad()
     def look(self, **options: Any) -> Hierarchy:

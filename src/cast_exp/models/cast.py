@@ -168,5 +168,5 @@ class CAST(Backbone):
         for number, block in enumerate(blocks):
             if number == attention_block:
                 heads = class_attention(block, sequence, mask).masked_fill(padding[:, None], 0)
-            before, sequence = sequence, block(sequence, attn_mask=mask)
+            before, sequence = sequence, self.run_block(block, sequence, attn_mask=mask)
         return before, sequence, heads

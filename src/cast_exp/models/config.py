@@ -48,6 +48,8 @@ class VariableOptions:
             are interpolated.
         drop_path: Stochastic depth of the last block, in 0..1; it grows linearly from 0.
         mask_empty: Whether empty superpixels take part in nothing; see `CAST`.
+        activation_checkpointing: Whether training computes what is inside transformer blocks again
+            in the backward pass: a third more work for a fraction of the memory.
     """
 
     fusion: bool = False
@@ -55,6 +57,7 @@ class VariableOptions:
     image_size: Annotated[int, Field(ge=1)] = 224
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
     mask_empty: bool = True
+    activation_checkpointing: bool = False
 
 
 @dataclass(frozen=True)

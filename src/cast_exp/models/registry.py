@@ -125,6 +125,7 @@ def build_backbone(
     else:
         initialize_truncated_normal(model)
     model.config = config
+    model.activation_checkpointing = config.activation_checkpointing
     return model
 
 

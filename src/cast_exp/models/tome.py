@@ -80,7 +80,9 @@ class ToMe(Backbone):
             before, missing = sequence[:, 1:], padding
             if number == request.attention:
                 recorded = Attention(class_attention(block, sequence, _weights(sizes)), number)
-            sequence, sizes, padding, target = self._block(block, sequence, sizes, padding)
+            sequence, sizes, padding, target = self.run_block(
+                self._block, block, sequence, sizes, padding
+            )
             assignment = one_hot(target, sizes.size(1)).to(tokens.dtype)
             hierarchy.append(Level(before, missing, assignment))
         hierarchy.append(Level(sequence[:, 1:], padding, None))

@@ -65,7 +65,7 @@ class ViT(Backbone):
         for number, block in enumerate(self.blocks):
             if number == request.attention:
                 recorded = Attention(class_attention(block, sequence), level=0)
-            sequence = block(sequence)
+            sequence = self.run_block(block, sequence)
         normed = self.norm(sequence)
         padding = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         patches = patch_map(images, self.patches.stride, features.size(-1))

@@ -21,7 +21,7 @@ from cast_exp.run.build import build
 
 READ_BY_EVALUATIONS = (
     *("accelerator", "devices", "num_nodes", "strategy", "plugins"),
-    *("precision", "benchmark", "deterministic"),
+    *("precision", "deterministic"),
 )
 """What evaluations take from the config of a trainer."""
 
@@ -73,6 +73,7 @@ def evaluation_trainers(node: Mapping[str, Any]) -> Callable[..., Trainer]:
     def make(**options: Any) -> Trainer:
         quiet = {
             "logger": False,
+            "benchmark": False,  # images may have any size
             "enable_checkpointing": False,
             "enable_model_summary": False,
             "num_sanity_val_steps": 0,

@@ -9,6 +9,8 @@ from typing import Any, Literal, TypeVar
 
 import torch
 
+from cast_exp.distributed import world_size
+
 log = logging.getLogger(__name__)
 
 Compile = bool | Literal["auto", "inductor", "aot_eager"]
@@ -19,6 +21,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 class Compiler:
     """Compiles functions to one graph each, all shapes fixed, when they are first called.
+
+    Of several processes each has more graphs: one for each bucket of gradients, and breaks where
+    batch norms exchange their statistics.
 
     Args:
         compile: Whether, and by which backend of `torch.compile`.
@@ -40,7 +45,7 @@ class Compiler:
             return function
         if function not in self._compiled:
             self._compiled[function] = torch.compile(
-                function, fullgraph=True, dynamic=False, backend=self._count
+                function, fullgraph=world_size() == 1, dynamic=False, backend=self._count
             )
         compiled: Function = self._compiled[function]
         return compiled

@@ -132,6 +132,14 @@ class SegmentationTask(BaseTask):
         labels = nearest(segmented.hierarchy.superpixels, *truth.shape[-2:])
         return pixel_cross_entropy(segmented.logits, labels, truth)
 
+    def on_validation_start(self) -> None:
+        """Let cuDNN choose convolutions without trials: each scene may have another size."""
+        self._benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False
+
+    def on_validation_end(self) -> None:
+        """Let it try again."""
+        torch.backends.cudnn.benchmark = self._benchmark
+
     def validation_step(self, scene: Scene, batch_idx: int) -> None:
         """Count what is right in a scene, on its superpixels."""
         predicted = self.segmentation_model.predict(
