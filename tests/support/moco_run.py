@@ -169,4 +169,6 @@ def unequal_run(batches: list[Batch]) -> str:
 
 
 def _first(value: Any, count: int) -> Any:
-    return [v[:count] for v in value] if isinstance(value, list) else value[:count]
+    if isinstance(value, Superpixels):
+        return Superpixels.of(value.map[:count], value.count)
+    return [_first(v, count) for v in value] if isinstance(value, list) else value[:count]
