@@ -93,7 +93,16 @@ def test_the_ways_to_read_superpixels_agree(
         torch.testing.assert_close(other.cls, sparse.cls, atol=1e-5, rtol=1e-5)
 
 
-def test_it_is_one_graph_that_computes_the_same(model: Backbone) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("cast, dense", "tome") else pytest.param(name, marks=pytest.mark.slow)
+        for name in MODELS
+    ],
+)
+def test_it_is_one_graph_that_computes_the_same(name: str) -> None:
+    torch.manual_seed(0)
+    model = MODELS[name]()
     images, superpixels = batch()
     graphs = []
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,12 @@ import torch
 from lightning.pytorch import Callback, LightningModule
 from support import moco_run, probe_run, segmentation_run
 from support.waits import Waits
+from torch.optim import SGD
 
-from cast_exp.tasks import compilation
+from cast_exp.data import Mixing
+from cast_exp.losses import CentroidContrastive, Clustering
+from cast_exp.optim import WarmupCosine
+from cast_exp.tasks import ClassificationTask, compilation
 from cast_exp.tasks.compilation import Compiler
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -37,11 +42,29 @@ class Steps(Callback):
         self.losses.append(outputs["loss"].item())
 
 
-def moco(folder: Path, steps: Steps, compile: Any) -> LightningModule:
+def moco(folder: Path, steps: Steps, compile: Any, **options: Any) -> LightningModule:
     torch.manual_seed(0)
-    task = moco_run.tiny_task(compile=compile)
+    task = moco_run.tiny_task(compile=compile, **options)
     batches = [moco_run.two_views(4, seed) for seed in range(2)]
     moco_run.fit(task, batches, steps, max_epochs=3, enable_checkpointing=False)
+    return task
+
+
+def regularized(folder: Path, steps: Steps, compile: Any) -> LightningModule:
+    losses = {"clustering": Clustering(), "centroids": CentroidContrastive()}
+    return moco(folder, steps, compile, regularizers=losses)
+
+
+def classification(folder: Path, steps: Steps, compile: Any) -> LightningModule:
+    torch.manual_seed(0)
+    rate = partial(SGD, lr=0.1)
+    task = ClassificationTask(
+        moco_run.tiny_cast(), rate, WarmupCosine(0), mixing=Mixing(), classes=3, compile=compile
+    )
+    batch = moco_run.two_views(4, 0)
+    batch |= {"images": batch["images"][0], "superpixels": batch["superpixels"][0]}
+    options = {"max_epochs": 4, "enable_checkpointing": False, "precision": "32-true"}
+    moco_run.fit(task, [batch] * 2, steps, **options)  # type: ignore[arg-type]
     return task
 
 
@@ -57,19 +80,35 @@ def probe(folder: Path, steps: Steps, compile: Any) -> LightningModule:
     return task
 
 
-@pytest.mark.parametrize("run", [moco, segmentation, probe])
+@pytest.mark.parametrize(
+    ("run", "graphs"),
+    [
+        (moco, 2),  # with and without gradients
+        pytest.param(regularized, 2, marks=pytest.mark.slow),
+        (classification, 2),  # cutmix makes room for more superpixels
+        (segmentation, 1),
+        pytest.param(probe, 1, marks=pytest.mark.slow),
+    ],
+)
 def test_steps_are_compiled_once_and_compute_the_same(
-    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    run: Run, graphs: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    plain, compiled = Steps(watch=True), Steps()
+    plain, compiled = Steps(), Steps()
     assert run(tmp_path, plain, False).compiled.graphs == 0
     task = run(tmp_path, compiled, "aot_eager")
-    assert task.compiled.graphs == (2 if run is moco else 1)  # with and without gradients
+    assert task.compiled.graphs == graphs
     torch.testing.assert_close(compiled.losses, plain.losses, rtol=1e-4, atol=1e-5)
     assert "compiled anew" not in caplog.text
-    assert plain.waits
-    assert not plain.waits.found
     assert not any("_orig_mod" in name for name in task.state_dict())
+
+
+@pytest.mark.parametrize("run", [moco, regularized, classification, segmentation, probe])
+def test_a_step_waits_for_nothing(run: Run, tmp_path: Path) -> None:
+    steps = Steps(watch=True)
+    run(tmp_path, steps, False)
+    assert steps.waits
+    seeds = run is classification  # timm's generators get theirs from that of the CPU
+    assert steps.waits.found == ["aten._local_scalar_dense.default"] * len(steps.losses) * seeds
 
 
 def test_it_tells_of_a_graph_too_many(caplog: pytest.LogCaptureFixture) -> None:
