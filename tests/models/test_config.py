@@ -11,7 +11,9 @@ from cast_exp.errors import UserError
 from cast_exp.models import ModelConfig, ModelOptions
 from cast_exp.models.config import VariableOptions, names_of
 
-OTHER = ModelConfig(24, (1, 2), 3, "tome", True, "interpolated", 64, 0.1, False, "learned", 5, True)
+OTHER = ModelConfig(
+    24, (1, 2), 3, "tome", True, "interpolated", 64, 0.1, False, True, "learned", 5, True
+)
 
 
 def test_every_option_survives_json() -> None:

@@ -1,11 +1,8 @@
-"""Farthest tokens against a loop in NumPy, in every way they are computed."""
+"""Farthest tokens against a loop in NumPy."""
 
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-
-import numpy as np
 import pytest
 import torch
+from support.farthest import KINDS, images_of, require_definition
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -13,54 +10,6 @@ from cast_exp.ops import farthest_tokens
 from cast_exp.ops.farthest_tokens import by_cpu, by_differences
 
 OPERATOR = torch.ops.cast_exp.farthest_tokens.default
-
-
-def one_by_one(tokens, count, padding, masked):
-    """The definition, for one image."""
-    points, padding = tokens.double().numpy(), padding.numpy()
-    compared = np.float32 if masked else np.float64
-    free = {i for i in range(len(points)) if not padding[i]}
-    chosen, latest = [], points[~padding].mean(0)
-    nearest = np.full(len(points), np.inf, compared)
-    while len(chosen) < count:
-        distances = np.square(points - latest).sum(1).astype(compared)
-        nearest = np.minimum(nearest, distances)
-        best = max(free, key=lambda i: (nearest[i], -i), default=0)
-        if not masked and free and nearest[best] == 0:
-            best, free = 0, set()
-        if masked:
-            free -= {best}
-        chosen.append(best)
-        latest = points[best] if free else latest
-    return chosen
-
-
-def images_of(kind, batch, number, width, dtype):
-    padding = torch.rand(batch, number) < 0.3
-    padding[torch.arange(batch), torch.randint(number, (batch,))] = False
-    tokens = torch.randn(batch, number, width)
-    if kind == "repeated":
-        tokens = tokens[:, torch.randint(max(1, number // 3), (number,))]
-    elif kind == "mirrored":
-        tokens = 3.3 + torch.cat([tokens, -tokens], 1)[:, number // 2 :][:, :number]
-    elif kind == "few values":  # whose mean is one too, so nothing is rounded
-        tokens = tokens.round() * (~padding).sum(1)[:, None, None]
-    return tokens.to(dtype).masked_fill(padding[..., None], torch.nan), padding
-
-
-def require_definition(compute, kind, batch, number, width, count, dtype, masked):
-    torch.manual_seed(number)
-    tokens, padding = images_of(kind, batch, number, width, dtype)
-    found = compute(tokens, count, padding, masked)
-    assert (found.shape, found.dtype) == ((batch, count), torch.int64)
-    for image in range(batch):
-        expected = one_by_one(tokens[image], count, padding[image], masked)
-        assert found[image].tolist() == expected, f"image {image}"
-
-
-# Mirrored tokens are as far from the mean as each other but for rounding, which not masked decides.
-KINDS = [(kind, True) for kind in ("plain", "repeated", "few values", "mirrored")]
-KINDS += [(kind, False) for kind in ("plain", "repeated", "few values")]
 
 
 def on_gpu(tokens, count, padding, masked):
@@ -97,86 +46,18 @@ def test_definition(compute, kind, masked, batch, number, width, count, dtype):
     require_definition(compute, kind, batch, number, width, count, dtype, masked)
 
 
-@pytest.fixture(scope="module")
-def interpreted():
-    """The kernel in Triton's interpreter, in a process that imports Triton anew to be in it."""
-    pytest.importorskip("triton")
-    from cast_exp.ops.farthest_kernel import by_kernel
-
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("TRITON_INTERPRET", "1")
-            pool.submit(int).result()
-        yield lambda *arguments: pool.submit(by_kernel, *arguments).result()
-
-
-@pytest.mark.parametrize(("kind", "masked"), KINDS)
-@pytest.mark.parametrize(
-    ("batch", "number", "width", "count", "dtype"),
-    [
-        (2, 3, 1, 4, torch.float32),
-        (3, 37, 5, 3, torch.bfloat16),
-        pytest.param(8, 12, 3, 12, torch.float32, marks=pytest.mark.slow),
-        pytest.param(1, 150, 260, 12, torch.float16, marks=pytest.mark.slow),
-    ],
-)
-def test_kernel_in_the_interpreter(interpreted, kind, masked, batch, number, width, count, dtype):
-    require_definition(interpreted, kind, batch, number, width, count, dtype, masked)
-
-
-@pytest.mark.parametrize(("tokens", "compared"), [("fp32", "fp32"), ("bf16", "fp64")])
-def test_kernel_compiles_without_a_gpu(tmp_path, monkeypatch, tokens, compared):
-    """The interpreter takes Python that the compiler does not."""
-    triton = pytest.importorskip("triton")
-    from triton.backends.compiler import GPUTarget
-
-    from cast_exp.ops.farthest_kernel import _choose
-
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    pointers = {"tokens": tokens, "padding": "u8", "mean": "fp64", "nearest": compared}
-    pointers |= {"chosen": "i64"}
-    constants = {"TAKEN": -1.0, "ROWS": 32, "COLUMNS": 128}
-    signature = {
-        name: "constexpr"
-        if name in constants
-        else f"*{pointers[name]}"
-        if name in pointers
-        else "i32"
-        for name in _choose.arg_names
-    }
-    source = triton.compiler.ASTSource(_choose, signature, constants)
-    options = {"enable_fp_fusion": False}
-    assert triton.compile(source, GPUTarget("cuda", 90, 32), options).asm["cubin"]
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_gpu_takes_many_wide_tokens_and_does_not_wait():
-    torch.manual_seed(0)
-    tokens, padding = images_of("plain", 2, 4096, 1024, torch.float32)
-    on_device = tokens.cuda(), 64, padding.cuda(), True
-    expected = farthest_tokens(tokens, 64, padding)
-    farthest_tokens(*on_device)  # compiles the kernel
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        found = farthest_tokens(*on_device)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    assert torch.equal(found.cpu(), expected)
-
-
-def test_memory_may_be_laid_out_in_any_way(interpreted):
+def test_memory_may_be_laid_out_in_any_way():
     tokens, padding = images_of("plain", 2, 9, 4, torch.float32)
     strided = tokens.permute(2, 0, 1).contiguous().permute(1, 2, 0)
     apart = padding.T.contiguous().T
-    for compute in (farthest_tokens, interpreted):
-        assert torch.equal(compute(strided, 3, apart, True), compute(tokens, 3, padding, True))
+    expected = farthest_tokens(tokens, 3, padding)
+    assert torch.equal(farthest_tokens(strided, 3, apart), expected)
 
 
 @pytest.mark.parametrize("masked", [True, False])
-def test_an_image_without_tokens_gets_the_first(interpreted, masked):
+def test_an_image_without_tokens_gets_the_first(masked):
     tokens, padding = torch.randn(1, 4, 3), torch.ones(1, 4, dtype=torch.bool)
-    for compute in (farthest_tokens, by_differences, interpreted):
+    for compute in (farthest_tokens, by_differences):
         assert compute(tokens, 3, padding, masked).tolist() == [[0, 0, 0]]
 
 

@@ -10,6 +10,7 @@ from torchvision.transforms.v2 import functional as F
 
 from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, Scene, SceneDataModule
 from cast_exp.data.datasets import Shapes, Split
+from cast_exp.ops import Superpixels
 from cast_exp.superpixels import Grid, Seeds
 
 
@@ -27,7 +28,7 @@ def shape_scenes(
         scenes.append(
             Scene(
                 F.normalize(image, IMAGENET_MEAN, IMAGENET_STD),
-                labels,
+                Superpixels.of(labels),
                 labels[0],
                 {name: item[name] for name in ("semantic", "instance", "regions")},
                 index,

@@ -136,7 +136,8 @@ class MoCoTask(BaseTask):
         with torch.no_grad():
             keys = self.compiled(self._key)(images, superpixels, reading)
 
-        hierarchies, features = joined.chunk(self.views), feature.chunk(self.views)
+        hierarchies = joined.chunk(self.views) if joined else []
+        features = feature.chunk(self.views)
         (loss, accuracy), (other_loss, other_accuracy) = (
             moco_loss(query, key, self.temperature)
             for query, key in zip(queries, reversed(keys), strict=True)
@@ -161,8 +162,8 @@ class MoCoTask(BaseTask):
 
     def _query(
         self, images: Tensor, superpixels: Superpixels, reading: Reading | None
-    ) -> tuple[Hierarchy, Tensor, list[Tensor]]:
-        """Hierarchy and image vectors of all views together, and the queries of each."""
+    ) -> tuple[Hierarchy | None, Tensor, list[Tensor]]:
+        """Hierarchy (if a loss reads it), image vectors of all views, and the queries of each."""
         hierarchy = self.backbone(
             images,
             superpixels,
@@ -172,7 +173,8 @@ class MoCoTask(BaseTask):
         )
         features = self.read(hierarchy)
         views = features.chunk(self.views)
-        return hierarchy, features, [self.predictor(self.projector(view)) for view in views]
+        queries = [self.predictor(self.projector(view)) for view in views]
+        return hierarchy if self.regularizers else None, features, queries
 
     def _key(
         self, images: Tensor, superpixels: Superpixels, reading: Reading | None
