@@ -1,7 +1,6 @@
 """CAST: transformer stages over superpixel tokens with a grouping after each (paper, section 3)."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -144,7 +143,7 @@ class CAST(Backbone):
             empty,
             request.views,
         )
-        return replace(result, cls=cls, fused=fused)
+        return Hierarchy(cls, superpixels.map, tuple(hierarchy), fused, recorded)
 
     def _run(
         self,

@@ -1,7 +1,6 @@
 """The ToMe baseline: superpixel tokens, some merged in every block (Bolya et al., 2023)."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from timm.models.vision_transformer import Block
@@ -92,7 +91,7 @@ class ToMe(Backbone):
             return result
         labels = result.labels(result.depth)[..., None].expand(-1, -1, self.dim)
         fused = normed[:, 1:].gather(1, labels).masked_fill(empty[..., None], 0)
-        return replace(result, fused=fused)
+        return Hierarchy(normed[:, 0], superpixels.map, tuple(hierarchy), fused, recorded)
 
     def _block(
         self, block: nn.Module, sequence: Tensor, sizes: Tensor, padding: Tensor

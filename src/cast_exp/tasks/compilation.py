@@ -44,6 +44,8 @@ class Compiler:
         if self.backend is None:
             return function
         if function not in self._compiled:
+            # Older releases refuse the operator that makes weights of interpolation on the CPU.
+            torch._dynamo.config.capture_dynamic_output_shape_ops = True
             self._compiled[function] = torch.compile(
                 function, fullgraph=world_size() == 1, dynamic=False, backend=self._count
             )
