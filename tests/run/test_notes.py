@@ -11,7 +11,7 @@ from cast_exp.models import Pooling, create_model
 from cast_exp.optim import EpochCosine, Poly, Schedule, WarmupCosine
 from cast_exp.run.notes import Counts, rate_notes
 from cast_exp.run.plan import Plan
-from cast_exp.superpixels import Grid, Seeds
+from cast_exp.superpixels import FastSlic, Grid, Seeds, Slic, SuperpixelMethod
 
 PLAN = Plan(
     images=80,
@@ -37,6 +37,24 @@ def test_counts_are_those_that_an_image_really_has() -> None:
         "segments": "64, 32, 16",
     }
     assert counts.notes() == ["196 superpixels are asked for, but an image of this size has 100"]
+
+
+@pytest.mark.parametrize("kind", [Seeds, FastSlic, Slic, Grid])
+@pytest.mark.parametrize("levels", [(32, 9), (0.4, 0.17)])
+def test_they_are_those_of_the_model(
+    kind: type[SuperpixelMethod], levels: tuple[int | float, ...]
+) -> None:
+    if kind is FastSlic and not FastSlic.is_installed():
+        pytest.skip("fast-slic is not installed")
+    images = ImageDataModule(
+        partial(Shapes, train=2, size=64), None, kind(50), image_size=64, eval_crop=1.0, workers=0
+    )
+    model = create_model("cast_tiny", pooling=Pooling(levels)).eval()
+    counts = Counts.of(images, "train", model)
+    assert counts is not None
+    batch = images.prepare(next(iter(images.plain_dataloader("train"))), "cpu")
+    found = model(batch["images"], batch["superpixels"]).levels
+    assert [level.tokens.size(1) for level in found] == [counts.superpixels, *counts.segments]
 
 
 def test_levels_that_group_nothing_are_named() -> None:

@@ -9,7 +9,6 @@ from cast_exp.distributed import (
     SyncBatchNormPlugin,
     gather,
     gather_objects,
-    gather_rows,
     rank,
     require_equal,
     together,
@@ -23,13 +22,10 @@ from cast_exp.models import Hierarchy, Level
 def joined(parts: list[Tensor]) -> dict[str, Any]:
     """`parts[rank]` gathered, and its gradient if rows are weighted by number and rank."""
     mine = parts[rank()].requires_grad_()
-    together = gather_rows(mine)
+    together = gather(mine)
     weights = torch.arange(1.0, 1 + together.numel()).view_as(together)
     (together * weights).sum().mul(1 + rank()).backward()
-    result = {"world": world_size(), "rows": together.detach(), "gradient": mine.grad}
-    if len(parts[0]) == len(parts[1]):
-        result["same"] = gather(mine).detach()
-    return result
+    return {"world": world_size(), "rows": together.detach(), "gradient": mine.grad}
 
 
 def complaint(sizes: list[int]) -> str | None:

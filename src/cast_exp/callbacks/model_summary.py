@@ -52,7 +52,8 @@ class ModelTable(Callback):
             return
         with spare_the_run(trainer, "the model table"):
             data = data_of(trainer)
-            side, count = data.image_size, data.superpixel.count
+            side = data.image_size
+            count = data.superpixel.labels(side, side)
             with apart_from_training(trainer, pl_module):
                 parts = summarise(pl_module, side, count)
             table = _table(parts, f"one image of {side}x{side} pixels, {count} superpixels")

@@ -139,7 +139,7 @@ def teraflops_per_image(trainer: Trainer, module: LightningModule, batch: Any) -
     images = batch["images"]
     side = (images if isinstance(images, Tensor) else images[0]).size(-1)
     with apart_from_training(trainer, module):
-        total = summarise(module, side, data_of(trainer).superpixel.count)[-1]
+        total = summarise(module, side, data_of(trainer).superpixel.labels(side, side))[-1]
     passes: int = module.forward_passes  # type: ignore[assignment]
     return (total.flops or 0) * passes / 1e12
 

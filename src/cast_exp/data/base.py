@@ -142,7 +142,7 @@ class RawDataModule(LightningDataModule, ABC):
 
     @abstractmethod
     def first_superpixels(self, split: Split) -> int | None:
-        """Superpixels of the first image, as training or (`val`) evaluation gets it.
+        """Superpixels of the first image as a model is told, in training or (`val`) evaluation.
 
         None if no image of many can be read.
         """

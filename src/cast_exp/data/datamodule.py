@@ -10,7 +10,7 @@ from pydantic import Field
 from cast_exp.data.base import RawDataModule, local_batch_size
 from cast_exp.data.datasets.base import RawDataset, Split
 from cast_exp.data.loader import BatchLoader, TrainLoader
-from cast_exp.data.samples import ATTEMPTS, Samples
+from cast_exp.data.samples import Samples
 from cast_exp.data.transforms import (
     Augmentation,
     Resize,
@@ -90,10 +90,9 @@ class ImageDataModule(RawDataModule):
         self.superpixels_on = superpixels_on
         self.repeats = repeats
 
-    def first_superpixels(self, split: Split) -> int | None:
+    def first_superpixels(self, split: Split) -> int:
         """See `RawDataModule.first_superpixels`."""
-        views = self._plain_samples(split, ATTEMPTS)[0, 0]["views"]
-        return None if views is None else len(torch.unique(self.superpixel(views[0][None] / 255)))
+        return self.superpixel.labels(self.image_size, self.image_size)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Finish a batch that Lightning has moved to its device."""

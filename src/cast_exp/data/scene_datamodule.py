@@ -126,8 +126,8 @@ class SceneDataModule(RawDataModule):
         if split == "val":
             scene = self._scene_samples(split)[0, 0]["scene"]
             return None if scene is None else scene.count
-        superpixels = self._crops()[0, 0]["superpixels"]
-        return len(superpixels[0].unique()) if superpixels else None
+        side = self._crops().side
+        return self.superpixel.labels(side, side)
 
     # -- loaders ---------------------------------------------------------------------------------
 

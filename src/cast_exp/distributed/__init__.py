@@ -1,6 +1,6 @@
 """What processes that train together exchange beyond the gradients."""
 
-from cast_exp.distributed.gather import gather, gather_rows, rank, require_equal, world_size
+from cast_exp.distributed.gather import gather, rank, require_equal, world_size
 from cast_exp.distributed.sync_batch_norm import SyncBatchNorm, SyncBatchNormPlugin
 from cast_exp.distributed.together import gather_objects, together
 
@@ -9,7 +9,6 @@ __all__ = [
     "SyncBatchNormPlugin",
     "gather",
     "gather_objects",
-    "gather_rows",
     "rank",
     "require_equal",
     "together",

@@ -5,7 +5,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.nn import functional as F
 
 from cast_exp.errors import UserError
 
@@ -35,17 +34,6 @@ def gather(tensor: Tensor) -> Tensor:
         return tensor
     joined: Tensor = _Gather.apply(tensor)
     return joined
-
-
-def gather_rows(rows: Tensor) -> Tensor:
-    """Do what `gather` does for tensors (N, ...) whose N differs; the host waits for the device."""
-    if world_size() == 1:
-        return rows
-    counts = _sizes(len(rows), rows.device)
-    missing = max(counts) - len(rows)
-    padded = gather(F.pad(rows, [0, 0] * (rows.ndim - 1) + [0, missing]))
-    parts = torch.split(padded, max(counts))
-    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
 
 def require_equal(batch_size: int, device: torch.device) -> None:

@@ -43,14 +43,8 @@ def sparse_product(
 
 
 @sparse_product.register_fake
-def _shape(
-    table: Tensor,
-    rows: Tensor,
-    columns: Tensor,
-    weights: Tensor | None,
-    count: int,
-    in_order: bool = False,
-) -> Tensor:
+def _shape(table: Tensor, *others: Any) -> Tensor:
+    count = others[3]
     return table.new_empty(count, table.size(1))
 
 

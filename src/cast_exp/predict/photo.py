@@ -13,8 +13,9 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, Scene
+from cast_exp.data import Scene
 from cast_exp.data.datasets.base import UnreadableImage, read_rgb
+from cast_exp.data.transforms import normalise_
 from cast_exp.errors import UserError
 from cast_exp.ops import Superpixels
 from cast_exp.ops.labels import compact, nearest, shrunk_superpixels
@@ -137,7 +138,7 @@ def photo_scene(pixels: Pixels, method: SuperpixelMethod, size: int, path: Path)
         )
     full = superpixels if superpixels.shape == shape else nearest(superpixels, *shape)
     return Scene(
-        F.normalize(image, IMAGENET_MEAN, IMAGENET_STD),
+        normalise_(image),
         Superpixels.of(torch.from_numpy(shrunk_superpixels(superpixels, height, width))[None]),
         torch.from_numpy(full),
         {},
