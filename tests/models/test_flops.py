@@ -49,7 +49,7 @@ def test_multiply_adds_are_two_operations() -> None:
             self.layers = layers
 
         def forward(self, images: torch.Tensor, superpixels: torch.Tensor) -> torch.Tensor:
-            return layers["b"](layers["a"](images))
+            return self.layers["b"](self.layers["a"](images))
 
     count = FlopCount(Both(), torch.rand(4, 5), torch.zeros(4, 1))
     assert count.of(layers["a"]) == 2 * 4 * 5 * 7

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from cast_exp.errors import UserError
 from cast_exp.models.positions import Positions
 from cast_exp.models.stem import ConvStem
 from cast_exp.models.tokens import SuperpixelTokens
@@ -75,3 +76,10 @@ def test_a_superpixel_between_the_grid_cells_reads_the_cell_under_its_centroid()
     official, lost = read(tokens(mask_empty=False), images, maps)
     assert lost.tolist() == [[False, True]]
     assert not official[0, 1].any()
+
+
+def test_a_map_of_another_size_is_for_interpolation() -> None:
+    images, half = torch.randn(1, 3, SIDE, SIDE), halves()[:, ::2, ::2]
+    with pytest.raises(UserError, match=r"\(16, 16\) pixels do not fit .*model.sampling=interp"):
+        read(tokens(), images, half)
+    assert read(tokens("interpolated"), images, half)[0].shape == (1, 2, 16)

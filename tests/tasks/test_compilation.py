@@ -1,7 +1,11 @@
 """Training steps as one graph each, and what they wait for."""
 
+import gc
 import logging
+import pickle
+import weakref
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -123,15 +127,25 @@ def test_it_tells_of_a_graph_too_many(caplog: pytest.LogCaptureFixture) -> None:
     assert not caplog.text
 
 
+def test_a_compiled_task_can_be_copied_and_goes_when_it_is_done(tmp_path: Path) -> None:
+    task = moco(tmp_path, Steps(), "aot_eager")
+    again = pickle.loads(pickle.dumps(deepcopy(task)))
+    assert again.compiled is not task.compiled
+    assert again.compiled.graphs == 0
+    gone = weakref.ref(task)
+    del task
+    gc.collect()
+    assert gone() is None
+
+
 def test_what_is_compiled(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     assert Compiler("auto", cuda=False).backend is None
     assert Compiler(False, cuda=True).backend is None
     assert Compiler(True, cuda=False).backend == "inductor"
     assert Compiler("aot_eager", cuda=False).backend == "aot_eager"
-    monkeypatch.setattr(compilation, "find_spec", lambda name: name)
-    monkeypatch.setattr(compilation, "which", lambda name: name == "clang")
+    monkeypatch.setattr(compilation, "triton_there", lambda: True)
     assert Compiler("auto", cuda=True).backend == "inductor"
-    monkeypatch.setattr(compilation, "which", lambda name: None)
+    monkeypatch.setattr(compilation, "triton_there", lambda: False)
     with caplog.at_level(logging.WARNING):
         assert Compiler("auto", cuda=True).backend is None
     assert "needs triton and a C compiler" in caplog.text

@@ -6,12 +6,10 @@ from typing import Annotated, Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from pydantic import Field
-from torch import Tensor
 
 from cast_exp.callbacks.model_summary import summarise
 from cast_exp.callbacks.side_work import (
     apart_from_training,
-    data_of,
     log_scalars,
     spare_the_run,
 )
@@ -136,10 +134,12 @@ def teraflops_per_image(trainer: Trainer, module: LightningModule, batch: Any) -
     """
     if "images" not in batch:
         return 0.0
-    images = batch["images"]
-    side = (images if isinstance(images, Tensor) else images[0]).size(-1)
+    images, superpixels = batch["images"], batch["superpixels"]
+    if isinstance(images, list):  # views
+        images, superpixels = images[0], superpixels[0]
+    side = images.size(-1)
     with apart_from_training(trainer, module):
-        total = summarise(module, side, data_of(trainer).superpixel.labels(side, side))[-1]
+        total = summarise(module, side, superpixels.count)[-1]
     passes: int = module.forward_passes  # type: ignore[assignment]
     return (total.flops or 0) * passes / 1e12
 

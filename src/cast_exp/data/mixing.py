@@ -85,7 +85,7 @@ class Mixing:
             room = count + 6 * isqrt(count)
             fits = labels.flatten(1).amax(1) < room
             labels = torch.where(fits[:, None, None], labels, superpixels.map)
-            superpixels = Superpixels.of(labels, room)
+            superpixels = Superpixels.of(labels, room, superpixels.whole)
         return mixed, superpixels, float(share)
 
 

@@ -50,6 +50,7 @@ class SyncBatchNorm(_BatchNorm):
         momentum: Any = self.momentum
         if momentum is None:
             momentum = self.num_batches_tracked.reciprocal().to(kind)
+        momentum = momentum * (count > 0).to(kind)  # of nothing there is nothing to learn
         self.running_mean.lerp_(mean.to(kind), momentum)
         self.running_var.lerp_((var * count / (count - 1).clamp(min=1)).to(kind), momentum)
 

@@ -120,7 +120,7 @@ class CAST(Backbone):
                 if stage == len(self.stages) - 1 and not request.last_grouping:
                     cls_token = grouping.group_cls(cls_token) if self.fusion else cls_token
                 else:
-                    count = segment_count(levels[stage], superpixels.count, tokens.size(1))
+                    count = segment_count(levels[stage], superpixels.whole, tokens.size(1))
                     received = None
                     if grouping.reads_attention:
                         hidden = padding if self.mask_empty else None

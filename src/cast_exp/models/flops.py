@@ -1,5 +1,6 @@
 """Counts the arithmetic of a backbone, and knows how much of it a GPU can do."""
 
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -56,7 +57,8 @@ class FlopCount:
     """Floating point operations of one forward pass of a backbone.
 
     Counted are convolutions, matrix products and attention, where one multiply-add is two
-    operations; not norms, activations, averages, and the choice of segment seeds.
+    operations; not norms, activations, averages, and the choice of segment seeds. A copy on the
+    CPU is counted: elsewhere averages are products of matrices.
 
     Args:
         model: Backbone, in evaluation mode.
@@ -73,7 +75,7 @@ class FlopCount:
     ) -> None:
         # The plain implementation of attention is the one that every release of torch counts.
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-            model(images, superpixels, **options)
+            deepcopy(model).cpu()(images.cpu(), superpixels.to("cpu"), **options)
         counts = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
         self.total: int = counts["Global"]
         root = type(model).__name__

@@ -94,7 +94,7 @@ def segment_count(level: int | float, superpixels: int, tokens: int) -> int:
 
     Args:
         level: Count or fraction of the superpixels.
-        superpixels: Number of superpixels, `Superpixels.count`.
+        superpixels: Number of superpixels, `Superpixels.whole`.
         tokens: Tokens to be grouped; there are no more segments.
     """
     wanted = int(level) if level >= 1 else max(1, round(level * superpixels))

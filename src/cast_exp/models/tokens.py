@@ -4,6 +4,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
+from cast_exp.errors import UserError
 from cast_exp.models.positions import Positions
 from cast_exp.models.stem import ConvStem
 from cast_exp.ops import PoolingWeights, Superpixels, interpolated_weights, nearest_weights
@@ -59,6 +60,12 @@ class SuperpixelTokens(nn.Module):
         """How the superpixels read the grids; see `Backbone.reading`."""
         grid = self.stem.grid(*images.shape[-2:])
         if (sampling or self.sampling) == "nearest":
+            if superpixels.map.shape[-2:] != images.shape[-2:]:
+                raise UserError(
+                    f"superpixels of {tuple(superpixels.map.shape[-2:])} pixels do not fit images "
+                    f"of {tuple(images.shape[-2:])}; set model.sampling=interpolated, or compute "
+                    "them at the size of the images"
+                )
             weights = nearest_weights(superpixels, self.stem.stride, *grid, self.mask_empty)
             return Reading(weights, None, weights.empty)
         codes = self.positions.grid.shape[-2:]

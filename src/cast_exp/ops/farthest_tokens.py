@@ -1,14 +1,11 @@
 """Farthest tokens of images, as one operator that never makes the host wait for a GPU."""
 
-from importlib.util import find_spec
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from cast_exp.ops.farthest_point import farthest_point_sampling
-
-_HAS_TRITON = find_spec("triton") is not None
+from cast_exp.ops.triton_there import triton_there
 
 
 def farthest_tokens(tokens: Tensor, count: int, padding: Tensor, masked: bool = True) -> Tensor:
@@ -73,7 +70,7 @@ def _(tokens: Tensor, count: int, padding: Tensor, masked: bool) -> Tensor:
 
 @_operator.register_kernel("cuda")
 def _(tokens: Tensor, count: int, padding: Tensor, masked: bool) -> Tensor:
-    if not _HAS_TRITON:
+    if not triton_there():
         return by_differences(tokens, count, padding, masked)
     from cast_exp.ops.farthest_kernel import by_kernel
 

@@ -29,8 +29,9 @@ def interpolated_weights(
 
     `interpolated_weights(superpixels, (h, w), mode).mean(features)` equals
     `F.interpolate(features, (H, W), mode=mode, align_corners=False)` followed by a mean over the
-    pixels of each superpixel, but needs memory for the grid and the superpixels only, not for
-    H x W x C. A label without pixels is empty.
+    pixels of each superpixel, but never makes H x W x C features: terms need memory for the grid
+    and the superpixels, a matrix 12 bytes for each superpixel and cell while it is made. A label
+    without pixels is empty.
 
     Args:
         superpixels: Superpixels of the batch.
@@ -38,7 +39,7 @@ def interpolated_weights(
         mode: "bilinear" or "bicubic".
         dense: Make a matrix on the CPU too.
     """
-    labels, count, sizes, _ = superpixels
+    labels, count, sizes = superpixels.map, superpixels.count, superpixels.sizes
     empty = sizes == 0
     if dense or labels.device.type != "cpu":
         matrix = _matrix(labels, count, grid, mode)

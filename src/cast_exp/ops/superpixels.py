@@ -18,21 +18,27 @@ class Superpixels(NamedTuple):
         count: Number of labels N.
         sizes: Pixels of each label, int64 (B, N); 0 for a label that is not used.
         centroids: Mean row and column of its pixels, float32 (B, N, 2); 0 where it has none.
+        whole: Number that levels given as fractions are fractions of: N, unless there is room for
+            more labels than the method makes.
     """
 
     map: Tensor
     count: int  # type: ignore[assignment]  # a tuple has a method of this name
     sizes: Tensor
     centroids: Tensor
+    whole: int
 
     @classmethod
-    def of(cls, labels: "Tensor | Superpixels", count: int | None = None) -> "Superpixels":
+    def of(
+        cls, labels: "Tensor | Superpixels", count: int | None = None, whole: int | None = None
+    ) -> "Superpixels":
         """Superpixels of a label map.
 
         Args:
             labels: Labels from 0, int64 (B, H, W). What is `Superpixels` already stays as it is.
             count: Number of labels, more than each of them. None reads it from the map, and so
                 waits for the device.
+            whole: See `Superpixels`; None for `count`.
 
         Raises:
             ValueError: A label below 0, where the map is read.
@@ -56,13 +62,15 @@ class Superpixels(NamedTuple):
             for values in (torch.ones_like(rows), rows, columns)
         )
         centroids = torch.stack([down, across], -1) / sizes.clamp(min=1)[..., None]
-        return cls(labels, count, sizes, centroids.float())
+        return cls(labels, count, sizes, centroids.float(), whole or count)
 
     @classmethod
     def cat(cls, parts: "Sequence[Superpixels]") -> "Superpixels":
         """Join batches of the same count and size."""
-        labels, counts, sizes, centroids = zip(*parts, strict=True)
-        return cls(torch.cat(labels), counts[0], torch.cat(sizes), torch.cat(centroids))
+        labels, _, sizes, centroids, _ = zip(*parts, strict=True)
+        return parts[0]._replace(
+            map=torch.cat(labels), sizes=torch.cat(sizes), centroids=torch.cat(centroids)
+        )
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """The superpixels on a device."""

@@ -54,7 +54,8 @@ class SuperpixelMethod(ABC):
             Labels, int64 (B, H, W) on the device of ``images``.
 
         Raises:
-            UserError: Wrong shape or type, or (all methods but ``Grid``) values outside 0..1.
+            UserError: Wrong shape or type, (all methods but ``Grid``) values outside 0..1, or, on
+                the CPU, where a look at them waits for nothing, labels that are not below `labels`.
         """
         if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
             shape = tuple(images.shape)
@@ -63,7 +64,17 @@ class SuperpixelMethod(ABC):
             raise UserError(
                 f"superpixels need float images in 0..1, not {images.dtype}; divide by 255"
             )
-        return self.segment(images)
+        found = self.segment(images)
+        if found.device.type == "cpu":
+            count = self.labels(*images.shape[2:])
+            for label in found.aminmax():
+                if not 0 <= label < count:
+                    raise UserError(
+                        f"{type(self).__name__} gave a pixel the label {label}, but says that an "
+                        f"image of {' x '.join(map(str, images.shape[2:]))} pixels has {count} "
+                        "labels, from 0; mend its labels()"
+                    )
+        return found
 
     @abstractmethod
     def segment(self, images: Tensor) -> Tensor:
@@ -93,22 +104,10 @@ class HostMethod(SuperpixelMethod):
     device = "cpu"
 
     def segment(self, images: Tensor) -> Tensor:
-        """Segment image by image, on the 8-bit values that the floats were made from.
-
-        Raises:
-            UserError: A label is not below `labels`, or values are outside 0..1.
-        """
+        """Segment image by image, on the 8-bit values that the floats were made from."""
         require_unit_range(images)
-        height, width = images.shape[2:]
-        found = np.stack([self.segment_image(image) for image in to_bytes(images)]).astype(np.int64)
-        count = self.labels(height, width)
-        for label in (found.min(), found.max()):
-            if not 0 <= label < count:
-                raise UserError(
-                    f"{type(self).__name__} gave a pixel the label {label}, but says that an image "
-                    f"of {height} x {width} pixels has {count} labels, from 0; mend its labels()"
-                )
-        return torch.from_numpy(found).to(images.device)
+        labels = [self.segment_image(image) for image in to_bytes(images)]
+        return torch.from_numpy(np.stack(labels).astype(np.int64)).to(images.device)
 
     @abstractmethod
     def segment_image(self, image: NDArray[np.uint8]) -> NDArray[Any]:

@@ -161,6 +161,15 @@ class BaseTask(LightningModule):
         """Compiles what training steps are made of, if that is wanted."""
         return Compiler(self.compiling, self.device.type == "cuda")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies compile anew: what is compiled reads the weights of this task."""
+        state: dict[str, Any] = super().__getstate__()
+        return {key: value for key, value in state.items() if key != "compiled"}
+
+    def on_fit_end(self) -> None:
+        """Let go of what was compiled."""
+        self.compiled.release()
+
     def on_train_epoch_end(self) -> None:
         """Tell of graphs that were compiled in vain."""
         if self._graphs is not None and self.compiled.graphs > self._graphs:
@@ -231,6 +240,7 @@ class BaseTask(LightningModule):
         """
         fused = self.device.type == "cuda" and not str(self.trainer.precision).startswith("16")
         takes = "fused" in inspect.signature(self.optimizer).parameters
+        takes &= not {"fused", "foreach"} & getattr(self.optimizer, "keywords", {}).keys()
         return self.optimizer(groups, **({"fused": True} if fused and takes else {}))
 
     def scheduled(self, optimizer: Optimizer) -> OptimizerLRScheduler:

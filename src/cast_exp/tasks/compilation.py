@@ -1,33 +1,32 @@
 """Training steps compiled to one graph each, and how many graphs there were."""
 
 import logging
-import os
 from collections.abc import Callable
-from importlib.util import find_spec
-from shutil import which
-from typing import Any, Literal, TypeVar
+from functools import partial
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 
 from cast_exp.distributed import world_size
+from cast_exp.ops.triton_there import triton_there
 
 log = logging.getLogger(__name__)
 
 Compile = bool | Literal["auto", "inductor", "aot_eager"]
 """Whether to compile: "auto" does on CUDA, by "inductor", as True does; "aot_eager" only traces."""
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class Compiler:
-    """Compiles functions to one graph each, all shapes fixed, when they are first called.
+    """Compiles methods of a task to one graph each, all shapes fixed, when they are first called.
 
     Of several processes each has more graphs: one for each bucket of gradients, and breaks where
     batch norms exchange their statistics.
 
     Args:
         compile: Whether, and by which backend of `torch.compile`.
-        cuda: Whether the functions run on CUDA.
+        cuda: Whether they run on CUDA.
 
     Attributes:
         graphs: Graphs compiled so far. One for each kind of call; more mean that a shape or a
@@ -37,20 +36,31 @@ class Compiler:
     def __init__(self, compile: Compile, cuda: bool) -> None:
         self.backend = _backend(compile, cuda)
         self.graphs = 0
-        self._compiled: dict[Any, Any] = {}
+        self._compiled: dict[str, Any] = {}
 
-    def __call__(self, function: Function) -> Function:
-        """The function, compiled if that is wanted."""
+    def __call__(self, method: Method) -> Method:
+        """The method of a task, compiled if that is wanted."""
         if self.backend is None:
-            return function
-        if function not in self._compiled:
+            return method
+        if not self._compiled:
+            torch.compiler.reset()  # what was compiled for tasks before, and kept them alive
             # Older releases refuse the operator that makes weights of interpolation on the CPU.
             torch._dynamo.config.capture_dynamic_output_shape_ops = True
-            self._compiled[function] = torch.compile(
-                function, fullgraph=world_size() == 1, dynamic=False, backend=self._count
+        name = method.__name__
+        if name not in self._compiled:
+            self._compiled[name] = torch.compile(
+                getattr(type(method.__self__), name),  # type: ignore[attr-defined]
+                fullgraph=world_size() == 1,
+                dynamic=False,
+                backend=self._count,
             )
-        compiled: Function = self._compiled[function]
-        return compiled
+        return cast(Method, partial(self._compiled[name], method.__self__))  # type: ignore[attr-defined]
+
+    def release(self) -> None:
+        """Let go of what is compiled, which keeps the task alive."""
+        if self._compiled:
+            self._compiled.clear()
+            torch.compiler.reset()
 
     def _count(self, graph: Any, inputs: Any) -> Any:
         assert self.backend is not None
@@ -64,8 +74,7 @@ def _backend(compile: Compile, cuda: bool) -> str | None:
         return compile if isinstance(compile, str) else ("inductor" if compile else None)
     if not cuda:
         return None
-    compilers = (os.environ.get("CC"), "gcc", "clang", "cc")
-    if find_spec("triton") is None or not any(which(name) for name in compilers if name):
+    if not triton_there():
         log.warning(
             "the steps are not compiled, which makes them slower: that needs triton and a C "
             "compiler (gcc); install them, or set compile=false"

@@ -1,6 +1,7 @@
 """Token Pooling (Marin et al., 2023): tokens are clustered, each cluster becomes its mean."""
 
 from abc import abstractmethod
+from functools import cache
 from typing import Annotated, Literal
 
 import numpy as np
@@ -66,14 +67,15 @@ class TokenPooling(Grouping):
         batch, number, _ = tokens.shape
         if self.training:
             return torch.rand(batch, number, device=tokens.device)
-        drawn: Tensor = _drawn(number)
-        return drawn.to(tokens.device).expand(batch, -1)
+        drawn: Tensor = _drawn(number, tokens.device)
+        return drawn.expand(batch, -1)
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _drawn(number: int) -> Tensor:
+@cache  # sent to the device once
+def _drawn(number: int, device: torch.device) -> Tensor:
     """Random numbers, float32 (number,); by NumPy, where the first of more numbers are the same."""
-    return torch.from_numpy(np.random.default_rng(0).random(number, dtype=np.float32))
+    return torch.from_numpy(np.random.default_rng(0).random(number, dtype=np.float32)).to(device)
 
 
 class KMeans(TokenPooling):
