@@ -21,8 +21,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 class Compiler:
     """Compiles methods of a task to one graph each, all shapes fixed, when they are first called.
 
-    Of several processes each has more graphs: one for each bucket of gradients, and breaks where
-    batch norms exchange their statistics.
+    Of several processes each may have more: one for each bucket of gradients.
 
     Args:
         compile: Whether, and by which backend of `torch.compile`.
