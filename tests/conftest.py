@@ -1,8 +1,9 @@
 """What all tests share.
 
 One thread for each test process: the suite runs in parallel and its tensors are small. The reader
-of YAML that is written in C, where there is one: hundreds of commands are composed. And Ctrl-C
-reaches what tests start, also in a suite that runs in the background, where a shell turns it off.
+of YAML that is written in C, where there is one: hundreds of commands are composed. Parts of tests
+may be built by name. And Ctrl-C reaches what tests start, also in a suite that runs in the
+background, where a shell turns it off.
 """
 
 import signal
@@ -14,7 +15,10 @@ import torch
 import yaml
 from PIL import Image
 
+from cast_exp import plugins
+
 torch.set_num_threads(1)
+plugins.allow("support", *plugins.LIGHTNING)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if yaml.__with_libyaml__:
     yaml.SafeLoader = yaml.CSafeLoader  # type: ignore[misc]

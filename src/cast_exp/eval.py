@@ -4,13 +4,16 @@ import logging
 from pathlib import Path
 from typing import Annotated, Any
 
-from lightning.pytorch import seed_everything
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.loggers import Logger
 from pydantic import Field
 
 from cast_exp.checkpoints.load import Weights, load_projector
+from cast_exp.config import Builds
 from cast_exp.errors import UserError
-from cast_exp.evaluation import Subject
+from cast_exp.evaluation import BaseEvaluation, Subject
 from cast_exp.models import Backbone
+from cast_exp.plugins import LIGHTNING, allow
 from cast_exp.run.app import run_app
 from cast_exp.run.average import check_loaded
 from cast_exp.run.build import build
@@ -23,6 +26,10 @@ from cast_exp.run.trainer import READ_BY_EVALUATIONS, evaluation_trainers
 log = logging.getLogger(__name__)
 
 Node = Any  # the config of something to be built
+ModelNode = Annotated[Node, Builds(Backbone)]
+TrainerNode = Annotated[Node, Builds(Trainer)]
+EvaluationNode = Annotated[Node, Builds(BaseEvaluation)]
+LoggerNode = Annotated[Node, Builds(Logger)]
 
 
 def evaluate_model(
@@ -33,12 +40,13 @@ def evaluate_model(
     weights: Weights,
     run: str | None,
     paths: dict[str, Path],
-    model: Node,
-    trainer: Node,
+    model: ModelNode,
+    trainer: TrainerNode,
     evaluate: list[str],
     evaluate_untrained: bool,
-    evaluation: dict[str, Node],
-    logger: dict[str, Node],
+    evaluation: dict[str, EvaluationNode],
+    logger: dict[str, LoggerNode],
+    plugins: list[str],
     **parts: Node,
 ) -> dict[str, float]:
     """Build the model that the config names and evaluate it.
@@ -62,6 +70,7 @@ def evaluate_model(
             do not fit.
     """
     folder = Path(paths["run"])
+    allow(*plugins, *LIGHTNING)
     if evaluate_untrained and checkpoint is None:
         raise UserError(
             "evaluate_untrained=true puts an untrained model beside a trained one, but there is no "

@@ -28,11 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # These take seconds, which --help need not.
     from cast_exp.predict.job import Job
     from cast_exp.run.superpixels import load_methods
+    from cast_exp.run.trust import allow_parts
 
     count = options.pop("superpixels") or max((options["size"] // _PATCH) ** 2, 1)
-    name = options.pop("method")
+    name, config_dir = options.pop("method"), options.pop("config_dir")
     try:
-        return Job(method=load_methods([name], count)[name], **options).run()
+        allow_parts(config_dir, options.pop("plugins"))
+        method = load_methods([name], count, config_dir)[name]
+        return Job(method=method, **options).run()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -83,8 +86,11 @@ def _parser() -> argparse.ArgumentParser:
         "--method",
         default="seeds_dense",
         metavar="NAME",
-        help="superpixel method, a file in conf/superpixel; default: seeds_dense",
+        help="superpixel method, a file in conf/superpixel or in superpixel/ of --config-dir; "
+        "default: seeds_dense",
     )
+    add("--config-dir", type=Path, metavar="DIR", help="a folder of yours with config files")
+    add("--plugins", metavar="A,B,...", help="packages of yours that parts may come from")
     add("--device", default="auto", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
     add("--overwrite", action="store_true", help="do again what is done")
     return parser

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from lightning.pytorch import seed_everything
+from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.loggers import Logger
 from pydantic import Field
 
 from cast_exp.checkpoints.load import Weights
+from cast_exp.config import Builds
 from cast_exp.data.base import RawDataModule
-from cast_exp.evaluation import Subject
+from cast_exp.evaluation import BaseEvaluation, Subject
+from cast_exp.plugins import LIGHTNING, allow
 from cast_exp.run.app import run_app
 from cast_exp.run.average import weights_at_end
 from cast_exp.run.build import build
@@ -26,6 +29,12 @@ from cast_exp.run.trainer import attach, build_trainer, ending_well, evaluation_
 from cast_exp.tasks import BaseTask
 
 Node = Any  # the config of something to be built
+DataNode = Annotated[Node, Builds(RawDataModule)]
+TaskNode = Annotated[Node, Builds(BaseTask)]
+TrainerNode = Annotated[Node, Builds(Trainer)]
+CallbackNode = Annotated[Node, Builds(Callback)]
+LoggerNode = Annotated[Node, Builds(Logger)]
+EvaluationNode = Annotated[Node, Builds(BaseEvaluation)]
 
 
 def train(
@@ -36,15 +45,16 @@ def train(
     resume: str | None,
     tf32: bool,
     paths: dict[str, Path],
-    data: Node,
-    task: Node,
-    trainer: Node,
-    callbacks: dict[str, Node],
-    logger: dict[str, Node],
+    data: DataNode,
+    task: TaskNode,
+    trainer: TrainerNode,
+    callbacks: dict[str, CallbackNode],
+    logger: dict[str, LoggerNode],
     optim: dict[str, Node],
     evaluate: list[str],
     evaluate_untrained: bool,
-    evaluation: dict[str, Node],
+    evaluation: dict[str, EvaluationNode],
+    plugins: list[str],
     **parts: Node,
 ) -> dict[str, float]:
     """Build what the config names and train it.
@@ -67,6 +77,7 @@ def train(
         evaluate: Names of the evaluations that follow the training, of the best backbone.
         evaluate_untrained: Evaluate the same backbone without training as well.
         evaluation: Configs of all there are, by name.
+        plugins: Packages that parts may come from beside this one.
         parts: Nodes that the ones above refer to.
 
     Returns:
@@ -78,6 +89,7 @@ def train(
     """
     config = {key: value for key, value in locals().items() if key != "parts"} | parts
     folder = Path(paths["run"])
+    allow(*plugins, *LIGHTNING)
     evaluations = chosen_evaluations(evaluate, evaluation)
     seed_everything(seed, verbose=False)
     torch.set_float32_matmul_precision("high" if tf32 else "highest")

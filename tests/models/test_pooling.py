@@ -44,7 +44,7 @@ def test_a_pooling_is_made_again_from_its_description() -> None:
     again = Pooling.of(*described.values()).grouping(dim=12, heads=3, mask_empty=True)
     assert isinstance(again, KMeans)
     assert Pooling().described()["grouping"] == GraphPool.__name__
-    with pytest.raises(UserError, match=r"groups by Mine, which is not in"):
+    with pytest.raises(UserError, match=r"groups by .*\.Mine, but: .* no attribute"):
         Pooling.of((6,), "Mine", {})
 
 

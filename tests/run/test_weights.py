@@ -29,7 +29,8 @@ def run(tmp_path: Path) -> Path:
     (folder / "config.yaml").touch()
     saved = ["experiment=shapes_moco", "data.root=/images", "model=vit_tiny", "model.fusion=true"]
     saved += ["seed=3", "+trainer.x=1", "superpixel.count=9", "evaluate=[knn]", "weights=average"]
-    OmegaConf.save(OmegaConf.create(saved), folder / ".hydra" / "overrides.yaml")
+    hydra = {"hydra": {"overrides": {"task": saved}}}
+    OmegaConf.save(OmegaConf.create(hydra), folder / ".hydra" / "hydra.yaml")
     return folder
 
 

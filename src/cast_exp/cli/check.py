@@ -9,6 +9,7 @@ something is wrong with the data and 2 when it is with the command.
 import argparse
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,10 @@ from cast_exp.data.recognition import recognition_obstacle
 from cast_exp.data.scene_datamodule import SceneDataModule
 from cast_exp.errors import UserError
 from cast_exp.ops.labels import VOID
+from cast_exp.plugins import LIGHTNING, allow
 from cast_exp.run.build import build
 from cast_exp.run.tree import compose, config_tree
+from cast_exp.run.trust import check_config_dir, users_plugins
 
 _CONFIG = "train"
 _NODES = ["data", "superpixel", "compat", "seed"]  # of which data is made
@@ -44,10 +47,13 @@ def main(arguments: Sequence[str]) -> int:
     """
     parser = argparse.ArgumentParser("cast-exp check", description=__doc__)
     parser.add_argument("overrides", nargs="*", help="those of cast_exp.train")
-    overrides = parser.parse_args(arguments).overrides
+    parser.add_argument(
+        "--config-dir", type=Path, metavar="DIR", help="a folder of yours with config files"
+    )
+    options = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("cast_exp").setLevel(logging.INFO)
-    data = build(composed(overrides).data)
+    data = build(composed(options.overrides, options.config_dir).data)
     console = Console()
     splits: tuple[Split, ...] = ("train", "val")
     good = [check_split(data, split, console) for split in splits]
@@ -57,14 +63,20 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if all(good) else 1
 
 
-def composed(overrides: Sequence[str]) -> DictConfig:
+def composed(overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
     """The config of a run, of which all that data is made of has been validated.
+
+    Args:
+        overrides: Those of the run; `plugins` among them applies to this process.
+        config_dir: A folder of the user's with more config files.
 
     Raises:
         UserError: Mistakes in the overrides.
     """
-    with config_tree():
+    check_config_dir(config_dir)
+    with config_tree(extra=config_dir) as place:
         config = compose(_CONFIG, overrides)
+        allow(*users_plugins(overrides, place), *LIGHTNING)
     nodes = _NODES + ["augmentation"] * ("views" in config.data)
     if found := mistakes(OmegaConf.masked_copy(config, nodes), _schema):
         raise UserError(listed(found))

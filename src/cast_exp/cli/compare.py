@@ -30,6 +30,7 @@ from cast_exp.metrics.superpixel import achievable_segmentation_accuracy, bounda
 from cast_exp.ops.files import atomic_write, write_csv
 from cast_exp.ops.labels import Labels
 from cast_exp.run.superpixels import load_methods
+from cast_exp.run.trust import add_part_options, allow_parts
 from cast_exp.superpixels import FastSlic, SuperpixelMethod
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
@@ -201,21 +202,27 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--images", type=Path, required=True, metavar="DIR")
     parser.add_argument("--ground-truth", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--methods", metavar="A,B,...", help="files in conf/superpixel")
+    parser.add_argument(
+        "--methods",
+        metavar="A,B,...",
+        help="files in conf/superpixel, or in superpixel/ of --config-dir",
+    )
     parser.add_argument("--count", type=_positive, metavar="N", help="superpixels to ask for")
     parser.add_argument(
         "--size", type=_natural, default=224, metavar="PIXELS", help="resize to a square; 0: do not"
     )
     parser.add_argument("--limit", type=_positive, metavar="N", help="only the first N images")
     parser.add_argument("--out", type=Path, default=Path("runs/superpixels"), metavar="DIR")
+    add_part_options(parser)
     options = parser.parse_args(arguments)
+    allow_parts(options.config_dir, options.plugins)
 
     console = Console()
     names = options.methods.split(",") if options.methods else list(_METHODS)
     if not options.methods and not FastSlic.is_installed():
         names.remove("fast_slic")
         console.print("without fast_slic, whose library is not installed (see `make setup`)")
-    methods = load_methods(names, options.count)
+    methods = load_methods(names, options.count, options.config_dir)
     examples = read_examples(options.images, options.ground_truth, options.size, options.limit)
     try:
         options.out.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from cast_exp.checkpoints.files import CARD, WEIGHTS, write_converted
 from cast_exp.checkpoints.load import Weights, load_pretrained, locate
 from cast_exp.checkpoints.published import PUBLISHED
 from cast_exp.download import recorded, sha256_of
+from cast_exp.run.trust import allow_parts
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         default="trained",
         help="average: the moving average that supervised training keeps; default: trained",
     )
+    converter.add_argument("--plugins", metavar="A,B,...", help="packages that parts may come from")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("cast_exp").setLevel(logging.INFO)
@@ -47,6 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     elif options.command == "info":
         Console().print(_info(options.name))
     else:
+        allow_parts(None, options.plugins)
         convert(options.checkpoint, options.out, options.weights)
         print(f"wrote {options.out / WEIGHTS} and {options.out / CARD}")
     return 0

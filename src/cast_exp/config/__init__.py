@@ -1,5 +1,6 @@
 """The config files, what their values must be, and what follows from them."""
 
+from cast_exp.config.kinds import Builds
 from cast_exp.config.locate import conf_dir
 from cast_exp.config.messages import gist, key_of, listed, nearest
 from cast_exp.config.overrides import combinations, explain, options, swept, values_of
@@ -7,6 +8,7 @@ from cast_exp.config.reads import read_keys, unread
 from cast_exp.config.validate import mistakes
 
 __all__ = [
+    "Builds",
     "combinations",
     "conf_dir",
     "explain",

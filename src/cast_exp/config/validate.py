@@ -10,7 +10,6 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Mapping
-from pkgutil import resolve_name
 from typing import Any, get_type_hints
 
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
@@ -19,7 +18,9 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 from pydantic_core import SchemaError
 
+from cast_exp.config.kinds import element, wrong_kind
 from cast_exp.config.messages import gist, nearest
+from cast_exp.plugins import NotAllowed, resolve
 
 _OF_HYDRA = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 _REFERENCE = re.compile(r"\$\{(\w[\w.]*)\}")
@@ -67,16 +68,28 @@ class _Check:
                 continue
             expected = parameters[key].annotation if key in parameters else Any
             self._value(node, key, path, expected)
-        if partial or "_args_" in node:
+        if "_args_" in node:
+            self._report(_join(path, "_args_"), ": give these arguments by their names")
+        if partial:
             return
         for key, parameter in parameters.items():
             if key not in given and parameter.default is inspect.Parameter.empty:
                 self._report(_join(path, key), ": required; it has no value")
 
-    def _value(self, parent: DictConfig | ListConfig, key: Any, path: str, expected: Any) -> Any:
-        """Check one value; return it with a stand-in for each part that would be built."""
-        origin, value = self._read(parent, key, _join(path, key))
-        value = self._plain(value, origin)
+    def _value(
+        self, parent: DictConfig | ListConfig, key: Any, path: str, expected: Any, kind: Any = None
+    ) -> Any:
+        """Check one value; return it with a stand-in for each part that would be built.
+
+        `kind` is the annotation for a part where the value is looked at as part of a whole.
+        """
+        kind = kind or expected
+        origin, node = self._read(parent, key, _join(path, key))
+        if problem := self._misplaced(node, kind):  # whatever its options are
+            self.found = {k: v for k, v in self.found.items() if not k.startswith(f"{origin}.")}
+            self._report(f"{origin}._target_", f"={node._target_}: {problem}")
+            return _UNKNOWN
+        value = self._plain(node, origin, kind)
         if value is _UNKNOWN or origin in self.found:
             return _UNKNOWN
         if complaint := _complaint(value, expected):
@@ -107,32 +120,49 @@ class _Check:
             self._report(path, f": {gist(error)}")
             return path, _UNKNOWN
 
-    def _plain(self, value: Any, path: str) -> Any:
+    def _plain(self, value: Any, path: str, expected: Any) -> Any:
         if isinstance(value, DictConfig):
+            if f"{path}._target_" in self.found:
+                return _UNKNOWN
             if path not in self.seen:
-                self.seen[path] = self._mapping(value, path)
+                self.seen[path] = self._mapping(value, path, expected)
             return self.seen[path]
         if isinstance(value, ListConfig):
-            items = [self._value(value, i, path, Any) for i in range(len(value))]
+            items = [
+                self._value(value, i, path, Any, element(expected, i)) for i in range(len(value))
+            ]
             return _UNKNOWN if any(item is _UNKNOWN for item in items) else items
         return value
 
-    def _mapping(self, node: DictConfig, path: str) -> Any:
+    def _mapping(self, node: DictConfig, path: str, expected: Any) -> Any:
         if "_target_" not in node:
-            items = {key: self._value(node, key, path, Any) for key in node}
+            items = {key: self._value(node, key, path, Any, element(expected)) for key in node}
             return _UNKNOWN if any(item is _UNKNOWN for item in items.values()) else items
         _, name = self._read(node, "_target_", _join(path, "_target_"))
         if name is _UNKNOWN:
             return _UNKNOWN
         try:
-            target = resolve_name(name)
-        except (ImportError, AttributeError, ValueError) as error:
+            target = resolve(name)
+        except NotAllowed as error:
+            self._report(_join(path, "_target_"), f"={name}: {error.reason}")
+            return _UNKNOWN
+        except Exception as error:  # whatever a module raises
             self._report(_join(path, "_target_"), f"={name}: cannot be imported ({gist(error)})")
             return _UNKNOWN
         partial = bool(node.get("_partial_"))
         before = len(self.found)
         self.arguments(node, path, target, partial)
         return _UNKNOWN if len(self.found) > before else _stand_in(target, partial)
+
+    def _misplaced(self, node: Any, expected: Any) -> str | None:
+        """What keeps the target of a node from standing where something is expected."""
+        if not isinstance(node, DictConfig) or "_target_" not in node:
+            return None
+        try:
+            target = resolve(node._target_)
+        except Exception:  # reported when the node is looked at
+            return None
+        return wrong_kind(target, bool(node.get("_partial_")), expected)
 
     def _report(self, path: str, problem: str) -> None:
         self.found.setdefault(path, problem)

@@ -1,21 +1,25 @@
 """What a backbone is worth: evaluations of weights, which a run may end with."""
 
 from cast_exp.evaluation.base import BaseEvaluation, Evaluation, MakeTrainer
+from cast_exp.evaluation.features import FeatureEvaluation
 from cast_exp.evaluation.figure_ground import FigureGround
 from cast_exp.evaluation.hierarchy import HierarchyEvaluation
 from cast_exp.evaluation.knn import KNN
 from cast_exp.evaluation.linear_probe import LinearProbe
 from cast_exp.evaluation.retrieval import Retrieval
+from cast_exp.evaluation.scenes import SceneEvaluation
 from cast_exp.evaluation.subject import Subject
 
 __all__ = [
     "KNN",
     "BaseEvaluation",
     "Evaluation",
+    "FeatureEvaluation",
     "FigureGround",
     "HierarchyEvaluation",
     "LinearProbe",
     "MakeTrainer",
     "Retrieval",
+    "SceneEvaluation",
     "Subject",
 ]

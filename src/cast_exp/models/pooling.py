@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
-from pkgutil import resolve_name
 from typing import Any
 
 from cast_exp.errors import UserError
 from cast_exp.models import grouping as groupings
 from cast_exp.models.grouping import GraphPool, Grouping
+from cast_exp.plugins import NotAllowed, resolve
 
 
 def check_levels(
@@ -74,18 +74,18 @@ class Pooling:
         """The pooling that was described so.
 
         Raises:
-            UserError: The grouping is not of this package.
+            UserError: The grouping is of a package that is not allowed (see `cast_exp.plugins`), or
+                is none.
         """
         path = name if "." in name else f"{groupings.__name__}.{name}"
         try:
-            if not path.startswith(f"{groupings.__name__}."):
-                raise ImportError
-            grouping = resolve_name(path)
-        except (ImportError, AttributeError):
-            raise UserError(
-                f"the model groups by {name}, which is not in cast_exp.models.grouping; build it "
-                "yourself and pass it as pooling"
-            ) from None
+            grouping: Any = resolve(path)
+        except NotAllowed as error:
+            raise UserError(f"the model groups by {error}") from None
+        except Exception as error:  # whatever a module raises
+            raise UserError(f"the model groups by {path}, but: {error}") from error
+        if not (isinstance(grouping, type) and issubclass(grouping, Grouping)):
+            raise UserError(f"the model groups by {path}, which is no Grouping")
         return cls(levels, partial(grouping, **options))
 
 

@@ -1,13 +1,13 @@
 """Choices that do not go together, told in a sentence before any of their keys is looked at."""
 
 from functools import cache
-from pkgutil import resolve_name
 from typing import Any, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
 from cast_exp.config import options
 from cast_exp.data.base import RawDataModule
+from cast_exp.plugins import resolve
 from cast_exp.run.tree import compose
 from cast_exp.tasks import BaseTask
 
@@ -61,7 +61,7 @@ def misfits(config: DictConfig, choices: DictConfig, trains: bool) -> list[str]:
 def _target(node: Any) -> Any:
     """What a node would be built by; None if that cannot be told."""
     try:
-        return resolve_name(node["_target_"])
+        return resolve(node["_target_"])
     except Exception:  # the validator says why
         return None
 

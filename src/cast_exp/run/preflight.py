@@ -3,6 +3,7 @@
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,20 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cast_exp.config import combinations, explain, gist, key_of, listed, mistakes, options, swept
 from cast_exp.errors import UserError
+from cast_exp.plugins import LIGHTNING, only
 from cast_exp.run.folder import RUN, SWEEP, rank
 from cast_exp.run.follow import following
 from cast_exp.run.misfits import misfits, wrong_evaluations
-from cast_exp.run.resolvers import register_resolvers
+from cast_exp.run.resolvers import read_environment, register_resolvers
+from cast_exp.run.saved import FOLDER_NAMES, Saved, check_hydra
 from cast_exp.run.tree import compose, config_tree
+from cast_exp.run.trust import (
+    check_config_dir,
+    typed_paths,
+    typed_variables,
+    users_plugins,
+    wrong_plugins,
+)
 from cast_exp.run.unread import (
     for_evaluation,
     only_asked,
@@ -30,9 +40,7 @@ from cast_exp.run.unread import (
 )
 from cast_exp.run.weights import model_overrides, with_checkpoint, with_run
 
-_FOLDER_NAMES = "hydra.job.config.override_dirname.exclude_keys"
 EVAL = "eval"  # the root config of the evaluations
-_OWN = ("hydra.mode", _FOLDER_NAMES)  # overrides that are not the user's
 _VALUED = (
     "--config-name -cn",
     "--config-path -cp",
@@ -66,16 +74,16 @@ def checked_command(
     flags = [word for word in command if word not in arguments.overrides]
     if arguments.shell_completion or arguments.version:
         return [*flags, *arguments.overrides]
-    users = Path(arguments.config_dir) if arguments.config_dir else None
-    if users and not users.is_dir():
-        raise UserError(f"--config-dir {users} is not a folder")
-    folder = Path(arguments.config_path) if arguments.config_path else None
-    with config_tree(folder, users):
-        overrides = list(arguments.overrides)
-        if config_name == EVAL:
-            overrides = with_run(overrides)
-        if named := _named(overrides):  # its overrides say which keys there are
-            overrides = _continued(named, overrides)
+    typed: list[str] = arguments.overrides
+    saved = _named(typed, config_name)
+    if saved and not arguments.config_name and _resumes(typed, saved):
+        flags += _own_root(saved)
+        config_name = _parsed(flags).config_name or config_name
+    with ExitStack() as stack:
+        trusted, remembered = _enter(stack, arguments, saved)
+        overrides = with_run(typed) if config_name == EVAL else list(typed)
+        if saved and _resumes(typed, saved):
+            overrides = saved.continued(overrides)  # they say which keys there are
         config, overrides = _with_evaluations(config_name, overrides)
         if config_name != EVAL and not config.get("task"):
             name = f"experiment={config.hydra.runtime.choices.experiment}"
@@ -87,20 +95,26 @@ def checked_command(
             if (stopped / SWEEP).is_file() and not multirun:
                 multirun = True
                 flags.append("--multirun")
-            overrides = _continued(stopped, overrides)
-            config = _compose(config_name, overrides)
+            if saved is None:  # found by resume=auto
+                saved = Saved.read(stopped)
+                trusted, remembered = _enter(stack, arguments, saved)
+                overrides = saved.continued(overrides)
+                config = _compose(config_name, overrides)
         if not multirun and (several := swept(overrides)):
             hint = "several values; add -m to run with each of them"
             raise UserError(listed(f"{text}: {hint}" for text in several))
         config, overrides = _completed(config_name, config, overrides)
+        if saved and remembered:
+            check_hydra(config, config_name, _root(arguments), typed, saved)
+            flags.append(f"--config-dir={remembered}")
         if any((arguments.help, arguments.hydra_help, arguments.info, arguments.cfg)):
             return flags + overrides
         jobs = _jobs(config, overrides) if multirun else [overrides]
-        _check(config_name, jobs, None if multirun else config, entry, arguments.overrides)
+        _check(config_name, jobs, None if multirun else config, entry, typed, trusted)
         if multirun:  # folders of jobs are named by what differs between them
             shared = set.intersection(*map(set, jobs))
             keys = ",".join(f"'{key_of(text)}'" for text in sorted(shared))
-            overrides.append(f"{_FOLDER_NAMES}=[{keys}]")
+            overrides.append(f"{FOLDER_NAMES}=[{keys}]")
     return flags + overrides
 
 
@@ -114,6 +128,39 @@ def _parsed(command: Sequence[str]) -> Namespace:
         parser.add_argument(*names.split(), action="store_true")
     parser.add_argument("--info", "-i", nargs="?", const="all")
     return parser.parse_known_intermixed_args(command)[0]
+
+
+def _enter(
+    stack: ExitStack, arguments: Namespace, saved: Saved | None
+) -> tuple[set[str], Path | None]:
+    """Let configs be composed of the files, parts and variables that a command may use.
+
+    Args:
+        stack: Keeps it so.
+        arguments: The command.
+        saved: What the folder of a run says of an earlier one; None if there is none.
+
+    Returns:
+        The plug-ins, and the folder of config files that the saved command has named, not this one.
+    """
+    users = Path(arguments.config_dir) if arguments.config_dir else None
+    check_config_dir(users)
+    remembered = None if users or not saved else saved.existing_config_dir()
+    place = stack.enter_context(config_tree(_root(arguments), users or remembered))
+    plugins, variables = users_plugins(arguments.overrides, place), None
+    usual = set(LIGHTNING)
+    if saved:
+        usual = set(typed_paths(arguments.overrides, LIGHTNING))
+        variables = typed_variables(arguments.overrides, place)
+    stack.enter_context(only(*plugins, *usual))
+    read_environment(variables)
+    if remembered and rank() == 0:
+        print(f"note: with config files of {remembered}, as before", file=sys.stderr)
+    return plugins, remembered
+
+
+def _root(arguments: Namespace) -> Path | None:
+    return Path(arguments.config_path) if arguments.config_path else None
 
 
 def _compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
@@ -161,14 +208,28 @@ def _completed(
     return _compose(config_name, [*chosen, *added]) if added else config, [*chosen, *added]
 
 
-def _named(overrides: Sequence[str]) -> Path | None:
-    """The folder of a run or multirun, if `resume` names one."""
-    for text in overrides:
-        if key_of(text) == "resume":
-            folder = Path(text.partition("=")[2]).expanduser()
-            if (folder / RUN).is_file() or (folder / SWEEP).is_file():
-                return folder
+def _named(typed: Sequence[str], config_name: str) -> Saved | None:
+    """The saved command of the run, multirun or evaluation that this one names, if it does."""
+    for key in ("resume", "run") if config_name == EVAL else ("resume",):
+        folder = _folder(typed, key)
+        if folder and ((folder / RUN).is_file() or (folder / SWEEP).is_file()):
+            return Saved.read(folder)
     return None
+
+
+def _resumes(typed: Sequence[str], saved: Saved) -> bool:
+    return _folder(typed, "resume") == saved.folder
+
+
+def _folder(typed: Sequence[str], key: str) -> Path | None:
+    texts = [text.partition("=")[2].strip("'\"") for text in typed if key_of(text) == key]
+    return Path(texts[-1]).expanduser() if texts else None
+
+
+def _own_root(saved: Saved) -> list[str]:
+    """Flags for the root config of a saved command, if that is the user's own."""
+    own = saved.config_name if saved.config_name not in (None, "train", EVAL) else None
+    return [f"--config-name={own}"] if own else []
 
 
 def _stopped(config: DictConfig, multirun: bool) -> Path | None:
@@ -184,23 +245,13 @@ def _stopped(config: DictConfig, multirun: bool) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def _continued(folder: Path, overrides: Sequence[str]) -> list[str]:
-    """The overrides that a run was started with, less those given anew, and the new ones."""
-    if (folder / SWEEP).is_file():
-        kept = OmegaConf.load(folder / SWEEP).hydra.overrides
-        saved = [*(text for text in kept.hydra if key_of(text) not in _OWN), *kept.task]
-    else:
-        saved = list(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
-    given = {key_of(text) for text in overrides}
-    return [*(str(text) for text in saved if key_of(str(text)) not in given), *overrides]
-
-
 def _check(
     config_name: str,
     jobs: Sequence[list[str]],
     composed: DictConfig | None,
     entry: Callable[..., Any],
     typed: Sequence[str],
+    trusted: set[str],
 ) -> None:
     """Find mistakes in any of the jobs, and say what has been typed in vain for all of them.
 
@@ -212,7 +263,8 @@ def _check(
         try:
             config = composed or hydra.compose(config_name, job, return_hydra_config=True)
             choices = config.hydra.runtime.choices
-            lines = wrong_evaluations(config, some=config_name == EVAL)
+            lines = wrong_plugins(config, trusted)
+            lines = lines or wrong_evaluations(config, some=config_name == EVAL)
             config = _as_run(config, multirun=composed is None)
             lines = lines or misfits(config, choices, trains=config_name != EVAL)
             if config_name == EVAL:

@@ -1,8 +1,13 @@
 """The functions that config files may call as `${name:...}`."""
 
+from collections.abc import Collection
+from typing import Any
+
 from omegaconf import OmegaConf
+from omegaconf.resolvers import oc
 
 from cast_exp.config import options
+from cast_exp.errors import UserError
 from cast_exp.run.folder import evaluation_folder, job_folder, run_folder, sweep_folder, sweep_name
 from cast_exp.run.plan import scaled_lr
 
@@ -22,6 +27,19 @@ def register_resolvers() -> None:
     # Hydra hands the cache on to the jobs.
     for resolver in (run_folder, sweep_folder, evaluation_folder):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True, use_cache=True)
+
+
+def read_environment(names: Collection[str] | None) -> None:
+    """Let `${oc.env:NAME}` give these environment variables only; None for any."""
+
+    def env(key: str, *default: Any) -> Any:
+        if names is not None and key not in names:
+            raise UserError(
+                f"the environment variable {key} is not read for a folder's sake; type it yourself"
+            )
+        return oc.env(key, *default)
+
+    OmegaConf.register_new_resolver("oc.env", env, replace=True)
 
 
 def dense(superpixel: str) -> str:

@@ -8,6 +8,7 @@ from typing import ClassVar
 import hydra
 from hydra import initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
@@ -41,7 +42,7 @@ Plugins.instance().register(_ExtraFolder)
 
 @contextmanager
 def config_tree(folder: Path | None = None, extra: Path | None = None) -> Iterator[Path]:
-    """Let Hydra compose configs, within the context, as `hydra.main` would.
+    """Let Hydra compose configs, within the context, as `hydra.main` would; contexts may be nested.
 
     Args:
         folder: The config files; None for those of the package.
@@ -51,14 +52,16 @@ def config_tree(folder: Path | None = None, extra: Path | None = None) -> Iterat
         The folder of the config files.
     """
     register_resolvers()
+    hydra = GlobalHydra.instance()
+    outer = hydra.hydra, _ExtraFolder.folder, HydraConfig.instance().cfg
+    hydra.clear()
     _ExtraFolder.folder = extra and extra.resolve()
     try:
         place = (folder or conf_dir()).resolve()
         with initialize_config_dir(str(place), version_base=VERSION_BASE):
             yield place
     finally:
-        _ExtraFolder.folder = None
-        HydraConfig.instance().cfg = None
+        hydra.hydra, _ExtraFolder.folder, HydraConfig.instance().cfg = outer
 
 
 def compose(config_name: str, overrides: Sequence[str] = ()) -> DictConfig:

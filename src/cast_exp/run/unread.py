@@ -9,12 +9,12 @@ from cast_exp.run.trainer import READ_BY_EVALUATIONS
 
 _EVALUATION = (
     *("name", "seed", "checkpoint", "weights", "run", "resume", "paths", "model", "logger"),
-    *("evaluate", "evaluate_untrained", "trainer._target_"),
+    *("evaluate", "evaluate_untrained", "plugins", "trainer._target_"),
     *(f"trainer.{key}" for key in READ_BY_EVALUATIONS),
 )
 _TRAINING = (
     *("name", "seed", "checkpoint", "weights", "resume", "paths", "data", "task", "trainer"),
-    *("callbacks", "logger", "optim", "evaluate", "evaluate_untrained"),
+    *("callbacks", "logger", "optim", "evaluate", "evaluate_untrained", "plugins"),
 )
 
 

@@ -16,6 +16,7 @@ from cast_exp.models import Backbone
 from cast_exp.models.config import Size, VariableOptions, names_of
 from cast_exp.run.build import build
 from cast_exp.run.folder import RUN
+from cast_exp.run.saved import Saved
 from cast_exp.run.tree import compose
 
 # The option of `model` for what a checkpoint holds, and the start of the names of others that do.
@@ -49,12 +50,14 @@ def with_run(overrides: Sequence[str]) -> list[str]:
     folder = Path(str(run).strip("'\"")).expanduser().resolve()
     if not (folder / RUN).is_file():
         raise UserError(f"run={run} is not the folder of a run: it has no {RUN}")
-    kept = []
+    kept: list[str] = []
     if given.keys().isdisjoint(_DATA):
-        for text in map(str, OmegaConf.load(folder / ".hydra" / "overrides.yaml")):
-            key = key_of(text)
-            if key not in given and key.partition(".")[0] not in _OF_TRAINING:
-                kept.append(text)
+        saved = Saved.read(folder)
+        kept = saved.checked(
+            text
+            for text in saved.overrides
+            if (key := key_of(text)) not in given and key.partition(".")[0] not in _OF_TRAINING
+        )
     path = str(best_weights(folder)).replace("'", "\\'")
     return [*kept, *overrides, f"checkpoint='{path}'"]
 

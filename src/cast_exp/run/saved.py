@@ -1,0 +1,205 @@
+"""What the folder of a run says of the command that it was started with, and what it may not say.
+
+A folder may be a stranger's. What it says chooses among parts and numbers; it does not choose what
+code runs: overrides of Hydra itself, environment variables and search paths count only when they
+are typed, and parts only if their packages are allowed now (see `cast_exp.plugins`).
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from cast_exp.config import key_of, listed
+from cast_exp.errors import UserError
+from cast_exp.run.folder import SWEEP
+from cast_exp.run.tree import compose, config_tree
+
+# Overrides of a multirun that are ours, not the user's.
+FOLDER_NAMES = "hydra.job.config.override_dirname.exclude_keys"
+_OWN = ("hydra.mode", FOLDER_NAMES)
+_LARGEST = 1 << 20  # bytes of a file that holds a command
+_ENVIRONMENT = re.compile(r"oc\s*\.\s*env")
+# What of Hydra's node differs between commands without harm.
+_HARMLESS = (
+    *("runtime.", "overrides.", "sweeper.params", "help.", "mode", "output_subdir"),
+    *("job.name", "job.override_dirname", "job.num", "job.id", "job.config_name"),
+)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The command that a run or multirun was started with.
+
+    Attributes:
+        folder: Of the run.
+        overrides: As they were typed, but for `plugins`, which a folder has no say in.
+        config_dir: The user's folder of config files, if there was one.
+        config_name: Name of the root config.
+    """
+
+    folder: Path
+    overrides: tuple[str, ...]
+    config_dir: Path | None
+    config_name: str | None
+
+    @classmethod
+    def read(cls, folder: Path) -> "Saved":
+        """Read it.
+
+        Args:
+            folder: Of a run or a multirun.
+
+        Raises:
+            UserError: It is not there, or damaged.
+        """
+        if (folder / SWEEP).is_file():
+            hydra = _Hydras(folder / SWEEP)
+            task, own = hydra.texts("overrides", "task"), hydra.texts("overrides", "hydra")
+            overrides = [*(text for text in own if key_of(text) not in _OWN), *task]
+        else:
+            hydra = _Hydras(folder / ".hydra" / "hydra.yaml")
+            overrides = hydra.texts("overrides", "task")
+        return cls(
+            folder,
+            tuple(text for text in overrides if key_of(text) != "plugins"),
+            hydra.config_dir(),
+            hydra.config_name(),
+        )
+
+    def continued(self, typed: Sequence[str]) -> list[str]:
+        """The overrides of the folder, less those that are typed anew, and then the typed ones.
+
+        Raises:
+            UserError: Some of the folder's are for the user only.
+        """
+        given = {key_of(text) for text in typed}
+        return [*self.checked(text for text in self.overrides if key_of(text) not in given), *typed]
+
+    def checked(self, overrides: Iterable[str]) -> list[str]:
+        """Some of the folder's overrides, once none of them is for the user only.
+
+        Raises:
+            UserError: One is.
+        """
+        kept = list(overrides)
+        if refused := [text for text in kept if _for_users_only(text)]:
+            raise UserError(
+                listed(
+                    f"{text}: {self.folder} says so, but what concerns Hydra itself or the "
+                    "environment is not taken from a folder; if you want it, type it again"
+                    for text in refused
+                )
+            )
+        return kept
+
+    def existing_config_dir(self) -> Path | None:
+        """The user's folder of config files, if there was one.
+
+        Raises:
+            UserError: It is there no more.
+        """
+        if self.config_dir and not self.config_dir.is_dir():
+            raise UserError(
+                f"{self.folder} was started with --config-dir {self.config_dir}, which is there no "
+                "more; say with --config-dir where it is now"
+            )
+        return self.config_dir
+
+
+def check_hydra(
+    config: DictConfig, config_name: str, root: Path | None, typed: Sequence[str], saved: Saved
+) -> None:
+    """See that config files which a folder has named change nothing of Hydra itself.
+
+    Args:
+        config: Composed with them.
+        config_name: Name of the root config.
+        root: Folder of the config tree, None for ours.
+        typed: Overrides of the user's.
+        saved: What has named them.
+
+    Raises:
+        UserError: They set something that would choose what code runs.
+    """
+    own = [text for text in typed if _is_hydras(text)]
+    with config_tree(root):
+        plain = _flat(compose(config_name, own).hydra)
+    for key, value in _flat(config.hydra).items():
+        if not key.startswith(_HARMLESS) and plain.get(key) != value:
+            raise UserError(
+                f"hydra.{key}={value}: config files in {saved.config_dir} say so, and what "
+                "concerns Hydra itself is not taken from a folder; if you want it, add "
+                f"--config-dir {saved.config_dir}"
+            )
+
+
+def _for_users_only(text: str) -> bool:
+    return _is_hydras(text) or bool(_ENVIRONMENT.search(text))
+
+
+def _is_hydras(text: str) -> bool:
+    return re.split(r"[./@:]", key_of(text))[0] == "hydra"
+
+
+def _flat(node: DictConfig) -> dict[str, Any]:
+    """The leaves of a node by dotted keys, interpolations not resolved."""
+
+    def grow(value: Any, prefix: str) -> None:
+        if isinstance(value, Mapping) and value:
+            for key, inner in value.items():
+                grow(inner, f"{prefix}{key}.")
+        else:
+            leaves[prefix[:-1]] = value
+
+    leaves: dict[str, Any] = {}
+    grow(OmegaConf.to_container(node), "")
+    return leaves
+
+
+class _Hydras:
+    """What Hydra has left in a file about a command, of which nothing can be relied on."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise UserError(f"{path} is missing, so what the run was started with cannot be told")
+        if path.stat().st_size > _LARGEST:
+            raise self._damaged("too large")
+        try:
+            self.content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            raise self._damaged(type(error).__name__) from error
+
+    def texts(self, *keys: str) -> list[str]:
+        """The list of texts at some keys, one inside the other."""
+        found = self._at(*keys)
+        if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+            raise self._damaged(f"no list of texts at {'.'.join(keys)}")
+        return found
+
+    def config_dir(self) -> Path | None:
+        """The folder that `--config-dir` named."""
+        sources = self._at("runtime", "config_sources")
+        for source in sources if isinstance(sources, list) else ():
+            if isinstance(source, dict) and source.get("provider") == "command-line":
+                return Path(str(source.get("path")))
+        return None
+
+    def config_name(self) -> str | None:
+        """Name of the root config."""
+        name = self._at("job", "config_name")
+        return name if isinstance(name, str) else None
+
+    def _at(self, *keys: str) -> Any:
+        node = self.content
+        for key in ("hydra", *keys):
+            node = node.get(key) if isinstance(node, dict) else None
+        return node
+
+    def _damaged(self, why: str) -> UserError:
+        return UserError(f"{self.path} is damaged ({why}); start a new run")

@@ -1,0 +1,115 @@
+"""What a user has said may be imported and read: on this command line or in conf/local."""
+
+import re
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from cast_exp.config import conf_dir, key_of, values_of
+from cast_exp.errors import UserError
+from cast_exp.plugins import allow, installed, missing
+
+LOCAL = Path("local", "default.yaml")
+"""The user's own settings, inside the config tree."""
+
+_VARIABLE = re.compile(r"oc\.env:\s*([A-Za-z_]\w*)")
+
+
+def users_plugins(typed: Sequence[str], tree: Path) -> set[str]:
+    """Packages that the user allows: those of `plugins=[...]`, or else those of conf/local.
+
+    Args:
+        typed: Overrides of this command line.
+        tree: Folder of the config files.
+
+    Raises:
+        UserError: There is no such package.
+    """
+    names = list(_local(tree).get("plugins") or [])
+    for text in typed:
+        if key_of(text) == "plugins":
+            try:
+                names = values_of(text)
+            except HydraException:  # told when the command is composed
+                return set()
+    if absent := missing(names):
+        raise UserError(
+            f"plugins=[{','.join(names)}]: there is no package {' or '.join(absent)}; install it, "
+            "or name the folder that it is in with PYTHONPATH"
+        )
+    return set(names)
+
+
+def add_part_options(parser: ArgumentParser) -> None:
+    """Give a command without overrides the options that let it use a user's own parts."""
+    parser.add_argument(
+        "--config-dir", type=Path, metavar="DIR", help="a folder of yours with config files"
+    )
+    parser.add_argument(
+        "--plugins", metavar="A,B,...", help="packages of yours that parts may come from"
+    )
+
+
+def allow_parts(config_dir: Path | None, plugins: str | None) -> None:
+    """Follow these options: what they name may be imported in this process.
+
+    Raises:
+        UserError: There is no such folder or package.
+    """
+    check_config_dir(config_dir)
+    typed = [] if plugins is None else [f"plugins=[{plugins}]"]
+    allow(*users_plugins(typed, conf_dir()))
+
+
+def check_config_dir(folder: Path | None) -> None:
+    """See that a folder of a user's config files is there.
+
+    Raises:
+        UserError: It is not.
+    """
+    if folder and not folder.is_dir():
+        raise UserError(f"--config-dir {folder} is not a folder")
+
+
+def wrong_plugins(config: DictConfig, trusted: set[str]) -> list[str]:
+    """What is wrong with the plug-ins of a composed config.
+
+    Args:
+        config: Composed config.
+        trusted: See `users_plugins`.
+    """
+    named = config.get("plugins")
+    if not OmegaConf.is_list(named):
+        return [f"plugins={named}: should be a list, as in plugins=[{named}]"]
+    strange = sorted({*named} - trusted - installed())
+    return [
+        f"plugins=[{name}]: a config file says so; what may be imported is said on the command "
+        "line or in conf/local/default.yaml"
+        for name in strange
+    ]
+
+
+def typed_paths(typed: Sequence[str], packages: Sequence[str]) -> list[str]:
+    """Import paths into some packages that overrides name."""
+    ahead = "|".join(re.escape(package) for package in packages)
+    return [path for text in typed for path in re.findall(rf"\b(?:{ahead})\.\w+", text)]
+
+
+def typed_variables(typed: Sequence[str], tree: Path) -> set[str]:
+    """Environment variables that overrides or the files of the config tree refer to.
+
+    Args:
+        typed: Overrides of this command line.
+        tree: Folder of the config files, conf/local among them.
+    """
+    texts = [path.read_text(encoding="utf-8") for path in tree.rglob("*.yaml")]
+    return {name for text in (*texts, *typed) for name in _VARIABLE.findall(text)}
+
+
+def _local(tree: Path) -> DictConfig:
+    path = tree / LOCAL
+    found = OmegaConf.load(path) if path.is_file() else None
+    return found if isinstance(found, DictConfig) else OmegaConf.create({})
