@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import signature
 from itertools import pairwise
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, get_type_hints
 
 from cast_exp.errors import UserError
 from cast_exp.models import grouping as groupings
+from cast_exp.models.config import check_values
 from cast_exp.models.grouping import GraphPool, Grouping
 
 
@@ -74,7 +76,7 @@ class Pooling:
         """The pooling that was described so.
 
         Raises:
-            UserError: The grouping is not of this package.
+            UserError: The grouping is not of this package, or takes no such options.
         """
         path = name if "." in name else f"{groupings.__name__}.{name}"
         try:
@@ -86,7 +88,17 @@ class Pooling:
                 f"the model groups by {name}, which is not in cast_exp.models.grouping; build it "
                 "yourself and pass it as pooling"
             ) from None
+        _check_options(grouping, options)
         return cls(levels, partial(grouping, **options))
+
+
+def _check_options(grouping: Callable[..., Grouping], options: Mapping[str, Any]) -> None:
+    what = f"the model's grouping, {getattr(grouping, '__name__', grouping)},"
+    try:
+        signature(grouping).bind(**{**options, "dim": 0, "heads": 0, "mask_empty": True})
+    except TypeError as error:
+        raise UserError(f"{what} is wrong: {error}") from None
+    check_values(what, options, get_type_hints(grouping.__init__, include_extras=True))
 
 
 def segment_count(level: int | float, superpixels: int, tokens: int) -> int:

@@ -1,5 +1,6 @@
 """The sizes of the models and the functions that build them."""
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from difflib import get_close_matches
@@ -80,8 +81,15 @@ def build_backbone(
     """Build what a config describes, with a pooling that may replace the one it describes.
 
     Raises:
-        UserError: More levels than the model has stages, or levels for one that does not group.
+        UserError: More levels than the model has stages, levels for one that does not group, or a
+            width that heads or position codes cannot share.
     """
+    parts = math.lcm(config.heads, 4 if config.positions == "sincos" else 1)
+    if config.dim % parts:
+        raise UserError(
+            f"dim={config.dim} with heads={config.heads}: the width of a model with "
+            f"{config.positions} positions must be a multiple of {parts} here"
+        )
     if config.family != "cast" and pooling.levels:
         raise UserError(f"a {config.family} has no pooling levels; set model.pooling=null")
     if len(pooling.levels) > len(config.depths):
