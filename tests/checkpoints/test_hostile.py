@@ -184,9 +184,18 @@ def test_weights_for_a_config_that_promises_more(
     assert "of another shape" in refused(saved(tmp_path, checkpoint), image_size=64)
 
 
+def own_with_grid(*shape: int) -> dict[str, Any]:
+    checkpoint, _ = own()
+    checkpoint["state_dict"][f"{PREFIX}tokens.positions.grid"] = torch.zeros(shape)
+    return checkpoint
+
+
 @pytest.mark.parametrize(
     ("checkpoint", "reason"),
     [
+        (own_with_grid(3), "of another shape: tokens.positions.grid"),
+        (own_with_grid(1, 24, 0, 4), "of another shape: tokens.positions.grid"),
+        (own_with_grid(1, 7, 4, 4), "of another shape: tokens.positions.grid"),
         ({CONFIG: {}}, r"has no weights \(state_dict\)"),
         ({CONFIG: {}, "state_dict": [1]}, "no weights"),
         ({CONFIG: 3, "state_dict": {}}, "config is a int, not a mapping"),
@@ -201,7 +210,7 @@ def test_what_is_no_checkpoint(
     checkpoint: Any, reason: str, refused: Callable[..., str], tmp_path: Path
 ) -> None:
     path = saved(tmp_path, checkpoint)
-    assert re.search(reason, refused(path))
+    assert re.search(reason, refused(path, image_size=64))
     if isinstance(checkpoint, dict) and "state_dict" not in checkpoint and CONFIG in checkpoint:
         assert refused(path, load_projector)
 
@@ -267,19 +276,25 @@ def longer_than_stored(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "make",
-    [pipe, device, compressed, old_pickle, longer_than_stored],
-    ids=lambda make: make.__name__,
+    ("make", "reason"),
+    [
+        (pipe, "is not a file"),
+        (device, "is not a file"),
+        (compressed, "its archive is compressed"),
+        (old_pickle, "holds model"),
+        (longer_than_stored, "cannot be read"),
+    ],
 )
-def test_files_that_are_no_files(
+def test_files_that_are_no_checkpoints(
     make: Callable[[Path], None],
+    reason: str,
     refused: Callable[..., str],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = tmp_path / "checkpoint.pth"
     make(path)
-    assert refused(path)
+    assert reason in refused(path)
     photo = str(ROOT / "docs" / "creatures.png")
     assert segment([photo, "--checkpoint", str(path), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err

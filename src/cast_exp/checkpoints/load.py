@@ -235,10 +235,10 @@ def _rebuild(
         said.append(f"newly initialised {counted(new)}")
     for name in own.keys() & state.keys():
         if name.endswith("positions.grid") and config.image_size != was.image_size:
-            grid, wanted = state[name], own[name].shape
-            if grid.shape[:-2] != wanted[:-2] or grid.numel() == 0:
+            grid = state[name]
+            if grid.ndim != 4 or grid.numel() == 0:
                 continue  # which does not fit, as will be told
-            state[name] = resize_grid(grid.float(), wanted[-2], wanted[-1])
+            state[name] = resize_grid(grid.float(), *own[name].shape[-2:])
             said.append(f"position codes resized from {was.image_size} to {config.image_size} px")
     require_fit(own, state)
     model = build()

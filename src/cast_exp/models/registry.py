@@ -1,13 +1,11 @@
 """The sizes of the models and the functions that build them."""
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from timm.models import register_model
 from torch import nn
 
 from cast_exp.errors import UserError
@@ -158,25 +156,3 @@ def size_of(name: str) -> Size:
         hint = f"did you mean {near[0]}? " if near else ""
         raise UserError(f"unknown model {name!r}: {hint}models are {', '.join(SIZES)}")
     return SIZES[name]
-
-
-def _entry_point(name: str) -> Callable[..., Backbone]:
-    """Function that timm's registry calls for `timm.create_model(name)`."""
-
-    def build(pretrained: bool = False, **overrides: Any) -> Backbone:
-        if pretrained:
-            raise UserError(
-                f"timm has no weights for {name}; use cast_exp.load_pretrained(checkpoint)"
-            )
-        of_timm = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
-        return create_model(
-            size_of(name), **{k: v for k, v in overrides.items() if k not in of_timm}
-        )
-
-    build.__name__ = name
-    return build
-
-
-for _name, _of in SIZES.items():
-    if _of.family == "cast":  # timm has models of its own called vit_...
-        register_model(_entry_point(_name))
