@@ -51,3 +51,9 @@ def test_what_fits_is_loaded(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_counter_may_be_an_average() -> None:
     require_fit({"steps": torch.ones((), dtype=torch.int64)}, {"steps": torch.ones(())})
+
+
+@pytest.mark.parametrize("width", [2**40, 10**30])
+def test_shapes_beyond_all_bounds(width: int) -> None:
+    with pytest.raises(UserError, match="tells of a model that cannot be built"):
+        shapes_of(lambda: nn.Linear(width, width))

@@ -15,9 +15,19 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def shapes_of(build: Callable[[], nn.Module]) -> dict[str, Tensor]:
-    """State dict of a module with shapes and types, but without values or memory for them."""
-    with torch.device("meta"):
-        return build().state_dict()
+    """State dict of a module with shapes and types, but without values or memory for them.
+
+    Raises:
+        UserError: Raised by `build`, or the shapes are beyond what torch can count.
+    """
+    try:
+        with torch.device("meta"):
+            return build().state_dict()
+    except (RuntimeError, TypeError, OverflowError) as error:
+        reason = listing(str(error).splitlines()[:1])
+        raise UserError(
+            f"the checkpoint tells of a model that cannot be built: {reason}"
+        ) from error
 
 
 def build_to_fit(build: Callable[[], M], state: Mapping[str, Tensor]) -> M:
