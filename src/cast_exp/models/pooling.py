@@ -98,7 +98,11 @@ def _check_options(grouping: Callable[..., Grouping], options: Mapping[str, Any]
         signature(grouping).bind(**{**options, "dim": 0, "heads": 0, "mask_empty": True})
     except TypeError as error:
         raise UserError(f"{what} is wrong: {error}") from None
-    check_values(what, options, get_type_hints(grouping.__init__, include_extras=True))
+    try:
+        hints = get_type_hints(grouping.__init__, include_extras=True)
+    except NameError:  # what is imported for type checkers only
+        hints = {}
+    check_values(what, options, hints)
 
 
 def segment_count(level: int | float, superpixels: int, tokens: int) -> int:
