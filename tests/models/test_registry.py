@@ -1,17 +1,9 @@
 """Backbones by name and by size."""
 
 import pytest
-import timm
 
 from cast_exp.errors import UserError
-from cast_exp.models import CAST, Pooling, Size, create_model
-
-
-def test_timm_builds_it():
-    model = timm.create_model("cast_tiny", pooling=Pooling((8, 4)))
-    assert isinstance(model, CAST)
-    with pytest.raises(UserError, match="load_pretrained"):
-        timm.create_model("cast_tiny", pretrained=True)
+from cast_exp.models import Pooling, Size, create_model
 
 
 def test_parameter_counts_are_the_official_ones():

@@ -95,3 +95,15 @@ def test_checkpoint_that_would_run_code(tmp_path: Path) -> None:
     torch.save({"state_dict": {"weight": pytest.fail}}, path)
     with pytest.raises(UserError, match="no checkpoint can be read"):
         checkpoint_to_resume(tmp_path, "auto", MODULE)
+
+
+def test_what_a_stranger_gave_is_no_checkpoint(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = save(tmp_path, "last", age=0)
+    torch.save({"state_dict": torch.zeros(()).expand(10**10)}, path)
+    with pytest.raises(UserError, match="no checkpoint can be read"):
+        checkpoint_to_resume(tmp_path, "auto", MODULE)
+    torch.save({"state_dict": {"weight": [1], "bias": torch.zeros(2)}}, path)
+    with pytest.raises(UserError, match="1 not in it: weight"):
+        checkpoint_to_resume(tmp_path, "auto", MODULE)

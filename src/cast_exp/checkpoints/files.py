@@ -7,14 +7,14 @@ from hashlib import sha256
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
-from zipfile import is_zipfile
+from zipfile import ZipFile, is_zipfile
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from cast_exp.errors import UserError
+from cast_exp.errors import UserError, listing
 from cast_exp.ops.files import atomic_write, write_json
 
 CONFIG = "backbone"
@@ -28,6 +28,10 @@ WEIGHTS = "model.safetensors"
 CARD = "config.json"
 """What is known about them, beside: `config` as of `ModelConfig.to_dict`, and `about`."""
 
+_MOST_SMALL = 2**28
+"""Values that a file may claim to have without storing them: all of a small model."""
+_LARGEST_CARD = 2**20
+
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Load a checkpoint onto the CPU.
@@ -37,18 +41,24 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             its folder or its `.safetensors` file.
 
     Returns:
-        What the file holds; a converted model in the layout of the checkpoints of our runs.
+        What the file holds; a converted model in the layout of the checkpoints of our runs. Tensors
+        are dense and on the CPU.
 
     Raises:
-        UserError: The file is missing, truncated or not a checkpoint.
+        UserError: The file is missing, truncated or not a checkpoint, or claims to hold more than
+            it has room for.
     """
     if path.is_dir() or path.suffix == ".safetensors":
         return _read_converted(path if path.is_dir() else path.parent, path)
+    if path.exists() and not path.is_file():  # to read from a pipe or a device is to wait for ever
+        raise UserError(f"{path} is not a file; give the path of a checkpoint")
     try:
         # The official supervised checkpoints carry the command line as a Namespace.
         with torch.serialization.safe_globals([argparse.Namespace]):
             # Mapped, only what is used is read; files of before torch 1.6 are no archives.
             mapped = is_zipfile(path)
+            if mapped and _unpacked(path) > path.stat().st_size:
+                raise ValueError("its archive is compressed")
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except FileNotFoundError:
         raise UserError(f"no checkpoint at {path}; check the path") from None
@@ -56,7 +66,22 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise _unreadable(path, error) from error
     if not isinstance(loaded, dict):
         raise UserError(f"{path} holds a {type(loaded).__name__}, not a checkpoint")
+    if not all(isinstance(name, str) for name in loaded):
+        raise UserError(f"{path} holds numbered values, not a checkpoint, where each has a name")
+    _require_room(path, loaded)
     return loaded
+
+
+def weights_of(checkpoint: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:
+    """The weights in a checkpoint of ours whose names start with a prefix, without it.
+
+    Raises:
+        UserError: It has no weights.
+    """
+    state = checkpoint.get("state_dict")
+    if not isinstance(state, Mapping):
+        raise UserError("the checkpoint has no weights (state_dict); is it complete?")
+    return {k.removeprefix(prefix): v for k, v in _tensors(state) if k.startswith(prefix)}
 
 
 def best_weights(folder: Path) -> Path:
@@ -115,9 +140,11 @@ def _read_converted(folder: Path, path: Path) -> dict[str, Any]:
                 "made by: cast-exp zoo convert CHECKPOINT --out FOLDER"
             )
     try:
+        if (folder / CARD).stat().st_size > _LARGEST_CARD:
+            raise ValueError(f"{CARD} is longer than {_LARGEST_CARD} bytes")
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
         state = load_file(weights)
-    except (SafetensorError, ValueError) as error:
+    except Exception as error:  # of whatever kind: both are a stranger's
         raise _unreadable(path, error) from error
     if not isinstance(card, dict) or not isinstance(card.get("config"), dict):
         raise UserError(f"{folder / CARD} does not say what model it is; it has no `config`")
@@ -125,8 +152,40 @@ def _read_converted(folder: Path, path: Path) -> dict[str, Any]:
     return {CONFIG: card["config"], "state_dict": named}
 
 
+def _unpacked(path: Path) -> int:
+    """Bytes in an archive; torch compresses nothing, so in its archives they are in the file."""
+    with ZipFile(path) as archive:
+        return sum(entry.file_size for entry in archive.infolist())
+
+
+def _tensors(state: Mapping[Any, Any]) -> list[tuple[str, Tensor]]:
+    return [(k, v) for k, v in state.items() if isinstance(k, str) and isinstance(v, Tensor)]
+
+
+def _require_room(path: Path, loaded: Mapping[str, Any]) -> None:
+    """A view of one number may have any shape, and what is built for it has that shape too."""
+    states = [loaded, *(inside for inside in loaded.values() if isinstance(inside, Mapping))]
+    tensors = [pair for state in states for pair in _tensors(state)]
+    odd = [
+        name
+        for name, value in tensors
+        if value.layout is not torch.strided
+        or value.device.type != "cpu"
+        or value.is_quantized
+        or value.is_nested
+    ]
+    if odd:
+        raise UserError(
+            f"{path} has weights that are sparse, quantised or without values: {listing(odd)}"
+        )
+    claimed, size = sum(value.numel() for _, value in tensors), path.stat().st_size
+    # Some layouts name each block twice, and a number takes a byte at least.
+    if claimed > max(2 * size, _MOST_SMALL):
+        raise UserError(f"{path} claims to hold {claimed} numbers in {size} bytes; do not trust it")
+
+
 def _unreadable(path: Path, error: Exception) -> UserError:
-    reason = f"{type(error).__name__}: {error}".splitlines()[0][:160]
+    reason = listing(f"{type(error).__name__}: {error}".splitlines()[:1])
     if isinstance(error, UnpicklingError):  # whose text is advice that must not be followed
         reason = "it holds something else than weights"
     return UserError(f"{path} cannot be read as a checkpoint ({reason}); is it complete?")

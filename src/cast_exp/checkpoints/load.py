@@ -5,13 +5,22 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
-from cast_exp.checkpoints.files import AVERAGE, CONFIG, PREFIX, best_weights, read_checkpoint
+from cast_exp.checkpoints.files import (
+    AVERAGE,
+    CONFIG,
+    PREFIX,
+    best_weights,
+    read_checkpoint,
+    weights_of,
+)
+from cast_exp.checkpoints.fit import build_to_fit, load_strictly, require_fit, shapes_of
 from cast_exp.checkpoints.hub import PREFIX as HUB
 from cast_exp.checkpoints.hub import fetch_from_hub
 from cast_exp.checkpoints.official import (
@@ -21,7 +30,7 @@ from cast_exp.checkpoints.official import (
     official_head,
 )
 from cast_exp.checkpoints.published import PUBLISHED
-from cast_exp.errors import UserError
+from cast_exp.errors import UserError, listing
 from cast_exp.models.backbone import Backbone
 from cast_exp.models.config import ModelConfig, VariableOptions, takes
 from cast_exp.models.heads import ContrastiveMLP
@@ -99,7 +108,7 @@ def load_pretrained(
     else:
         raise UserError(
             f"{checkpoint} is neither a checkpoint of a run of ours nor in a layout of the "
-            f"official release; it holds {', '.join(list(loaded)[:4]) or 'nothing'}"
+            f"official release; it holds {listing(list(loaded)[:4]) or 'nothing'}"
         )
     if stored is None:
         raise UserError(
@@ -131,19 +140,12 @@ def load_projector(checkpoint: str | Path) -> nn.Module | None:
         UserError: The file cannot be read, or its head is no such projector.
     """
     loaded = read_checkpoint(locate(checkpoint))
-    if CONFIG in loaded:
-        weights = loaded["state_dict"]
-        state = {
-            k.removeprefix(_PROJECTOR): v for k, v in weights.items() if k.startswith(_PROJECTOR)
-        }
-    else:
-        state = official_head(loaded)
-    if "0.weight" not in state:
-        return None
+    state = weights_of(loaded, _PROJECTOR) if CONFIG in loaded else official_head(loaded)
     matrices = [value for _, value in sorted(state.items()) if value.ndim == 2]
-    projector = ContrastiveMLP(matrices[0].size(1), *(len(matrix) for matrix in matrices))
-    load_strictly(projector, state)
-    return projector.eval()
+    if "0.weight" not in state or not matrices:
+        return None
+    widths = [matrices[0].size(1), *(len(matrix) for matrix in matrices)]
+    return build_to_fit(lambda: ContrastiveMLP(*widths), state).eval()
 
 
 def locate(checkpoint: str | Path) -> Path:
@@ -168,11 +170,10 @@ def locate(checkpoint: str | Path) -> Path:
 
 def _own(checkpoint: Mapping[str, Any], prefix: str) -> Stored | None:
     """The backbone whose names have a prefix; None if it is that of an average and none has it."""
-    weights = checkpoint["state_dict"]
-    state = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+    state = weights_of(checkpoint, prefix)
     if prefix == AVERAGE and not state:
         return None
-    left_out = tuple(name for name in weights if not name.startswith(prefix))
+    left_out = tuple(name for name in weights_of(checkpoint, "") if not name.startswith(prefix))
     return Stored(ModelConfig.from_dict(checkpoint[CONFIG]), state, left_out)
 
 
@@ -181,18 +182,18 @@ def _official(checkpoint: Mapping[str, Any], heads: int, merged: int | None) -> 
     state = official.state
     if merged:
         state = {name.replace("stages.0.", "blocks."): value for name, value in state.items()}
-    config = ModelConfig(
-        family="tome" if merged else official.family,
-        dim=official.dim,
-        depths=official.depths,
-        heads=heads,
-        levels=() if len(official.depths) == 1 else tuple(Pooling().levels),
-        fusion=official.fusion,
-        positions=official.positions,
-        image_size=official.image_size,
-        merged=merged or 16,
-    )
-    return Stored(config, state, official.left_out)
+    config = {
+        "family": "tome" if merged else official.family,
+        "dim": official.dim,
+        "depths": official.depths,
+        "heads": heads,
+        "levels": () if len(official.depths) == 1 else tuple(Pooling().levels),
+        "fusion": official.fusion,
+        "positions": official.positions,
+        "image_size": official.image_size,
+        "merged": merged or 16,
+    }
+    return Stored(ModelConfig.from_dict(config), state, official.left_out)
 
 
 def _rebuild(
@@ -208,16 +209,25 @@ def _rebuild(
         )
     given = {name: value for name, value in changes.items() if value is not None}
     config = replace(was, **pooling.described(), **given)
-    model = build_backbone(
-        config, pooling, "xavier" if config.positions == "sincos" else "truncated_normal"
+    if sum(config.depths) > len(stored.state):
+        raise UserError(
+            f"{source} tells of {sum(config.depths)} blocks, but has only {len(stored.state)} "
+            "weights; it is damaged"
+        )
+    build = partial(
+        build_backbone,
+        config,
+        pooling,
+        "xavier" if config.positions == "sincos" else "truncated_normal",
     )
-    own = model.state_dict()
+    own = shapes_of(build)
     state = dict(stored.state)
     left_out = [name for name in state if name.startswith(_VARIANT) and name not in own]
     new = [name for name in own if name.startswith(_VARIANT) and name not in state]
     if config.fusion == was.fusion:
         new = []
-    state = {k: v for k, v in state.items() if k not in left_out} | {k: own[k] for k in new}
+    state = {k: v for k, v in state.items() if k not in left_out}
+    own = {k: v for k, v in own.items() if k not in new}
     said = []
     if gone := [*stored.left_out, *left_out]:
         said.append(f"left out {counted(gone)}")
@@ -225,42 +235,19 @@ def _rebuild(
         said.append(f"newly initialised {counted(new)}")
     for name in own.keys() & state.keys():
         if name.endswith("positions.grid") and config.image_size != was.image_size:
-            state[name] = resize_grid(state[name], *own[name].shape[-2:])
+            grid = state[name]
+            if grid.ndim != 4 or grid.numel() == 0:
+                continue  # which does not fit, as will be told
+            state[name] = resize_grid(grid.float(), *own[name].shape[-2:])
             said.append(f"position codes resized from {was.image_size} to {config.image_size} px")
-    load_strictly(model, state)
+    require_fit(own, state)
+    model = build()
+    load_strictly(model, {name: model.state_dict()[name] for name in new} | state)
     log.info("loaded %s: %s", source, "; ".join(said) or "all of it")
     return model
-
-
-def load_strictly(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Load a state dict; every name and shape must agree.
-
-    Raises:
-        UserError: Lists the names that are missing, unexpected or of another shape.
-    """
-    own = model.state_dict()
-    problems = {
-        "missing": sorted(own.keys() - state.keys()),
-        "unexpected": sorted(state.keys() - own.keys()),
-        "of another shape": [
-            f"{name} {tuple(state[name].shape)} for {tuple(own[name].shape)}"
-            for name in sorted(own.keys() & state.keys())
-            if own[name].shape != state[name].shape
-        ],
-    }
-    if any(problems.values()):
-        raise UserError(
-            "the checkpoint does not fit the model: "
-            + "; ".join(
-                f"{len(names)} {kind}: {', '.join(names)}"
-                for kind, names in problems.items()
-                if names
-            )
-        )
-    model.load_state_dict(dict(state))
 
 
 def counted(names: Iterable[str]) -> str:
     """Names by what they start with, and how many there are of each: "head (2), predictor (10)"."""
     numbers = Counter(name.split(".")[0] for name in names)
-    return ", ".join(f"{name} ({n})" if n > 1 else name for name, n in numbers.items())
+    return listing(f"{name} ({n})" if n > 1 else name for name, n in numbers.items())

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from cast_exp.errors import UserError
+from cast_exp.errors import UserError, listing
 from cast_exp.models.positions import PositionKind
 
 # Where each kind of run keeps its state dict, and what it puts before the names of the backbone.
@@ -28,8 +28,10 @@ RENAMES: tuple[tuple[str, str], ...] = (
 NORM = re.compile(r"block_fusion\.proj_blocks\.0\.norm\.(.+)")
 FUSE = re.compile(r"block_fusion\.proj_blocks\.2\.(.+)")
 STEM_END = "patch_embed.proj.12.weight"
-STEM = re.compile(r"patch_embed\.proj\.(\d+)\.(.+)")
-BLOCK = re.compile(r"blocks(\d)\.(\d+)\.(.+)")
+STEM = re.compile(r"patch_embed\.proj\.(\d{1,2})\.(.+)")
+BLOCK = re.compile(r"blocks(\d)\.(\d{1,2})\.(.+)")
+
+_AXES = {"cls_token": 3, "pos_embed": 3, "pe_token": 3, STEM_END: 4}
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class OfficialBackbone:
 
 def is_official(checkpoint: Mapping[str, Any]) -> bool:
     """Whether a loaded checkpoint holds a backbone in an official layout."""
-    return any("patch_embed.proj.0.weight" in name for name in _unwrap(checkpoint)[0])
+    return any("patch_embed.proj.0.weight" in str(name) for name in _unwrap(checkpoint)[0])
 
 
 def convert_official(checkpoint: Mapping[str, Any]) -> OfficialBackbone:
@@ -81,8 +83,11 @@ def convert_official(checkpoint: Mapping[str, Any]) -> OfficialBackbone:
     if not blocks or not {"cls_token", "pos_embed", STEM_END} <= names.keys():
         raise UserError(
             "the checkpoint is not a backbone of the official release: it lacks blocks, cls_token, "
-            f"pos_embed or the stem; it starts with {', '.join(list(names)[:4]) or 'nothing'}"
+            f"pos_embed or the stem; it starts with {listing(list(names)[:4]) or 'nothing'}"
         )
+    for name, axes in _AXES.items():
+        if name in names and names[name].ndim != axes:
+            raise UserError(f"the checkpoint's {name} is no array of {axes} axes; it is damaged")
     local = _numbering(blocks)
     names = _without_copies(names, blocks)
     kind: PositionKind = "sincos" if "pe_token" in names else "learned"
@@ -100,7 +105,7 @@ def convert_official(checkpoint: Mapping[str, Any]) -> OfficialBackbone:
     if unknown:
         raise UserError(
             f"the checkpoint has weights that no backbone of the official release has: "
-            f"{', '.join(unknown)}"
+            f"{listing(unknown)}"
         )
     if family == "vit":
         kind, stride = "sincos", 16
@@ -156,7 +161,7 @@ def _backbone_names(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Tensor], l
     state = {
         name.removeprefix("module."): value
         for name, value in inside.items()
-        if isinstance(value, Tensor)
+        if isinstance(name, str) and isinstance(value, Tensor)
     }
     for prefix in PREFIXES:
         if any(name.startswith(prefix) for name in state):
@@ -179,7 +184,7 @@ def _numbering(blocks: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
     if not (across or all(index == local[stage, index] for stage, index in blocks)) or (
         stages != list(range(1, len(stages) + 1))
     ):
-        found = ", ".join(f"blocks{stage}.{index}" for stage, index in blocks)
+        found = listing(f"blocks{stage}.{index}" for stage, index in blocks)
         raise UserError(f"the checkpoint lacks blocks; it has only {found}")
     return local
 
@@ -192,17 +197,25 @@ def _without_copies(
     Raises:
         UserError: The two differ.
     """
-    for number, (stage, index) in enumerate(blocks):
-        copies = [name for name in names if name.startswith(f"blocks.{number}.")]
-        for copy in copies:
-            original = f"blocks{stage}.{index}.{copy.split('.', 2)[2]}"
-            if original not in names or not torch.equal(names[original], names[copy]):
-                raise UserError(
-                    f"the checkpoint stores blocks twice, but {copy} and {original} differ; it is "
-                    "damaged"
-                )
-        names = {name: value for name, value in names.items() if name not in copies}
-    return names
+    places = {str(number): place for number, place in enumerate(blocks)}
+    kept = {}
+    for name, value in names.items():
+        place = places.get(name.split(".")[1]) if name.startswith("blocks.") else None
+        if place is None:
+            kept[name] = value
+            continue
+        stage, index = place
+        original = f"blocks{stage}.{index}.{name.split('.', 2)[-1]}"
+        if original not in names or not _same(names[original], value):
+            raise UserError(
+                f"the checkpoint stores blocks twice, but {listing([name])} and "
+                f"{listing([original])} differ; it is damaged"
+            )
+    return kept
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and torch.equal(one, other)
 
 
 def _rename(name: str, local: Mapping[tuple[int, int], int]) -> str | None:
@@ -238,6 +251,6 @@ def _split_positions(names: dict[str, Tensor], kind: PositionKind) -> tuple[Tens
     cls = names["pe_token"] if kind == "sincos" else codes[:, :1]
     codes = codes if kind == "sincos" else codes[:, 1:]
     side = math.isqrt(codes.size(1))
-    if side * side != codes.size(1):
+    if not side or side * side != codes.size(1):
         raise UserError(f"the checkpoint's {codes.size(1)} position codes are not a square grid")
     return codes.transpose(1, 2).reshape(1, -1, side, side).contiguous(), cls.clone()

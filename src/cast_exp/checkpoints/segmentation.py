@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from cast_exp.checkpoints.files import read_checkpoint
-from cast_exp.checkpoints.load import Weights, load_pretrained, load_strictly, locate
+from cast_exp.checkpoints.files import read_checkpoint, weights_of
+from cast_exp.checkpoints.fit import build_to_fit
+from cast_exp.checkpoints.load import Weights, load_pretrained, locate
 from cast_exp.errors import UserError
 from cast_exp.models.heads import SegmentationHead
 from cast_exp.models.segmentation import SegmentationModel
@@ -37,8 +38,11 @@ def load_segmentation_model(
             f"{checkpoint} has no head for segmentation; give a checkpoint of a fine-tuning, such "
             "as of experiment=voc_finetune"
         )
+    classes = loaded[CLASSES]
+    if not (isinstance(classes, list) and classes and all(isinstance(c, str) for c in classes)):
+        raise UserError(f"{checkpoint} does not list the names of its classes; it is damaged")
     backbone = load_pretrained(path, weights=weights)
-    head = SegmentationHead(backbone.dim, len(loaded[CLASSES]))
-    state = loaded["state_dict"].items()
-    load_strictly(head, {k.removeprefix(HEAD): v for k, v in state if k.startswith(HEAD)})
-    return SegmentationModel(backbone, head, loaded[CLASSES]).eval()
+    head = build_to_fit(
+        lambda: SegmentationHead(backbone.dim, len(classes)), weights_of(loaded, HEAD)
+    )
+    return SegmentationModel(backbone, head, classes).eval()

@@ -7,6 +7,7 @@ from cast_exp.models.hierarchy import Attention, Hierarchy, Level
 from cast_exp.models.pooling import Pooling
 from cast_exp.models.registry import SIZES, create_model
 from cast_exp.models.segmentation import SegmentationModel
+from cast_exp.models.timm_model import TimmModel
 from cast_exp.models.tome import ToMe
 from cast_exp.models.vit import ViT
 
@@ -22,6 +23,7 @@ __all__ = [
     "Pooling",
     "SegmentationModel",
     "Size",
+    "TimmModel",
     "ToMe",
     "ViT",
     "create_model",

@@ -6,15 +6,16 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import partial, wraps
 from typing import Annotated, Any, Literal, TypeVar, cast, get_type_hints
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 from timm.models.vision_transformer import Block
 from torch import nn
 
-from cast_exp.errors import UserError
+from cast_exp.errors import UserError, listing
 from cast_exp.models.positions import PositionKind
 from cast_exp.models.tokens import Sampling
 
 Family = Literal["cast", "vit", "tome"]
+Plain = bool | int | float | str | None
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -29,9 +30,9 @@ class Size:
         family: "cast", "vit" (square patches) or "tome" (superpixels with token merging).
     """
 
-    dim: int
-    depths: tuple[int, ...]
-    heads: int = 12
+    dim: Annotated[int, Field(ge=8, le=2**16)]
+    depths: Annotated[tuple[Annotated[int, Field(ge=1, le=1000)], ...], Field(min_length=1)]
+    heads: Annotated[int, Field(ge=1)] = 12
     family: Family = "cast"
 
 
@@ -54,7 +55,7 @@ class VariableOptions:
 
     fusion: bool = False
     sampling: Sampling = "nearest"
-    image_size: Annotated[int, Field(ge=1)] = 224
+    image_size: Annotated[int, Field(ge=1, le=2**16)] = 224
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
     mask_empty: bool = True
     activation_checkpointing: bool = False
@@ -85,9 +86,13 @@ class ModelConfig(ModelOptions, Size):
         grouping_options: Its options.
     """
 
-    levels: tuple[int | float, ...] = ()
-    grouping: str = "GraphPool"
-    grouping_options: Mapping[str, Any] = field(default_factory=dict)
+    levels: Annotated[
+        tuple[Annotated[int | float, Field(gt=0, lt=2**32)], ...], Field(max_length=100)
+    ] = ()
+    grouping: Annotated[str, Field(max_length=500, pattern=r"^[\w.<>]+$")] = "GraphPool"
+    grouping_options: Mapping[str, Plain | list[Plain] | tuple[Plain, ...]] = field(
+        default_factory=dict
+    )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
@@ -99,22 +104,51 @@ class ModelConfig(ModelOptions, Size):
         """Read what `to_dict` has written.
 
         Raises:
-            UserError: Names are missing or unknown, as in a file of another version.
+            UserError: Names are missing or unknown, as in a file of another version, or a value is
+                of another type or outside its range.
         """
-        if unknown := sorted(values.keys() - set(names_of(cls))):
+        if not isinstance(values, Mapping):
+            raise UserError(f"the model's config is a {type(values).__name__}, not a mapping")
+        hints = get_type_hints(cls, include_extras=True)
+        if unknown := [name for name in values if name not in hints]:
             raise UserError(
-                f"the model's config has unknown entries ({', '.join(unknown)}); was it written by "
+                f"the model's config has unknown entries ({listing(unknown)}); was it written by "
                 "a newer version of cast_exp?"
             )
         if missing := sorted(set(names_of(Size)) - values.keys()):
             raise UserError(f"the model's config lacks {', '.join(missing)}")
-        sequences = {"depths": tuple(values["depths"]), "levels": tuple(values.get("levels", ()))}
-        return cls(**{**values, **sequences})
+        plain: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        check_values("the model's config", plain, hints)
+        return cls(**plain)
 
     def block(self, drop_path: float) -> Block:
         """A transformer block with a stochastic depth of its own."""
         norm = partial(nn.LayerNorm, eps=1e-6)
         return Block(self.dim, self.heads, qkv_bias=True, drop_path=drop_path, norm_layer=norm)
+
+
+def check_values(what: str, values: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
+    """Compare values from a file with annotations; nothing is converted, not even "3" to 3.
+
+    Args:
+        what: What they are the values of, for the message.
+        values: By name.
+        hints: Annotations by name; a value without one may be anything.
+
+    Raises:
+        UserError: Lists the values of another type or outside their range.
+    """
+    problems = []
+    for name, value in values.items():
+        try:
+            TypeAdapter(hints.get(name, Any)).validate_python(value, strict=True)
+        except ValidationError as error:
+            reason = error.errors(include_url=False, include_input=False)[0]["msg"]
+            problems.append(f"{name}: {reason}")
+    if problems:
+        raise UserError(f"{what} is wrong: {listing(problems)}")
 
 
 def names_of(options: type) -> list[str]:

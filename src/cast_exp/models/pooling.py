@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import signature
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_type_hints
 
 from cast_exp.errors import UserError
 from cast_exp.models import grouping as groupings
+from cast_exp.models.config import check_values
 from cast_exp.models.grouping import GraphPool, Grouping
 from cast_exp.plugins import NotAllowed, resolve
 
@@ -75,7 +77,7 @@ class Pooling:
 
         Raises:
             UserError: The grouping is of a package that is not allowed (see `cast_exp.plugins`), or
-                is none.
+                is none, or takes no such options.
         """
         path = name if "." in name else f"{groupings.__name__}.{name}"
         try:
@@ -86,7 +88,21 @@ class Pooling:
             raise UserError(f"the model groups by {path}, but: {error}") from error
         if not (isinstance(grouping, type) and issubclass(grouping, Grouping)):
             raise UserError(f"the model groups by {path}, which is no Grouping")
+        _check_options(grouping, options)
         return cls(levels, partial(grouping, **options))
+
+
+def _check_options(grouping: Callable[..., Grouping], options: Mapping[str, Any]) -> None:
+    what = f"the model's grouping, {getattr(grouping, '__name__', grouping)},"
+    try:
+        signature(grouping).bind(**{**options, "dim": 0, "heads": 0, "mask_empty": True})
+    except TypeError as error:
+        raise UserError(f"{what} is wrong: {error}") from None
+    try:
+        hints = get_type_hints(grouping.__init__, include_extras=True)
+    except NameError:  # what is imported for type checkers only
+        hints = {}
+    check_values(what, options, hints)
 
 
 def segment_count(level: int | float, superpixels: int, tokens: int) -> int:

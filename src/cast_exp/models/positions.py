@@ -51,8 +51,10 @@ class Positions(nn.Module):
         self.grid: Tensor
         self.cls: Tensor
         if kind == "sincos":
-            cls = torch.zeros(1, 1, dim)
-            self.register_buffer("grid", sincos_grid(dim, *grid).to(cls.device))
+            cls, codes = torch.zeros(1, 1, dim), torch.empty(1, dim, *grid)
+            if not codes.is_meta:
+                codes = sincos_grid(dim, *grid).to(codes.device)
+            self.register_buffer("grid", codes)
             self.register_buffer("cls", cls)
         else:
             self.grid = nn.Parameter(torch.empty(1, dim, *grid))

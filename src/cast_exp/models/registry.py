@@ -1,12 +1,11 @@
 """The sizes of the models and the functions that build them."""
 
-from collections.abc import Callable
+import math
 from dataclasses import asdict
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from timm.models import register_model
 from torch import nn
 
 from cast_exp.errors import UserError
@@ -80,8 +79,15 @@ def build_backbone(
     """Build what a config describes, with a pooling that may replace the one it describes.
 
     Raises:
-        UserError: More levels than the model has stages, or levels for one that does not group.
+        UserError: More levels than the model has stages, levels for one that does not group, or a
+            width that heads or position codes cannot share.
     """
+    parts = math.lcm(config.heads, 4 if config.positions == "sincos" else 1)
+    if config.dim % parts:
+        raise UserError(
+            f"dim={config.dim} with heads={config.heads}: the width of a model with "
+            f"{config.positions} positions must be a multiple of {parts} here"
+        )
     if config.family != "cast" and pooling.levels:
         raise UserError(f"a {config.family} has no pooling levels; set model.pooling=null")
     if len(pooling.levels) > len(config.depths):
@@ -150,25 +156,3 @@ def size_of(name: str) -> Size:
         hint = f"did you mean {near[0]}? " if near else ""
         raise UserError(f"unknown model {name!r}: {hint}models are {', '.join(SIZES)}")
     return SIZES[name]
-
-
-def _entry_point(name: str) -> Callable[..., Backbone]:
-    """Function that timm's registry calls for `timm.create_model(name)`."""
-
-    def build(pretrained: bool = False, **overrides: Any) -> Backbone:
-        if pretrained:
-            raise UserError(
-                f"timm has no weights for {name}; use cast_exp.load_pretrained(checkpoint)"
-            )
-        of_timm = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
-        return create_model(
-            size_of(name), **{k: v for k, v in overrides.items() if k not in of_timm}
-        )
-
-    build.__name__ = name
-    return build
-
-
-for _name, _of in SIZES.items():
-    if _of.family == "cast":  # timm has models of its own called vit_...
-        register_model(_entry_point(_name))

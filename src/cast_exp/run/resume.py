@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
-import torch
 from torch import Tensor, nn
 
+from cast_exp.checkpoints.files import read_checkpoint, weights_of
 from cast_exp.errors import UserError
 from cast_exp.run.folder import checkpoints
 
@@ -58,11 +58,7 @@ def _weights(path: Path) -> Mapping[str, Tensor]:
     with ZipFile(path) as archive:  # torch itself does not look at the check sums
         if damaged := archive.testzip():
             raise ValueError(f"{damaged} in it is damaged")
-    checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise ValueError("not a checkpoint of a run")
-    weights: Mapping[str, Tensor] = checkpoint["state_dict"]
-    return weights
+    return weights_of(read_checkpoint(path), "")
 
 
 def _difference(found: Mapping[str, Tensor], wanted: Mapping[str, Any]) -> str:

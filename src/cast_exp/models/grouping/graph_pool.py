@@ -1,8 +1,10 @@
 """Graph pooling: segments grow from far-apart seed tokens (paper, section 3.2 and algorithm 1)."""
 
 from collections.abc import Iterator
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from timm.layers import Attention
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,7 +27,13 @@ class GraphPool(Grouping):
             release, which keeps them out of the choice of seeds only.
     """
 
-    def __init__(self, dim: int, heads: int, dropout: float = 0.1, mask_empty: bool = True) -> None:
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        mask_empty: bool = True,
+    ) -> None:
         super().__init__()
         self.mask_empty = mask_empty
         self.norm = nn.LayerNorm(dim, eps=1e-6)

@@ -36,7 +36,7 @@ class TokenPooling(Grouping):
         dim: int,
         heads: int,
         seeding: Seeding = "attention",
-        iterations: Annotated[int, Field(ge=1)] = 5,
+        iterations: Annotated[int, Field(ge=1, le=1000)] = 5,
         mask_empty: bool = True,
     ) -> None:
         super().__init__()
