@@ -8,6 +8,8 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from support.cli import SMALL, cast_eval, cast_train, runs
+from support.commands import ROOT
 from support.official import build_official
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import SwiGLUPacked
@@ -23,6 +25,7 @@ from cast_exp.errors import UserError
 from cast_exp.models import ViT
 from cast_exp.models.pooling import Pooling
 from cast_exp.models.registry import build_backbone
+from cast_exp.segment import main as segment
 
 MAPS = torch.zeros(2, 32, 24, dtype=torch.long)  # superpixels, which a ViT ignores
 
@@ -279,3 +282,28 @@ def test_without_a_class_token_there_is_no_figure():
 def test_what_is_no_such_vit_is_told(changes, options, complaint):
     with pytest.raises(UserError, match=complaint):
         of(build().state_dict() | changes, **options)
+
+
+@pytest.mark.slow
+def test_it_is_probed_fine_tuned_evaluated_and_segmented_with(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    state = build(init_values=1.0, **REGISTERS).state_dict()
+    torch.save(state, "vit.pth")
+    data = [text for text in SMALL if text.startswith(("data.", "superpixel"))]
+    small = [*data, "checkpoint=vit.pth"]
+    probe = ["experiment=in1k_linear", "data=shapes", "trainer.max_epochs=1"]
+    assert cast_train(*probe, *small) == 0
+    tune = ["experiment=shapes_finetune", "model.fusion=true", "trainer.max_steps=1"]
+    assert cast_train(*tune, *small, "data.crop=32") == 0
+    [tuned] = [run for run in runs() if "finetune" in str(run)]
+    again = load_pretrained(tuned)
+    assert again.config.patch_size == 8
+    assert not torch.equal(again.norm.weight, state["norm.weight"])
+    assert torch.equal(again.registers, state["reg_token"])
+    evaluate = ["experiment=shapes_moco", "evaluate=[knn,retrieval,figure_ground]"]
+    few = ["scenes.image_size=32", "scenes.superpixel.count=16", "scenes.workers=0"]
+    few += ["scenes.dataset.train=4", "scenes.dataset.val=2", "evaluation.retrieval.segments=4"]
+    assert cast_eval(*evaluate, *small, *few, "model.fusion=true") == 0
+    photo = str(ROOT / "docs/creatures.png")
+    assert segment([photo, "--checkpoint=vit.pth", "--size=64", "--task=figure_ground"]) == 0
+    assert (tmp_path / "segments" / "creatures" / "head_2.png").is_file()

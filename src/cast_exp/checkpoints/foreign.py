@@ -88,7 +88,7 @@ def convert_foreign(
             "pixels; it should be 3 in squares"
         )
     heads = heads or _heads(checkpoint, names, left_out)
-    if dim % heads:
+    if heads < 1 or dim % heads:
         raise UserError(f"{heads} heads do not divide a width of {dim}; set heads (model.heads)")
     mean, std = _inputs(checkpoint, normalization)
     _take_in_ours(names, mean, std)
@@ -122,9 +122,10 @@ def convert_foreign(
     if registers:
         state["registers"] = torch.cat(registers, 1) + codes[:, class_token:]
     log.info(
-        "a ViT of %d blocks with patches of %d pixels; taken for granted: %d heads, inputs of mean "
-        "%s and deviation %s (else set heads and normalization)",
-        *(config.depths[0], patch_size, heads, _short(mean), _short(std)),
+        "a ViT of %d blocks with %d heads and patches of %d pixels, for inputs of mean %s and "
+        "deviation %s; files do not tell heads and inputs: if others are right, set heads and "
+        "normalization",
+        *(config.depths[0], heads, patch_size, _short(mean), _short(std)),
     )
     return config, state, tuple(left_out)
 
