@@ -48,7 +48,7 @@ class Backbone(nn.Module, ABC):
         num_blocks: Number of transformer blocks.
 
     Attributes:
-        cls_token: Class token, float (1, 1, dim).
+        cls_token: Class token, float (1, 1, dim); None in a ViT that has none.
         fusion: Fusion block, or None.
         train_last_grouping: Whether a loss on the coarsest level may train what shapes it.
         config: What it was built from; None if not by `create_model`.
