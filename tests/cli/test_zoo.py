@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from support.file_server import file_server
 from support.official import backbone_shapes, backbone_state, blank, moco
+from timm.models.vision_transformer import VisionTransformer
 
 from cast_exp.checkpoints import load_pretrained
 from cast_exp.checkpoints.published import PUBLISHED
@@ -94,6 +95,16 @@ def test_convert_a_file(hub, tmp_path):
     card = json.loads((tmp_path / "out" / "config.json").read_text())
     assert card["about"] == {"source": "mine.pth", "sha256": sha256_of(path)}
     (tmp_path / "out" / "model.safetensors").unlink()
+
+
+def test_what_the_file_of_a_vit_does_not_tell_is_told(tmp_path):
+    vit = VisionTransformer(img_size=32, patch_size=8, embed_dim=48, depth=1, num_classes=0)
+    torch.save(vit.state_dict(), tmp_path / "vit.pth")
+    told = ["--heads", "4", "--normalization", "inception", "--out", str(tmp_path / "out")]
+    assert main(["convert", str(tmp_path / "vit.pth"), *told]) == 0
+    converted = load_pretrained(tmp_path / "out")
+    assert converted.config.heads == 4
+    assert not torch.equal(converted.stem.projection.bias, vit.patch_embed.proj.bias)
 
 
 @pytest.mark.parametrize(

@@ -9,17 +9,19 @@ import pytest
 from cast_exp import create_model, load_pretrained
 from cast_exp.errors import UserError
 from cast_exp.models import ModelConfig, ModelOptions
-from cast_exp.models.config import VariableOptions, names_of
+from cast_exp.models.config import VariableOptions, ViTOptions, names_of
 
 OTHER = ModelConfig(
-    24, (1, 2), 3, "tome", True, "interpolated", 64, 0.1, False, True, "learned", 5, True
+    *(24, (1, 2), 3, "tome", True, "interpolated", 64, 0.1, False, True, "learned", 5, True),
+    *(14, False, 4, "mean", 64, True, True, False, True),
 )
 
 
 def test_every_option_survives_json() -> None:
     assert ModelConfig.from_dict(json.loads(json.dumps(OTHER.to_dict()))) == OTHER
     plain = ModelConfig(384, (3, 3, 3, 2))
-    same = [name for name in names_of(ModelOptions) if getattr(OTHER, name) == getattr(plain, name)]
+    options = [*names_of(ModelOptions), *names_of(ViTOptions)]
+    same = [name for name in options if getattr(OTHER, name) == getattr(plain, name)]
     assert not same  # so that an option that is lost would show
 
 

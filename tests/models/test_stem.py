@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cast_exp.models.stem import ConvNormReLU, ConvStem
+from cast_exp.models.stem import ConvNormReLU, ConvStem, PatchStem
 
 
 def trained(module: torch.nn.Module) -> torch.nn.Module:
@@ -45,3 +45,17 @@ def test_the_projection_commutes_with_averages() -> None:
     features = torch.randn(5, 7, 16)
     torch.testing.assert_close(stem.project(features.mean(1)), stem.project(features).mean(1))
     assert stem.projection.in_features == stem.projection.out_features == 16
+
+
+def test_each_patch_goes_through_one_linear_layer() -> None:
+    stem = PatchStem(6, 4)
+    images = torch.randn(2, 3, 10, 8)
+    padded = torch.zeros(2, 3, 12, 8)
+    padded[:, :, :10] = images
+    patches = padded.unfold(2, 4, 4).unfold(3, 4, 4).permute(0, 2, 3, 1, 4, 5).flatten(3)
+    linear = torch.nn.functional.linear(
+        patches, stem.projection.weight.flatten(1), stem.projection.bias
+    )
+    features = stem(images)
+    assert features.shape[-2:] == stem.grid(10, 8) == (3, 2)
+    torch.testing.assert_close(stem.project(features.permute(0, 2, 3, 1)), linear)

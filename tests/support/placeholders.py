@@ -8,6 +8,7 @@ from support.cli import cast_train, runs
 from support.commands import ROOT, Command
 from support.miniature import miniature
 from support.tiny_data import TREES, noise
+from timm.models.vision_transformer import VisionTransformer
 
 from cast_exp.checkpoints import save_pretrained
 from cast_exp.config import conf_dir
@@ -57,6 +58,15 @@ class Things:
             save_pretrained(create_model(model, fusion=True, image_size=64, **own), folder)
         return folder
 
+    def vit(self) -> Path:
+        """A ViT as timm saves it."""
+        path = self.folder / "vit.pth"
+        if not path.exists():
+            torch.manual_seed(0)
+            vit = VisionTransformer(img_size=64, embed_dim=96, depth=2, num_heads=1, num_classes=5)
+            torch.save(vit.state_dict(), path)
+        return path
+
     def photos(self) -> Path:
         """A folder with a photograph."""
         noise(self.folder / "photos" / "photo.jpg", (80, 64))
@@ -73,6 +83,8 @@ class Things:
             return str(self.data(chosen_data(command.words)))
         if key == "experiment" and value == "...":
             return _RECIPES[command.module]
+        if value == "VIT":
+            return str(self.vit())
         if key.endswith(("checkpoint", ".vit")) and value in ("CKPT", "CKPT1", "CKPT2", "..."):
             other = any("CKPT2" in word for word in command.words)
             vit = key.endswith(".vit") or ("ViT" in (command.note or "") and not other)

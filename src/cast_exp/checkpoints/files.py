@@ -27,6 +27,8 @@ WEIGHTS = "model.safetensors"
 """The weights in the folder of a converted model."""
 CARD = "config.json"
 """What is known about them, beside: `config` as of `ModelConfig.to_dict`, and `about`."""
+TIMM = "pretrained_cfg"
+"""What timm's cards, of the same name, tell of the weights: the mean and std of the inputs."""
 
 _MOST_SMALL = 2**28
 """Values that a file may claim to have without storing them: all of a small model."""
@@ -37,12 +39,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Load a checkpoint onto the CPU.
 
     Args:
-        path: A file of torch (of a run of ours, or the official release's), or a converted model:
-            its folder or its `.safetensors` file.
+        path: A file of torch (of a run of ours, the official release's, or of a ViT), or a
+            converted model or one of timm: its folder or its `.safetensors` file.
 
     Returns:
-        What the file holds; a converted model in the layout of the checkpoints of our runs. Tensors
-        are dense and on the CPU.
+        What the file holds; a converted model in the layout of the checkpoints of our runs. Weights
+        without a card, or with timm's, are a `state_dict`. Tensors are dense and on the CPU.
 
     Raises:
         UserError: The file is missing, truncated or not a checkpoint, or claims to hold more than
@@ -133,19 +135,22 @@ def fingerprint(module: nn.Module) -> str:
 
 def _read_converted(folder: Path, path: Path) -> dict[str, Any]:
     weights = folder / WEIGHTS if path == folder else path
-    for file in (weights, folder / CARD):
+    described = path == folder or (folder / CARD).is_file()
+    for file in (weights, folder / CARD)[: 1 + described]:
         if not file.is_file():
             raise UserError(
                 f"{path} is not a converted model: there is no {file.name} in {folder}; one is "
                 "made by: cast-exp zoo convert CHECKPOINT --out FOLDER"
             )
     try:
-        if (folder / CARD).stat().st_size > _LARGEST_CARD:
+        if described and (folder / CARD).stat().st_size > _LARGEST_CARD:
             raise ValueError(f"{CARD} is longer than {_LARGEST_CARD} bytes")
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        card = json.loads((folder / CARD).read_text(encoding="utf-8")) if described else {TIMM: {}}
         state = load_file(weights)
     except Exception as error:  # of whatever kind: both are a stranger's
         raise _unreadable(path, error) from error
+    if isinstance(card, dict) and TIMM in card:
+        return {TIMM: card[TIMM], "state_dict": state}
     if not isinstance(card, dict) or not isinstance(card.get("config"), dict):
         raise UserError(f"{folder / CARD} does not say what model it is; it has no `config`")
     named = {PREFIX + name: value for name, value in state.items()}

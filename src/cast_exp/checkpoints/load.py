@@ -1,4 +1,4 @@
-"""Loads a backbone from a checkpoint: of one of our runs, converted, or the official release's."""
+"""Loads a backbone from a checkpoint: of ours, of the official release, or a ViT of others."""
 
 import logging
 from collections import Counter
@@ -21,6 +21,7 @@ from cast_exp.checkpoints.files import (
     weights_of,
 )
 from cast_exp.checkpoints.fit import build_to_fit, load_strictly, require_fit, shapes_of
+from cast_exp.checkpoints.foreign import Normalization, convert_foreign, is_foreign
 from cast_exp.checkpoints.hub import PREFIX as HUB
 from cast_exp.checkpoints.hub import fetch_from_hub
 from cast_exp.checkpoints.official import (
@@ -69,7 +70,8 @@ def load_pretrained(
     *,
     weights: Weights = "trained",
     pooling: Pooling | None = None,
-    heads: Annotated[int, Field(ge=1)] = 12,
+    heads: Annotated[int, Field(ge=1)] | None = None,
+    normalization: Normalization | None = None,
     merged: Annotated[int, Field(ge=1)] | None = None,
     **changes: Any,
 ) -> Backbone:
@@ -80,13 +82,17 @@ def load_pretrained(
 
     Args:
         checkpoint: A run of ours (its folder, for its best weights, or a checkpoint in it); a file
-            of the official release; a converted model (its folder or `.safetensors` file); the
-            name of one of the published weights (`cast-exp zoo list`), or "hf-hub:NAME" for a model
-            on Hugging Face, which are downloaded then.
+            of the official release; a ViT of timm, DINO, DINOv2, MoCo-v3, DeiT or MAE; a converted
+            model (its folder or `.safetensors` file); the name of one of the published weights
+            (`cast-exp zoo list`), or "hf-hub:NAME" for a model on Hugging Face, of ours or of timm,
+            which are downloaded then.
         weights: "average" takes the moving average of the weights and batch statistics; runs of
             supervised training keep one, and so do the official ones.
         pooling: Levels and grouping; those of our checkpoint, or 64, 32, 16 and 8 by default.
-        heads: Attention heads of an official model; ours are known.
+        heads: Attention heads of an official model, 12 if not given, or of a ViT of others, see
+            `convert_foreign`; ours are known.
+        normalization: Mean and deviation of the inputs that a ViT of others was trained with; if
+            not given, what timm's card says, or else ImageNet's. It becomes part of the stem.
         merged: Take an official superpixel ViT for a ToMe that merges so many tokens in each block;
             their weights have the same names.
         changes: Options of `VariableOptions` that are to be otherwise; None or left out for that of
@@ -100,15 +106,18 @@ def load_pretrained(
             or misses or adds weights.
     """
     loaded = read_checkpoint(locate(checkpoint))
+    kept = official_average(loaded) if weights == "average" else loaded
     if CONFIG in loaded:
         stored = _own(loaded, AVERAGE if weights == "average" else PREFIX)
     elif is_official(loaded):
-        kept = official_average(loaded) if weights == "average" else loaded
-        stored = _official(kept, heads, merged) if kept else None
+        stored = _official(kept, heads or 12, merged) if kept else None
+    elif is_foreign(loaded):
+        stored = Stored(*convert_foreign(kept, heads, normalization)) if kept else None
     else:
         raise UserError(
             f"{checkpoint} is neither a checkpoint of a run of ours nor in a layout of the "
-            f"official release; it holds {listing(list(loaded)[:4]) or 'nothing'}"
+            "official release, nor a ViT of patches; it holds "
+            + (listing(list(loaded)[:4]) or "nothing")
         )
     if stored is None:
         raise UserError(

@@ -14,8 +14,8 @@ from cast_exp.errors import UserError, listing
 from cast_exp.models.positions import PositionKind
 
 # Where each kind of run keeps its state dict, and what it puts before the names of the backbone.
-CONTAINERS = ("state_dict", "model", "embedding_model")
-PREFIXES = ("base_encoder.", "encoder.", "vit_backbone.")
+CONTAINERS = ("state_dict", "model", "embedding_model", "teacher")
+PREFIXES = ("base_encoder.", "encoder.", "vit_backbone.", "backbone.")
 AVERAGE = "model_ema"  # the state dict of the moving average, beside "model"
 
 # Official name -> ours. The stem's convolutions and norms alternate with ReLUs, hence // 3.
@@ -73,7 +73,7 @@ def convert_official(checkpoint: Mapping[str, Any]) -> OfficialBackbone:
     Raises:
         UserError: It is not a backbone in an official layout, or has names that none has.
     """
-    names, left_out = _backbone_names(checkpoint)
+    names, left_out = backbone_names(checkpoint)
     if any(BLOCK.fullmatch(name) for name in names):
         family: Literal["cast", "vit"] = "cast"
     else:  # the baselines have no stages
@@ -130,7 +130,7 @@ def official_head(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     In contrastive pretraining it is the projector of the query encoder, elsewhere a classifier;
     empty if there is none.
     """
-    names, _ = _backbone_names(checkpoint)
+    names, _ = backbone_names(checkpoint)
     return {k.removeprefix("head."): v for k, v in names.items() if k.startswith("head.")}
 
 
@@ -155,7 +155,7 @@ def _unwrap(checkpoint: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]
     return checkpoint, []
 
 
-def _backbone_names(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]]:
+def backbone_names(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]]:
     """Weights under the names they have in the backbone, and the names of what is left out."""
     inside, left_out = _unwrap(checkpoint)
     state = {

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from cast_exp.checkpoints.files import CARD, WEIGHTS, write_converted
+from cast_exp.checkpoints.foreign import Normalization
 from cast_exp.checkpoints.load import Weights, load_pretrained, locate
 from cast_exp.checkpoints.published import PUBLISHED
 from cast_exp.download import recorded, sha256_of
@@ -41,6 +42,12 @@ def main(arguments: Sequence[str]) -> int:
         help="average: the moving average that supervised training keeps; default: trained",
     )
     converter.add_argument("--plugins", metavar="A,B,...", help="packages that parts may come from")
+    converter.add_argument("--heads", type=int, help="attention heads, of a ViT of others")
+    converter.add_argument(
+        "--normalization",
+        choices=get_args(Normalization),
+        help="inputs that a ViT of others was trained with; inception: mean and deviation 0.5",
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("cast_exp").setLevel(logging.INFO)
@@ -50,24 +57,26 @@ def main(arguments: Sequence[str]) -> int:
         Console().print(_info(options.name))
     else:
         allow_parts(None, options.plugins)
-        convert(options.checkpoint, options.out, options.weights)
+        about_file = {"heads": options.heads, "normalization": options.normalization}
+        convert(options.checkpoint, options.out, options.weights, **about_file)
         print(f"wrote {options.out / WEIGHTS} and {options.out / CARD}")
     return 0
 
 
-def convert(checkpoint: str, folder: Path, weights: Weights = "trained") -> None:
+def convert(checkpoint: str, folder: Path, weights: Weights = "trained", **untold: Any) -> None:
     """Write the backbone of a checkpoint as safetensors with a card beside it.
 
     Args:
         checkpoint: Path of a checkpoint, or name of one of the published weights.
         folder: Where the two files go.
         weights: See `load_pretrained`; the card tells of an average.
+        untold: What the file does not tell, `heads` and `normalization`; see `load_pretrained`.
 
     Raises:
         UserError: See `load_pretrained`.
     """
     path = locate(checkpoint)
-    model = load_pretrained(path, weights=weights)
+    model = load_pretrained(path, weights=weights, **untold)
     assert model.config is not None
     about: dict[str, Any] = {"source": path.name}
     if path.is_file():

@@ -36,18 +36,23 @@ def attention_map(
     return attended
 
 
-def class_attention(block: Block, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+def class_attention(
+    block: Block, tokens: Tensor, mask: Tensor | None = None, prefix: int = 1
+) -> Tensor:
     """Attention of the class token, which comes first, to all others.
 
     Args:
         block: Transformer block.
-        tokens: Class token and segment tokens, float (B, 1 + N, C).
-        mask: See `attention_map`; broadcast to (B, heads, 1, 1 + N).
+        tokens: Class token, others that stand for no segment, and segment tokens, float
+            (B, prefix + N, C).
+        mask: See `attention_map`; broadcast to (B, heads, 1, prefix + N).
+        prefix: Tokens before those of the segments.
 
     Returns:
-        Rows of the attention map without what the class token pays to itself, float (B, heads, N).
+        Rows of the attention map without what the class token pays to itself and to the others
+        before the segments, float (B, heads, N).
     """
-    return attention_map(block, tokens, mask, rows=1)[:, :, 0, 1:]
+    return attention_map(block, tokens, mask, rows=1)[:, :, 0, prefix:]
 
 
 def block_number(block: int | None, count: int) -> int | None:

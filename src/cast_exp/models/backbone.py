@@ -48,7 +48,7 @@ class Backbone(nn.Module, ABC):
         num_blocks: Number of transformer blocks.
 
     Attributes:
-        cls_token: Class token, float (1, 1, dim).
+        cls_token: Class token, float (1, 1, dim); None in a ViT that has none.
         fusion: Fusion block, or None.
         train_last_grouping: Whether a loss on the coarsest level may train what shapes it.
         config: What it was built from; None if not by `create_model`.
@@ -73,7 +73,12 @@ class Backbone(nn.Module, ABC):
     @property
     @abstractmethod
     def stem(self) -> nn.Module:
-        """The convolutional stem."""
+        """The stem, which turns pixels into features."""
+
+    @property
+    def patch_size(self) -> int:
+        """Side of the square patches that are the tokens, in pixels; 0 for superpixels."""
+        return 0
 
     @property
     def groups_last_stage(self) -> bool:
@@ -170,9 +175,3 @@ class Backbone(nn.Module, ABC):
             deepcopy(self).eval().cpu()(torch.zeros(1, 3, *maps.shape[1:]), maps, **options)
         )
         return hierarchy
-
-    @property
-    def patch_size(self) -> int:
-        """Side of the square patches that are the tokens, in pixels; 0 for superpixels."""
-        hierarchy = self.look()
-        return hierarchy.superpixels.size(1) // hierarchy.grid[0] if hierarchy.grid else 0

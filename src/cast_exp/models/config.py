@@ -7,6 +7,7 @@ from functools import partial, wraps
 from typing import Annotated, Any, Literal, TypeVar, cast, get_type_hints
 
 from pydantic import Field, TypeAdapter, ValidationError
+from timm.layers import Mlp, SwiGLUPacked
 from timm.models.vision_transformer import Block
 from torch import nn
 
@@ -16,6 +17,7 @@ from cast_exp.models.tokens import Sampling
 
 Family = Literal["cast", "vit", "tome"]
 Plain = bool | int | float | str | None
+Pool = Literal["class", "distilled", "mean", "mean_then_norm"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -77,7 +79,36 @@ class ModelOptions(VariableOptions):
 
 
 @dataclass(frozen=True)
-class ModelConfig(ModelOptions, Size):
+class ViTOptions:
+    """Where the ViTs of others (timm, DINO, MoCo-v3, DeiT) differ from the paper's.
+
+    Attributes:
+        patch_size: Side of the patches, in pixels, of which one linear layer makes tokens; 0 for a
+            convolutional stem.
+        class_token: Whether there is one.
+        registers: Further tokens that stand for no patch; a distillation token is the first.
+        pool: What stands for the image: the normalised class token, its mean with the distillation
+            token, the mean of the normalised patches, or the normalised mean of the patches.
+        mlp_width: Outputs of the first layer of an MLP; 0 for four times the width of the tokens.
+        swiglu: Whether the first half of them gates the second.
+        layer_scale: Whether what a block adds is scaled for each channel.
+        qkv_bias: Whether queries, keys and values have biases.
+        qk_norm: Whether queries and keys are normalised.
+    """
+
+    patch_size: Annotated[int, Field(ge=0, le=2**16)] = 0
+    class_token: bool = True
+    registers: Annotated[int, Field(ge=0, le=2**16)] = 0
+    pool: Pool = "class"
+    mlp_width: Annotated[int, Field(ge=0, le=2**20)] = 0
+    swiglu: bool = False
+    layer_scale: bool = False
+    qkv_bias: bool = True
+    qk_norm: bool = False
+
+
+@dataclass(frozen=True)
+class ModelConfig(ViTOptions, ModelOptions, Size):
     """All that decides what a backbone is, in values that JSON knows; checkpoints carry it.
 
     Attributes:
@@ -125,8 +156,19 @@ class ModelConfig(ModelOptions, Size):
 
     def block(self, drop_path: float) -> Block:
         """A transformer block with a stochastic depth of its own."""
-        norm = partial(nn.LayerNorm, eps=1e-6)
-        return Block(self.dim, self.heads, qkv_bias=True, drop_path=drop_path, norm_layer=norm)
+        width = self.mlp_width or 4 * self.dim
+        return Block(
+            self.dim,
+            self.heads,
+            mlp_ratio=(width + 0.5) / self.dim,  # the product is rounded down
+            qkv_bias=self.qkv_bias,
+            qk_norm=self.qk_norm,
+            init_values=1e-5 if self.layer_scale else None,
+            drop_path=drop_path,
+            act_layer=nn.SiLU if self.swiglu else nn.GELU,
+            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+            mlp_layer=SwiGLUPacked if self.swiglu else Mlp,
+        )
 
 
 def check_values(what: str, values: Mapping[str, Any], hints: Mapping[str, Any]) -> None:

@@ -30,7 +30,7 @@ class Attention:
 
     Attributes:
         heads: Softmax attention of the class token to each token, 0 where there is none, float
-            (B, heads, N). The rest up to 1 is what it pays to itself.
+            (B, heads, N). The rest up to 1 is what it pays to itself (and to registers).
         level: Level whose tokens these are: `Hierarchy.labels(level)` says which one a superpixel
             belongs to.
     """

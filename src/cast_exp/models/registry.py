@@ -16,7 +16,7 @@ from cast_exp.models.fusion import Fusion
 from cast_exp.models.initialization import initialize_truncated_normal, initialize_xavier
 from cast_exp.models.pooling import Pooling
 from cast_exp.models.positions import Positions
-from cast_exp.models.stem import ConvStem
+from cast_exp.models.stem import ConvStem, PatchStem, Stem
 from cast_exp.models.tokens import SuperpixelTokens
 from cast_exp.models.tome import ToMe
 from cast_exp.models.vit import ViT
@@ -95,7 +95,11 @@ def build_backbone(
             f"pooling.levels={list(pooling.levels)} has {len(pooling.levels)} levels, but the "
             f"model has {len(config.depths)} stages; give at most one level for each stage"
         )
-    stem = ConvStem(config.dim, (2, 2, 2, 2 if config.family == "vit" else 1))
+    stem: Stem
+    if config.patch_size:
+        stem = PatchStem(config.dim, config.patch_size)
+    else:
+        stem = ConvStem(config.dim, (2, 2, 2, 2 if config.family == "vit" else 1))
     side = -(-config.image_size // stem.stride)
     positions = Positions(config.dim, (side, side), config.positions)
     tokens = SuperpixelTokens(stem, positions, config.sampling, config.mask_empty)
@@ -105,7 +109,16 @@ def build_backbone(
     ]
     model: Backbone
     if config.family == "vit":
-        model = ViT(stem, positions, list(stages[0]), config.dim, config.fusion)
+        model = ViT(
+            stem,
+            positions,
+            list(stages[0]),
+            config.dim,
+            config.fusion,
+            config.class_token,
+            config.registers,
+            config.pool,
+        )
     elif config.family == "tome":
         model = ToMe(
             tokens, list(stages[0]), config.dim, config.merged, config.mask_empty, config.fusion

@@ -1,10 +1,42 @@
-"""Convolutional stem: pixels to a feature grid, with its last linear layer kept apart."""
+"""Stems: pixels to a feature grid."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+
+class Stem(nn.Module, ABC):
+    """Turns pixels into a feature grid.
+
+    Attributes:
+        stride: Side of a cell of the grid, in pixels.
+    """
+
+    stride: int
+
+    @abstractmethod
+    def forward(self, images: Tensor, views: int = 1) -> Tensor:
+        """Compute the feature grid before the projection.
+
+        Args:
+            images: Normalised images, float (B, 3, H, W).
+            views: Views that the batch consists of, one after the other; each has batch statistics
+                of its own.
+
+        Returns:
+            Features (B, C, rows, columns); see `grid`.
+        """
+
+    @abstractmethod
+    def project(self, features: Tensor) -> Tensor:
+        """What is left to do to features, or averages of features, (..., C)."""
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of the feature grid of an image."""
+        return -(-height // self.stride), -(-width // self.stride)
 
 
 class ConvNormReLU(nn.Module):
@@ -29,7 +61,7 @@ class ConvNormReLU(nn.Module):
         return F.conv2d(x, weight, bias, self.conv.stride, self.conv.padding).relu_()
 
 
-class ConvStem(nn.Module):
+class ConvStem(Stem):
     """Four 3x3 convolutions of growing width, then a linear projection (Xiao et al., 2021).
 
     The projection is the stem's closing 1x1 convolution. It is linear, so it commutes with every
@@ -57,25 +89,37 @@ class ConvStem(nn.Module):
         self.projection = nn.Linear(dim, dim)
 
     def forward(self, images: Tensor, views: int = 1) -> Tensor:
-        """Compute the feature grid before the projection.
-
-        Args:
-            images: Normalised images, float (B, 3, H, W).
-            views: Views that the batch consists of, one after the other; each has batch statistics
-                of its own.
-
-        Returns:
-            Features (B, dim, rows, columns) in channels-last memory; see `grid`.
-        """
+        """Compute the feature grid, (B, dim, rows, columns) in channels-last memory; see `Stem`."""
         images = images.contiguous(memory_format=torch.channels_last)
         features = [self.convs(view) for view in images.chunk(views)]
         return torch.cat(features) if views > 1 else features[0]
-
-    def grid(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of the feature grid of an image."""
-        return -(-height // self.stride), -(-width // self.stride)
 
     def project(self, features: Tensor) -> Tensor:
         """Apply the closing linear layer to features or averages of features (..., dim)."""
         projected: Tensor = self.projection(features)
         return projected
+
+
+class PatchStem(Stem):
+    """One linear layer for each square patch (Dosovitskiy et al., 2021).
+
+    Args:
+        dim: Width of the features.
+        stride: Side of a patch, in pixels.
+    """
+
+    def __init__(self, dim: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.projection = nn.Conv2d(3, dim, stride, stride)
+
+    def forward(self, images: Tensor, views: int = 1) -> Tensor:
+        """Compute the feature grid of images padded with zeros, below and on the right."""
+        height, width = images.shape[-2:]
+        padding = (0, -width % self.stride, 0, -height % self.stride)
+        features: Tensor = self.projection(F.pad(images, padding))
+        return features
+
+    def project(self, features: Tensor) -> Tensor:
+        """Leave features as they are; they are projected already."""
+        return features

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from cast_exp.errors import UserError
 from cast_exp.models.positions import Positions
-from cast_exp.models.stem import ConvStem
+from cast_exp.models.stem import Stem
 from cast_exp.ops import PoolingWeights, Superpixels, interpolated_weights, nearest_weights
 
 Sampling = Literal["nearest", "interpolated"]
@@ -43,7 +43,7 @@ class SuperpixelTokens(nn.Module):
 
     def __init__(
         self,
-        stem: ConvStem,
+        stem: Stem,
         positions: Positions,
         sampling: Sampling = "nearest",
         mask_empty: bool = True,

@@ -11,7 +11,7 @@ ParameterGroups = list[dict[str, Any]]
 
 Multiple = Annotated[float, Field(gt=0)]
 
-_CODES = {"cls_token", "positions"}  # names of parameters, or of modules that hold them
+_CODES = {"cls_token", "positions", "registers"}  # parameters, or modules that hold them
 
 
 def decay_all(module: nn.Module) -> ParameterGroups:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from support.trainers import evaluate
+from timm.models.vision_transformer import VisionTransformer
 
 from cast_exp.checkpoints import save_pretrained
 from cast_exp.data import SceneDataModule
@@ -19,7 +20,7 @@ from cast_exp.errors import UserError
 from cast_exp.evaluation import HierarchyEvaluation, Subject
 from cast_exp.evaluation.hierarchy import agreement
 from cast_exp.metrics import HierarchyMetrics
-from cast_exp.models import Pooling, create_model
+from cast_exp.models import Pooling, ViT, create_model
 from cast_exp.superpixels import Grid, Seeds
 from cast_exp.viz import comparison_sheet
 
@@ -51,6 +52,20 @@ def vit(tmp_path: Path) -> str:
     torch.manual_seed(1)
     save_pretrained(create_model("vit_tiny", image_size=48), tmp_path / "vit")
     return str(tmp_path / "vit")
+
+
+@torch.no_grad()
+def test_a_vit_sees_whole_patches(subject, tmp_path, monkeypatch):
+    model = VisionTransformer(img_size=56, patch_size=14, embed_dim=64, depth=1, num_heads=1)
+    torch.save(model.state_dict(), tmp_path / "vit.pth")
+    seen = []
+    encode = ViT.encode
+    monkeypatch.setattr(
+        ViT, "encode", lambda self, x, *rest: (seen.append(x.shape), encode(self, x, *rest))[1]
+    )
+    figures = evaluate(evaluation(vit=str(tmp_path / "vit.pth")), subject, tmp_path)
+    assert {shape[-2:] for shape in seen} == {(42, 42)}  # of 48 x 48
+    assert figures["vit/covering/12"] > 0
 
 
 @torch.no_grad()
@@ -190,6 +205,8 @@ def test_mistakes_are_said(subject, tmp_path):
     save_pretrained(create_model("cast_tiny"), tmp_path / "cast")
     with pytest.raises(UserError, match="is a CAST; name a ViT"):
         evaluation(vit=str(tmp_path / "cast")).check()
+    with pytest.raises(UserError, match=r"a ViT groups nothing.* evaluation.hierarchy.vit=CKPT"):
+        evaluation().check(Subject(create_model("vit_tiny")))
 
     class Bare(Shapes):
         def __getitem__(self, index: int) -> dict[str, Any]:

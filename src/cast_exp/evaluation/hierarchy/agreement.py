@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional as F
 
 from cast_exp.checkpoints.files import fingerprint
 from cast_exp.checkpoints.load import load_pretrained
@@ -107,6 +108,11 @@ class HierarchyEvaluation(SceneEvaluation):
                 fewer groupings than there are levels, or no counts of its own.
         """
         if subject is not None:
+            if subject.backbone.patch_size:
+                raise UserError(
+                    "a ViT groups nothing, so it has no hierarchy; name it beside the checkpoint "
+                    "of a CAST: evaluation.hierarchy.vit=CKPT"
+                )
             subject.backbone.look(levels=self._levels_for(subject))
         for split in self.splits:
             self.scenes.need("regions", split)
@@ -212,7 +218,7 @@ class HierarchyEvaluation(SceneEvaluation):
         if self.vit is None:
             return None
         vit = load_pretrained(self.vit)
-        if vit.look().grid is None:
+        if not vit.patch_size:
             raise UserError(
                 f"evaluation.hierarchy.vit={self.vit} is a {type(vit).__name__}; name a ViT's "
                 "checkpoint, or null"
@@ -240,7 +246,9 @@ class HierarchyEvaluation(SceneEvaluation):
 
     def _spherical(self, vit: Backbone, scene: Scene, hierarchy: Hierarchy) -> list[Tensor]:
         on_device = scene.to(self.device)
-        encoded = vit(on_device.image, on_device.superpixels)
+        sides = [max(round(s / vit.patch_size), 1) * vit.patch_size for s in scene.image.shape[-2:]]
+        image = F.interpolate(on_device.image, sides, mode="bilinear", antialias=True)
+        encoded = vit(image, on_device.superpixels)
         assert encoded.grid is not None
         tokens = encoded.levels[0].tokens[0].float().T.unflatten(1, encoded.grid)
         size = (scene.full_superpixels.size(0), scene.full_superpixels.size(1))
