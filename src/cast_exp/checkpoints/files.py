@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
-from zipfile import is_zipfile
+from zipfile import ZipFile, is_zipfile
 
 import torch
 from safetensors import SafetensorError
@@ -57,6 +57,18 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise UserError(f"{path} holds a {type(loaded).__name__}, not a checkpoint")
     return loaded
+
+
+def require_whole(path: Path) -> None:
+    """Make sure that a file of torch is as it was written; torch does not look at its checksums.
+
+    Raises:
+        ValueError: A part of it is damaged.
+        zipfile.BadZipFile: It is cut short.
+    """
+    with ZipFile(path) as archive:
+        if damaged := archive.testzip():
+            raise ValueError(f"{damaged} in it is damaged")
 
 
 def best_weights(folder: Path) -> Path:

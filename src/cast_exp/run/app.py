@@ -5,9 +5,9 @@ multirun shows before the first one starts, and a mistyped command leaves no fol
 processes of a run (those of the other devices, and the one that each job of a multirun gets for
 itself) are told the folder and read the config that was saved there.
 
-Exit codes: 0 all went well, 1 an unexpected error (with its trace), 2 a mistake of the user's,
-130 stopped with Ctrl-C, 143 terminated. A multirun goes on after a failed job and ends with the
-highest code.
+Exit codes: 0 all went well, 1 an unexpected error (with its trace), 2 something the user has to
+mend (a mistake, a full disk), 130 stopped with Ctrl-C, 143 terminated. A multirun goes on after a
+failed job and ends with the highest code.
 """
 
 import os

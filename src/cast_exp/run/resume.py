@@ -4,11 +4,11 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 import torch
 from torch import Tensor, nn
 
+from cast_exp.checkpoints.files import require_whole
 from cast_exp.errors import UserError
 from cast_exp.run.folder import checkpoints
 
@@ -55,9 +55,7 @@ def checkpoint_to_resume(folder: Path, resume: str | None, module: nn.Module) ->
 
 
 def _weights(path: Path) -> Mapping[str, Tensor]:
-    with ZipFile(path) as archive:  # torch itself does not look at the check sums
-        if damaged := archive.testzip():
-            raise ValueError(f"{damaged} in it is damaged")
+    require_whole(path)
     checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise ValueError("not a checkpoint of a run")
