@@ -24,9 +24,11 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], key: str) -> None:
     Raises:
         UserError: The disk is full.
     """
-    checksums = json.dumps({name: _checksum(tensor) for name, tensor in tensors.items()})
+    checksums = {name: _checksum(tensor) for name, tensor in tensors.items()}
+    # As one entry: safetensors does not keep the order of several.
+    about = json.dumps({"key": key, "checksums": checksums})
     with atomic_write(path) as new:
-        save_file(dict(tensors), new, {"key": key, "checksums": checksums})
+        save_file(dict(tensors), new, {"about": about})
 
 
 def load_tensors(path: Path, key: str, names: Sequence[str] = ()) -> dict[str, Tensor] | None:
@@ -61,11 +63,11 @@ def _read(path: Path, key: str, names: Sequence[str] = ()) -> dict[str, Tensor] 
     """The tensors, or why there are none."""
     try:
         with safe_open(path, "pt") as file:
-            about = file.metadata() or {}
+            about = json.loads((file.metadata() or {}).get("about", "{}"))
             if about.get("key") != key:
                 return "is of another backbone or other data"
             found = {name: file.get_tensor(name) for name in names or file.keys()}
-        checksums = json.loads(about["checksums"])
+        checksums = about["checksums"]
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         return f"cannot be read ({error})"
     damaged = [name for name in found if checksums.get(name) != _checksum(found[name])]

@@ -102,6 +102,10 @@ def launch(
     sys.argv = [program[0], *command]  # which Hydra and Lightning read
     try:
         hydra.main(str(conf_dir()), config_name, version_base=VERSION_BASE)(job)()
+    except OSError as error:  # of Hydra, which makes the folder; what jobs raise is theirs
+        raise UserError(
+            f"the folder of the run cannot be written ({error}); make room, or correct paths.runs"
+        ) from error
     finally:
         sys.argv = program
     return ended
