@@ -57,6 +57,10 @@ class _ContinuedWriter(ExperimentWriter):
             rows = [[row.get(name) for name in fieldnames] for row in csv.DictReader(file)]
         write_csv(path, [fieldnames, *rows])
 
+    def log_hparams(self, params: dict[str, Any]) -> None:
+        with room_for(Path(self.log_dir, self.NAME_HPARAMS_FILE)):
+            super().log_hparams(params)
+
     def save(self) -> None:
         with room_for(Path(self.metrics_file_path)):
             super().save()

@@ -28,7 +28,7 @@ def files(tmp_path: Path) -> list[str]:
 
 
 def rewrite(path: Path) -> None:
-    path.write_text("other")  # as long as before
+    path.write_text("another")  # as long as before
     os.utime(path, ns=(0, 10**18 + 1))
 
 
