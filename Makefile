@@ -8,10 +8,10 @@ READY := $(VENV)/.ready
 PINS := constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-floor coverage site bench bench-gpu notebooks format lint typecheck clean
+.PHONY: help setup demo test test-slow test-faults test-floor coverage site bench bench-gpu notebooks format lint typecheck clean
 
 help: ## List the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make .venv with all dependencies and fast-slic (other targets do this by themselves)
 
@@ -34,16 +34,19 @@ demo: $(READY) ## Pretrain a small CAST on embedded data on the CPU, measure it,
 	@echo "page     runs/page/creatures/page.html: open it in a browser"
 
 test: $(READY) ## Run the test suite
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not faults" -n 2
 
 test-slow: $(READY) ## Run the long tests as well
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not faults" -n 2
+
+test-faults: $(READY) ## Run the tests that kill processes and fill disks, many times over
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults -n 2
 
 test-floor: ## Run the test suite with the oldest versions that are supported, in .venv-floor
 	@$(MAKE) --no-print-directory VENV=.venv-floor PINS=constraints-floor.txt test
 
 coverage: $(READY) ## Run the test suite and tell how much of the code it runs
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --cov
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not faults" -n 2 --cov
 
 site: $(READY) ## Build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -1,7 +1,6 @@
 """Loggers as the config names them: a CSV file, W&B, TensorBoard."""
 
 import csv
-import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +13,7 @@ from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
 
 from cast_exp.errors import UserError
-from cast_exp.ops.files import write_text
+from cast_exp.ops.files import room_for, write_csv, write_text
 
 
 class MetricsFile(CSVLogger):
@@ -44,9 +43,27 @@ class MetricsFile(CSVLogger):
 
 class _ContinuedWriter(ExperimentWriter):
     def _check_log_dir_exists(self) -> None:
-        if os.path.isfile(self.metrics_file_path):
-            with open(self.metrics_file_path, newline="") as file:
-                self.metrics_keys = next(csv.reader(file), [])
+        path = Path(self.metrics_file_path)
+        if not path.is_file():
+            return
+        whole, end, cut_off = path.read_text(encoding="utf-8").rpartition("\n")
+        if cut_off:  # by a kill or a full disk
+            write_text(path, whole + end)
+        self.metrics_keys = next(csv.reader([whole.partition("\n")[0]]), [])
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        path = Path(self.metrics_file_path)
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [[row.get(name) for name in fieldnames] for row in csv.DictReader(file)]
+        write_csv(path, [fieldnames, *rows])
+
+    def log_hparams(self, params: dict[str, Any]) -> None:
+        with room_for(Path(self.log_dir, self.NAME_HPARAMS_FILE)):
+            super().log_hparams(params)
+
+    def save(self) -> None:
+        with room_for(Path(self.metrics_file_path)):
+            super().save()
 
 
 def wandb_logger(

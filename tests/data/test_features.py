@@ -124,6 +124,33 @@ def test_features_of_fewer_images_are_not_used(folder: Path, tmp_path: Path) -> 
     assert len(cached(folder, tmp_path / "run").features("val")) == 8
 
 
+def test_features_of_replaced_images_are_not_used(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = cached(folder, tmp_path / "run").features("val")
+    path = sorted((folder / "val").glob("*/*.jpg"))[4]
+    path.write_bytes(sorted((folder / "train").glob("*/*.jpg"))[0].read_bytes())
+    after = cached(folder, tmp_path / "run").features("val")
+    assert caplog.text.count("computed anew") == 1
+    changed = (before.features != after.features).any(1)
+    assert changed.nonzero().flatten().tolist() == [4]
+    cached(folder, tmp_path / "run", never).features("val")
+
+
+def test_a_flipped_byte_is_told_and_the_features_computed_anew(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = cached(folder, tmp_path / "run").features("val")
+    path = tmp_path / "run" / "features" / "val.safetensors"
+    content = bytearray(path.read_bytes())
+    content[content.find(whole.features.numpy().tobytes()) + 9] ^= 64
+    path.write_bytes(content)
+    again = cached(folder, tmp_path / "run").features("val")
+    assert f"{path} is damaged (checksum of features); computed anew" in caplog.text
+    assert torch.equal(again.features, whole.features)
+    cached(folder, tmp_path / "run", never).features("val")
+
+
 def test_half_of_the_features_count_for_nothing(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

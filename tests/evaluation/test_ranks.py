@@ -27,13 +27,18 @@ def same(found: dict[str, float], expected: dict[str, float]) -> bool:
     return found == pytest.approx(expected, rel=1e-12, abs=0, nan_ok=True)
 
 
+def kept(folder: Path) -> dict[str, bytes]:
+    """What is in a folder, but for the queries that each process has answered."""
+    return {name: content for name, content in files(folder).items() if "queries/" not in name}
+
+
 @pytest.mark.parametrize("name", ["knn", *BY_IMAGE])
 def test_two_processes_do_what_one_does(name: str, tmp_path: Path) -> None:
     expected, calls = measured(name, tmp_path / "one")
     (first, calls_0), (second, calls_1) = on_two_ranks(measured, name, tmp_path / "two")
     assert first == pytest.approx(second, rel=0, abs=0, nan_ok=True)
     assert same(first, expected)
-    assert files(tmp_path / "two") == files(tmp_path / "one")
+    assert kept(tmp_path / "two") == kept(tmp_path / "one")
     if name in BY_IMAGE:
         assert calls == calls_0 + calls_1 == IMAGES[name]
         assert abs(calls_0 - calls_1) <= 2
@@ -67,8 +72,8 @@ def test_others_go_on_where_it_was_interrupted(name: str, first: str, tmp_path: 
     assert done + sum(calls for _, calls in results) == IMAGES[name]
     for figures, _ in results:
         assert same(figures, expected)
-    assert files(folder) == files(tmp_path / "straight")
-    assert measured(name, folder)[1] == (4 if name == "retrieval" else 0)  # its queries
+    assert kept(folder) == kept(tmp_path / "straight")
+    assert measured(name, folder)[1] == 0
 
 
 @pytest.mark.parametrize(("name", "where"), [("knn", 0), ("figure_ground", 1), ("linear_probe", 1)])

@@ -1,6 +1,8 @@
 """Records of images, which survive interruptions and other numbers of processes."""
 
+import json
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
@@ -27,6 +29,37 @@ def test_a_line_that_was_cut_off_is_done_again(tmp_path: Path) -> None:
     assert again.known.keys() == {(0, 0), (0, 1)}
     again.add({"index": 2})
     assert RecordFile(tmp_path, KEY).known.keys() == {(0, 0), (0, 1), (0, 2)}
+
+
+def test_a_damaged_record_is_told_and_measured_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = RecordFile(tmp_path, KEY)
+    for index in range(3):
+        file.add({"index": index, "path": "ä", "score": [index / 7]})
+    whole = file.path.read_bytes()
+    lines = whole.split(b"\n")
+    start = len(lines[0]) + len(lines[1]) + 2  # of the second record
+    for at in range(start, start + len(lines[2])):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1
+        file.path.write_bytes(damaged)
+        caplog.clear()
+        again = RecordFile(tmp_path, KEY)
+        assert again.known.keys() == {(0, 0), (0, 2)}
+        assert caplog.text.count("1 damaged records, measured anew") == 1
+    again.add({"index": 1, "path": "ä", "score": [1 / 7]})
+    assert RecordFile(tmp_path, KEY).known == file.known
+
+
+def test_records_are_plain_json(tmp_path: Path) -> None:
+    file = RecordFile(tmp_path, KEY)
+    file.add({"index": 4, "score": 0.5})
+    first, line = file.path.read_text().splitlines()
+    assert json.loads(first) == KEY
+    record = json.loads(line)
+    assert record.pop("checksum") == crc32(b'{"index": 4, "score": 0.5}')
+    assert record == {"index": 4, "score": 0.5}
 
 
 def test_records_of_something_else_are_not_used(

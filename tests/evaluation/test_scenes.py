@@ -1,6 +1,7 @@
 """Evaluations scene by scene: order, pictures, and what is not done twice."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import pytest
 from PIL import Image
 from support.retrieval import scenes, subject
 from support.trainers import evaluate
+from support.voc import voc_tree
 
-from cast_exp.data import Scene
+from cast_exp.data import Scene, SceneDataModule
+from cast_exp.data.datasets import VOCFolder
 from cast_exp.evaluation.records import Record
 from cast_exp.evaluation.scenes import SceneEvaluation
+from cast_exp.superpixels import Grid
 
 
 class Counting(SceneEvaluation):
@@ -20,9 +24,15 @@ class Counting(SceneEvaluation):
 
     headline = ("superpixels",)
 
-    def __init__(self, weights: str = "w", most: int | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        weights: str = "w",
+        most: int | None = None,
+        data: SceneDataModule | None = None,
+        **options: Any,
+    ) -> None:
         settings: dict[str, Any] = {"splits": ["val", "train"], "limit": None, "pictures": 2}
-        super().__init__(scenes(), **(settings | options))
+        super().__init__(data or scenes(), **(settings | options))
         self.weights, self.most = weights, most
         self.seen: list[str] = []
 
@@ -76,3 +86,25 @@ def test_other_weights_are_measured_anew(tmp_path: Path) -> None:
     other = Counting(weights="other", splits=["val"])
     evaluate(other, subject(), tmp_path)
     assert len(other.seen) == 4
+
+
+@pytest.mark.parametrize("kind", ["JPEGImages", "SegmentationClass"])
+def test_images_and_truth_that_were_replaced_are_measured_anew(kind: str, tmp_path: Path) -> None:
+    root = voc_tree(tmp_path / "voc")
+    dataset = partial(VOCFolder, classes=["background", "a", "b"])
+
+    def counting() -> Counting:
+        data = SceneDataModule(dataset, Grid(16), root, image_size=32, workers=0)
+        found = Counting(data=data, splits=["val"])
+        evaluate(found, subject(), tmp_path / "run")
+        return found
+
+    assert len(counting().seen) == 2
+    assert counting().seen == []
+    replaced = sorted((root / kind).iterdir())[-1]  # one of validation
+    replaced.write_bytes(replaced.read_bytes())
+    assert len(counting().seen) == 2
+    assert counting().seen == []
+    replaced = sorted((root / kind).iterdir())[0]  # one of training
+    replaced.write_bytes(replaced.read_bytes())
+    assert counting().seen == []

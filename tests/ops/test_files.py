@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import csv
+import errno
 import json
 import os
 import subprocess
@@ -9,8 +10,10 @@ import threading
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
-from cast_exp.ops.files import atomic_write, write_csv, write_json, write_text
+from cast_exp.errors import UserError
+from cast_exp.ops.files import PARTIAL, atomic_write, room_for, write_csv, write_json, write_text
 
 
 def test_the_file_is_as_it_was_until_the_new_one_is_complete(tmp_path: Path) -> None:
@@ -60,7 +63,7 @@ def test_a_killed_process_leaves_the_former_file(tmp_path: Path) -> None:
     assert path.read_text() == "former"
 
 
-def test_the_content_is_on_disk_before_the_name(
+def test_the_content_is_on_disk_before_the_name_and_then_the_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, synced = tmp_path / "a.txt", []
@@ -70,7 +73,7 @@ def test_the_content_is_on_disk_before_the_name(
 
     monkeypatch.setattr(os, "fsync", fsync)
     write_text(path, "text")
-    assert synced == [(path.stat().st_ino, False)]
+    assert synced == [(path.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
 
 
 def test_many_writers_of_one_file(tmp_path: Path) -> None:
@@ -100,6 +103,64 @@ def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
     write_text(tmp_path / "ours", "")
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def nested(error: Exception) -> Exception:
+    """What torch makes of an error of the file that it is given."""
+    try:
+        try:
+            raise error
+        finally:
+            raise RuntimeError("unexpected pos 576 vs 534")
+    except RuntimeError as outer:
+        return outer
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "no space"), "no space left on device"),
+        (OSError(errno.EDQUOT, "quota"), "disk quota exceeded"),
+        (nested(OSError(errno.ENOSPC, "no space")), "no space left on device"),
+        (SafetensorError("I/O error: No space (os error 28)"), "no space left on device"),
+    ],
+)
+def test_a_full_disk_is_told_in_one_line(error: Exception, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.bin"
+
+    def fail() -> None:
+        with atomic_write(path) as new:
+            new.write_bytes(bytes(3 << 20))
+            raise error
+
+    line = rf"{path} cannot be written: {told} \(needed: {{}}, free in {path.parent}: [\d,.]+ MiB\)"
+    with pytest.raises(UserError, match=line.format("more than 3.0 MiB")) as caught:
+        fail()
+    assert "\n" not in str(caught.value)
+    assert os.listdir(path.parent) == []
+    path.write_bytes(bytes(5 << 20))
+    with pytest.raises(UserError, match=line.format("about 5.0 MiB")):
+        fail()
+    assert os.listdir(path.parent) == ["a.bin"]
+    with pytest.raises(UserError, match=str(path)), room_for(path):
+        raise error
+
+
+def test_other_errors_are_not_those_of_a_full_disk(tmp_path: Path) -> None:
+    inner = UserError("of another file")
+    inner.__cause__ = OSError(errno.ENOSPC, "no space")
+    for error in (inner, OSError(errno.EIO, "broken"), nested(ValueError("28"))):
+        with pytest.raises(type(error)) as caught, room_for(tmp_path / "a"):
+            raise error
+        assert caught.value is error
+
+
+def test_a_file_that_is_not_finished_is_known_by_its_name(tmp_path: Path) -> None:
+    for name in ("a.txt", "last.ckpt", ".hidden"):
+        with atomic_write(tmp_path / name) as new:
+            new.touch()
+            assert PARTIAL.fullmatch(new.name)
+        assert not PARTIAL.fullmatch(name)
 
 
 def test_no_folder_can_be_made(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """One process of a run: its exit code, its summary and its log."""
 
+import errno
 import logging
 import signal
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from support.cli import restored
 
 from cast_exp.errors import UserError
-from cast_exp.run.folder import read_summary, sole_writer, write_summary
+from cast_exp.run.folder import read_summary, run_folder, sole_writer, write_summary
 from cast_exp.run.job import run_job
 
 
@@ -59,6 +60,63 @@ def test_a_run_that_does_not(
     log = (tmp_path / "run.log").read_text()
     assert ("Traceback" in log) == (code == 1)
     assert (f"go on with resume={tmp_path}" in log) == (status == "interrupted")
+
+
+@pytest.mark.parametrize("error", [UserError("the disk is full"), KeyboardInterrupt()])
+def test_an_end_that_cannot_be_recorded_can_be_gone_on_from(
+    error: BaseException,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def task() -> dict[str, float]:
+        def full(*_: object, **__: object) -> None:
+            raise OSError(errno.ENOSPC, "no space")
+
+        monkeypatch.setattr("os.fsync", full)
+        (tmp_path / "checkpoints").mkdir()
+        (tmp_path / "checkpoints" / "last.ckpt").touch()
+        (tmp_path / "config.yaml").touch()
+        raise error
+
+    code = run_job(task, {}, tmp_path)
+    assert code == (2 if isinstance(error, UserError) else 128 + signal.SIGINT)
+    told = capsys.readouterr().err
+    assert "could not be recorded: " in told
+    assert "summary.json cannot be written: no space left" in told
+    assert "Traceback" not in told
+    assert read_summary(tmp_path)["status"] == "running"  # as of a run that was killed
+    assert sorted(path.name for path in tmp_path.glob("*s*")) == ["checkpoints", "summary.json"]
+    parent = tmp_path.parent
+    run_folder.cache_clear()
+    assert run_folder(str(parent.parent), parent.name, "auto") == str(tmp_path)
+
+
+def test_a_log_that_cannot_be_written_says_so_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(logging.FileHandler, "flush", full)
+    assert run_job(failing(UserError("the disk is full")), {}, tmp_path) == 2
+    assert "error: the disk is full" in (told := capsys.readouterr().err)
+    assert "Logging error" not in told
+    assert "Traceback" not in told
+
+
+def test_what_a_kill_has_left_is_removed_but_not_from_other_runs(tmp_path: Path) -> None:
+    evaluation = tmp_path / "eval" / "knn"
+    for folder in (tmp_path, tmp_path / "checkpoints", evaluation, evaluation / "memory"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (".last.ckpt.0123456789abcdef", ".lock", "last.ckpt", ".a.deadbeef"):
+            (folder / name).touch()
+    (evaluation / "config.yaml").touch()
+    assert run_job(failing(UserError("")), {}, tmp_path) == 2
+    left = {path.parent for path in tmp_path.rglob(".*.0123456789abcdef")}
+    assert left == {evaluation, evaluation / "memory"}
+    assert len([*tmp_path.rglob("last.ckpt"), *tmp_path.rglob(".lock")]) == 8
+    assert len([*tmp_path.rglob(".a.deadbeef")]) == 4
 
 
 def test_another_process_leaves_the_word_to_the_first(

@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback
 from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from support.probe_run import images
 
+from cast_exp.checkpoints.checkpoint_io import CheckpointIO
 from cast_exp.errors import UserError
 from cast_exp.run.trainer import attach, build_trainer, evaluation_trainers, fit
 
@@ -61,6 +63,23 @@ def test_a_trainer_has_its_callbacks_and_the_loggers_that_are_wanted(tmp_path: P
     trainer = build_trainer(NODE, [callback], {"csv": csv, "wandb": None})
     assert callback in trainer.callbacks
     assert [type(logger).__name__ for logger in trainer.loggers] == ["CSVLogger"]
+
+
+def test_checkpoints_are_written_our_way_unless_the_user_has_another() -> None:
+    lightnings = {"_target_": f"{__name__}.Theirs"}
+    ours, sync = CheckpointIO, {"_target_": "cast_exp.distributed.SyncBatchNormPlugin"}
+    strategy = {"_target_": "lightning.pytorch.strategies.SingleDeviceStrategy"}
+    for changes, kind in (
+        ({}, ours),
+        ({"plugins": [sync]}, ours),
+        ({"plugins": [sync, lightnings]}, Theirs),
+        ({"strategy": strategy | {"checkpoint_io": lightnings}}, Theirs),
+    ):
+        assert type(build_trainer(NODE | changes, [], {}).strategy.checkpoint_io) is kind
+
+
+class Theirs(TorchCheckpointIO):
+    """A plug-in of the user's."""
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer, callbacks
 
 from cast_exp.callbacks.nan_guard import NonFiniteLoss
+from cast_exp.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +66,10 @@ class ExceptionCheckpoint(callbacks.Checkpoint):
             # What trainer.save_checkpoint does, less its barrier.
             checkpoint = trainer._checkpoint_connector.dump_checkpoint()
             trainer.strategy.save_checkpoint(checkpoint, self.path)
-        except Exception:
-            log.exception("the state at step %d could not be saved", trainer.global_step)
+        except Exception as failure:
+            told = isinstance(failure, UserError)
+            step = trainer.global_step
+            log.error("step %d could not be saved: %s", step, failure, exc_info=not told)
         else:
             log.warning("stopped at step %d, saved as %s", trainer.global_step, self.path)
 

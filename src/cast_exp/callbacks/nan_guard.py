@@ -115,8 +115,8 @@ class NanGuard(Callback):
                 "rank": trainer.global_rank,
                 "seed": self.seed,
             }
-            with atomic_write(path) as new:
-                torch.save(content, new)
+            with atomic_write(path) as new, open(new, "wb") as file:
+                torch.save(content, file)
         return NonFiniteLoss(
             f"after step {step.number} {what} not finite; the batch and the seed are in {folder}. "
             "Resume from the last checkpoint, which is from before, with a smaller optim.base_lr, "

@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 import cast_exp
+from cast_exp.errors import UserError
 from cast_exp.ops.files import write_json
 
 log = logging.getLogger(__name__)
@@ -75,8 +76,9 @@ class RunRecord(Callback):
                 **more,
             }
             self._write(trainer)
-        except Exception:  # must hide neither the trained model nor the exception being recorded
-            log.exception("the end of the run could not be recorded")
+        except Exception as failure:  # must hide neither the model nor what is being recorded
+            told = isinstance(failure, UserError)
+            log.error("run.json could not be written: %s", failure, exc_info=not told)
 
     def _write(self, trainer: Trainer) -> None:
         write_json(_path(trainer), self._launches)

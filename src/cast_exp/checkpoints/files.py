@@ -74,6 +74,18 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return loaded
 
 
+def require_whole(path: Path) -> None:
+    """Make sure that a file of torch is as it was written; torch does not look at its checksums.
+
+    Raises:
+        ValueError: A part of it is damaged.
+        zipfile.BadZipFile: It is cut short.
+    """
+    with ZipFile(path) as archive:
+        if damaged := archive.testzip():
+            raise ValueError(f"{damaged} in it is damaged")
+
+
 def weights_of(checkpoint: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:
     """The weights in a checkpoint of ours whose names start with a prefix, without it.
 

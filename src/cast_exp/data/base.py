@@ -4,7 +4,7 @@ import inspect
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,6 +14,7 @@ from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 
 from cast_exp.data.datasets.base import RawDataset, Split
+from cast_exp.data.file_states import file_states
 from cast_exp.data.loader import TrainLoader, UnreadableFiles
 from cast_exp.data.samples import KeyedSamples
 from cast_exp.data.sampling import EpochSampler, FixedSampler
@@ -75,6 +76,7 @@ class RawDataModule(LightningDataModule, ABC):
         self.expected_images = dict(expected_images or {})
         self.seed = seed
         self._raw: dict[Split, RawDataset] = {}
+        self._files: dict[Split, str] = {}
         self._unreadable: dict[Split, UnreadableFiles] = {}
 
     # -- what there is ---------------------------------------------------------------------------
@@ -148,10 +150,19 @@ class RawDataModule(LightningDataModule, ABC):
         """
 
     def identity(self, split: Split) -> dict[str, Any]:
-        """What tells the images of a split and their superpixels from others, in plain values."""
+        """What tells the images of a split and their superpixels from others, in plain values.
+
+        Of files these are names, sizes and modification times, as they are when first asked for.
+        """
+        raw = self.raw(split)
+        if split not in self._files:
+            files: Callable[[], Iterable[str]] | None = getattr(raw, "files", None)
+            paths = files() if files else map(raw.path, range(len(raw)))
+            self._files[split] = file_states(paths)
         return {
             "split": split,
-            "images": len(self.raw(split)),
+            "images": len(raw),
+            "files": self._files[split],
             "dataset": str(self.dataset),
             "root": str(self.root),
             "superpixel": str(self.superpixel),

@@ -138,7 +138,7 @@ class CachedFeatures(LightningDataModule):
 
     They are computed when first asked for, each process its share, and kept in
     `<run>/features/<split>.safetensors` for when the run is resumed. A file of another backbone or
-    of other data is not used, nor is one of features that were only half computed.
+    of data that have changed is not used, nor is one that is damaged or only half computed.
 
     Batches have `features` float32 (B, C), `label` and `index` int64 (B,).
 

@@ -5,9 +5,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from cast_exp.distributed import rank
-from cast_exp.ops.files import write_text
+from cast_exp.ops.files import room_for, write_text
 
 log = logging.getLogger(__name__)
 
@@ -20,13 +21,16 @@ and the rest."""
 
 Records = dict[Place, Record]
 
+_CHECKSUM = ', "checksum": '
+
 
 class RecordFile:
     """Records of the images done so far, a line of JSON for each, written at once.
 
     Each process adds to a file of its own, `images.jsonl` or `images-<rank>.jsonl`; all of them are
     read when an evaluation begins, however many processes wrote them, and only the first is left
-    when it ends. The first line says what the records depend on.
+    when it ends. The first line says what the records depend on; each of the others has a
+    "checksum", so that a damaged one is found and its image is measured again.
 
     Args:
         folder: Where the files are.
@@ -55,13 +59,13 @@ class RecordFile:
         if not self.begun:  # what was cut off, or is of something else, goes
             self.write(self.own)
             self.begun = True
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        with room_for(self.path), open(self.path, "a", encoding="utf-8") as file:
+            file.write(_with_checksum(json.dumps(record)) + "\n")
         self.own[place(record)] = self.known[place(record)] = record
 
     def write(self, records: Records) -> None:
         """Put a file with these records, in the order of the images, in the place of this one."""
-        lines = [self.key, *(json.dumps(records[each]) for each in sorted(records))]
+        lines = [self.key, *(_with_checksum(json.dumps(records[each])) for each in sorted(records))]
         write_text(self.path, "".join(f"{line}\n" for line in lines))
 
     def join(self, others: Sequence[Records]) -> Records:
@@ -74,13 +78,20 @@ class RecordFile:
         return joined
 
     def _read(self, path: Path) -> Records:
-        *lines, _ = path.read_text(encoding="utf-8").split("\n")  # the last was cut off
-        if not lines or json.loads(lines[0]) != json.loads(self.key):
+        *lines, _ = path.read_text(encoding="utf-8", errors="replace").split("\n")  # it is cut off
+        if lines[:1] != [self.key]:
             if rank() == 0:
-                log.warning("%s is of another backbone or other data; not used", path)
+                log.warning("%s is of another backbone or other data; measured anew", path)
             return {}
-        records = map(json.loads, lines[1:])
-        return {place(record): record for record in records}
+        texts = [line.rpartition(_CHECKSUM)[0] + "}" for line in lines[1:]]
+        whole = [t for t, line in zip(texts, lines[1:], strict=True) if _with_checksum(t) == line]
+        if len(whole) < len(texts) and rank() == 0:
+            log.warning("%s: %d damaged records, measured anew", path, len(texts) - len(whole))
+        return {place(record): record for record in map(json.loads, whole)}
+
+
+def _with_checksum(text: str) -> str:
+    return f"{text[:-1]}{_CHECKSUM}{crc32(text.encode())}}}"
 
 
 def place(record: Record) -> Place:

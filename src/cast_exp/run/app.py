@@ -5,9 +5,9 @@ multirun shows before the first one starts, and a mistyped command leaves no fol
 processes of a run (those of the other devices, and the one that each job of a multirun gets for
 itself) are told the folder and read the config that was saved there.
 
-Exit codes: 0 all went well, 1 an unexpected error (with its trace), 2 a mistake of the user's,
-130 stopped with Ctrl-C, 143 terminated. A multirun goes on after a failed job and ends with the
-highest code.
+Exit codes: 0 all went well, 1 an unexpected error (with its trace), 2 something the user has to
+mend (a mistake, a full disk), 130 stopped with Ctrl-C, 143 terminated. A multirun goes on after a
+failed job and ends with the highest code.
 """
 
 import os
@@ -102,6 +102,10 @@ def launch(
     sys.argv = [program[0], *command]  # which Hydra and Lightning read
     try:
         hydra.main(str(conf_dir()), config_name, version_base=VERSION_BASE)(job)()
+    except OSError as error:  # of Hydra, which makes the folder; what jobs raise is theirs
+        raise UserError(
+            f"the folder of the run cannot be written ({error}); make room, or correct paths.runs"
+        ) from error
     finally:
         sys.argv = program
     return ended

@@ -27,7 +27,7 @@ from hydra.types import RunMode
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from cast_exp.errors import UserError
-from cast_exp.ops.files import write_json
+from cast_exp.ops.files import PARTIAL, write_json
 
 Status = Literal["running", "finished", "failed", "interrupted"]
 
@@ -151,6 +151,17 @@ def sole_writer(folder: Path) -> Iterator[None]:
         except OSError:  # a file system without locks
             pass
         yield
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what killed processes have left of files; for the sole writer of a folder.
+
+    The folders of other runs inside, such as evaluations, are left alone.
+    """
+    for place, inner, names in os.walk(folder):
+        inner[:] = [name for name in inner if not Path(place, name, RUN).exists()]
+        for name in filter(PARTIAL.fullmatch, names):
+            Path(place, name).unlink(missing_ok=True)
 
 
 def _folder(

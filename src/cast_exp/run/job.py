@@ -13,7 +13,14 @@ from typing import Any
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from cast_exp.errors import UserError
-from cast_exp.run.folder import rank, read_summary, sole_writer, write_summary
+from cast_exp.run.folder import (
+    Status,
+    rank,
+    read_summary,
+    remove_partials,
+    sole_writer,
+    write_summary,
+)
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +59,7 @@ def _run(task: Task, config: Mapping[str, Any], folder: Path, first: bool) -> in
     try:
         if first:
             log.info("folder of the run: %s", folder)
+            remove_partials(folder)
             write_summary(folder, "running")
         metrics = task(**config)
         if first:
@@ -64,7 +72,7 @@ def _run(task: Task, config: Mapping[str, Any], folder: Path, first: bool) -> in
             return 0
         number = signal.SIGINT if isinstance(stop, KeyboardInterrupt) else signal.SIGTERM
         log.warning("stopped by %s; go on with resume=%s", number.name, folder)
-        write_summary(folder, "interrupted", error=number.name)
+        _close(folder, "interrupted", number.name)
         return 128 + number
     except Exception as error:
         known = isinstance(error, UserError)
@@ -75,8 +83,16 @@ def _run(task: Task, config: Mapping[str, Any], folder: Path, first: bool) -> in
             return 0
         if known:
             log.error("error: %s", text)
-        write_summary(folder, "failed", error=text)
+        _close(folder, "failed", text)
         return 2 if known else 1
+
+
+def _close(folder: Path, status: Status, error: str) -> None:
+    """Say how a run has ended; where that cannot be written, it counts as one that was killed."""
+    try:
+        write_summary(folder, status, error=error)
+    except (OSError, UserError) as reason:
+        log.error("the end of the run could not be recorded: %s", reason)
 
 
 def _reported(folder: Path) -> bool:
@@ -96,6 +112,13 @@ class _Stderr(logging.Handler):
         print(self.format(record), file=sys.stderr, flush=True)
 
 
+class _LogFile(logging.FileHandler):
+    """A log that is cut short by a full disk, which standard error tells of."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Print no trace for each line."""
+
+
 def _log_to(folder: Path, first: bool) -> None:
     """Log to standard error and, in the first process, to `run.log` in the folder."""
     console = _Stderr(logging.INFO if first else logging.WARNING)
@@ -103,7 +126,7 @@ def _log_to(folder: Path, first: bool) -> None:
     console.setFormatter(logging.Formatter(f"{prefix}%(message)s"))
     handlers: list[logging.Handler] = [console]
     if first:
-        file = logging.FileHandler(folder / "run.log")
+        file = _LogFile(folder / "run.log")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         handlers.append(file)
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)

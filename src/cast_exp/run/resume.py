@@ -4,11 +4,10 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 from torch import Tensor, nn
 
-from cast_exp.checkpoints.files import read_checkpoint, weights_of
+from cast_exp.checkpoints.files import read_checkpoint, require_whole, weights_of
 from cast_exp.errors import UserError
 from cast_exp.run.folder import checkpoints
 
@@ -55,9 +54,7 @@ def checkpoint_to_resume(folder: Path, resume: str | None, module: nn.Module) ->
 
 
 def _weights(path: Path) -> Mapping[str, Tensor]:
-    with ZipFile(path) as archive:  # torch itself does not look at the check sums
-        if damaged := archive.testzip():
-            raise ValueError(f"{damaged} in it is damaged")
+    require_whole(path)
     return weights_of(read_checkpoint(path), "")
 
 

@@ -10,11 +10,13 @@ from typing import Any
 
 import torch
 from hydra.errors import InstantiationException
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from cast_exp.checkpoints.checkpoint_io import CheckpointIO
 from cast_exp.data.base import available_cores
 from cast_exp.errors import UserError
 from cast_exp.run.build import build
@@ -155,6 +157,8 @@ def _built(node: Mapping[str, Any], **parts: Any) -> Trainer:
         trainer: Trainer = build(node, **parts)
     except InstantiationException as error:
         raise UserError(f"trainer: {error.__cause__}") from error
+    if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # none of the user's own
+        trainer.strategy.checkpoint_io = CheckpointIO()
     return trainer
 
 

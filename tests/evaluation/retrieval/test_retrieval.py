@@ -126,14 +126,15 @@ def test_features_without_the_projector(tmp_path, caplog):
         evaluate(Retrieval(data, embedding="projector"), bare, tmp_path)
 
 
-def test_an_interrupted_memory_is_gone_on_with(tmp_path, monkeypatch):
+def test_an_interrupted_evaluation_goes_on_where_it_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "IMAGES_PER_FILE", 2)
+    monkeypatch.setattr(retrieval, "_IMAGES", 2)
     data, judged = scenes(), subject()
     straight = evaluate(Retrieval(data, "all", 3), judged, tmp_path / "straight")
     encoded = []
 
     class Cut(retrieval.SegmentEncoder):
-        left = 5
+        left = 5  # then, at the end of the memory and three queries, 6
 
         def __call__(self, scene):
             if not Cut.left:
@@ -146,12 +147,17 @@ def test_an_interrupted_memory_is_gone_on_with(tmp_path, monkeypatch):
     evaluation, folder = Retrieval(data, "all", 3), tmp_path / "run"
     with pytest.raises(SystemExit):  # what Lightning makes of Ctrl-C
         evaluate(evaluation, judged, folder)
+    Cut.left = 6
+    with pytest.raises(SystemExit):
+        evaluate(evaluation, judged, folder)
     Cut.left = 100
-    assert evaluate(evaluation, judged, folder) == straight
-    assert encoded == [0, 1, 2, 3, 4, 4, 5, 6, 0, 1, 2, 3]  # the fifth had not been written
+    found = evaluate(evaluation, judged, folder)
+    # The fifth image had not been written, nor the third query: two are answered at a time.
+    assert encoded == [0, 1, 2, 3, 4, *(4, 5, 6), *(0, 1, 2), *(2, 3)]
+    assert found == pytest.approx(straight, abs=1e-12)
     encoded.clear()
-    assert evaluate(evaluation, judged, folder) == straight
-    assert encoded == [0, 1, 2, 3]  # validation images only
+    assert evaluate(evaluation, judged, folder) == found
+    assert encoded == []
     files = sorted(path.name for path in (folder / "memory").iterdir())
     assert files == [f"{number:05d}.safetensors" for number in range(4)]
 
@@ -167,6 +173,29 @@ def test_a_memory_of_something_else_is_not_used(tmp_path, caplog):
     assert found == evaluate(Retrieval(data), other, tmp_path / "fresh")
     fewer = evaluate(Retrieval(data, memory=2), other, tmp_path)
     assert fewer == evaluate(Retrieval(data, memory=2), other, tmp_path / "fewer")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"neighbours": 1}, {"boundary_tolerance": 0.2}, {"queries": 2}]
+)
+def test_answers_to_other_questions_are_not_used(changes, tmp_path):
+    data, judged = scenes(), subject()
+    evaluate(Retrieval(data, neighbours=3), judged, tmp_path)
+    other = Retrieval(data, **({"neighbours": 3} | changes))
+    assert evaluate(other, judged, tmp_path) == evaluate(other, judged, tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("kept", ["memory", "queries"])
+def test_a_damaged_file_is_told_and_made_anew(kept, tmp_path, caplog):
+    data, judged = scenes(), subject()
+    whole = evaluate(Retrieval(data, "all", 3), judged, tmp_path)
+    path = tmp_path / kept / "00000.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    assert evaluate(Retrieval(data, "all", 3), judged, tmp_path) == whole
+    assert caplog.text.count(f"{path} is damaged (checksum of") == 1
+    assert path.read_bytes() != bytes(content)
 
 
 def test_images_of_a_single_segment(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from cast_exp.evaluation.retrieval.score import Ceiling, LevelScore
+from cast_exp.evaluation.retrieval.score import Ceiling, LevelScore, Scores
 from cast_exp.metrics import BoundaryF
 
 CLASSES = 3
@@ -54,10 +54,21 @@ def test_figures_are_those_of_painted_pixels() -> None:
     assert by_class["boundary_f"] == pytest.approx(expected["boundary_f_class"].tolist())
 
 
+@pytest.mark.filterwarnings("ignore:.*was called before the ``update`` method")
 def test_scores_of_two_processes_are_those_of_one() -> None:
-    first, second = scored(range(2)), scored(range(2, 5))
-    first.merge(second)
-    assert first.compute() == pytest.approx(scored(range(5)).compute())
+    merged = Scores(CLASSES, 0.1)
+    for seeds in (range(2), range(2, 5)):
+        share = Scores(CLASSES, 0.1)
+        share.levels[1] = scored(seeds)
+        for seed in seeds:
+            share.finest.update(image(seed)[-1])
+        merged.add(share.tensors())
+    assert merged.levels.keys() == {1}
+    assert merged.levels[1].compute() == pytest.approx(scored(range(5)).compute())
+    assert merged.finest.compute() == merged.levels[1].ceiling.compute()
+    empty = Scores(CLASSES, 0.1)
+    empty.add(Scores(CLASSES, 0.1).tensors())
+    assert not empty.levels
 
 
 def test_a_segment_takes_its_most_frequent_class() -> None:

@@ -1,5 +1,6 @@
 """What a dataset hands to the loader, and how it says that a file cannot be read."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -52,8 +53,10 @@ class RawDataset(Protocol):
     the two splits agree.
 
     It may have ``held_out``, names of training images that validate instead (see
-    `cast_exp.data.datasets.held_out`), and ``present_classes()``, the set of the classes that the
-    split has an image of, if that can be told without reading images.
+    `cast_exp.data.datasets.held_out`); ``present_classes()``, the set of the classes that the
+    split has an image of, if that can be told without reading images; and ``files()``, the paths
+    of all files that items are read from, if these are others than the ``path`` of each. Results
+    that are kept are computed anew when one of these files has changed.
     """
 
     classes: list[str]
@@ -86,6 +89,14 @@ class ImageFiles(Dataset[dict[str, Any]]):
     def path(self, index: int) -> str:
         """The file of image ``index``."""
         return str(self._images[index])
+
+    def files(self) -> Iterable[str]:
+        """The images, and the files that hold what is drawn on them."""
+        return map(str, [*self._images, *self._truth_files()])
+
+    def _truth_files(self) -> Iterable[Path]:
+        """The files that hold what is drawn on the images."""
+        return []
 
 
 def read_rgb(path: str | Path) -> Image.Image:

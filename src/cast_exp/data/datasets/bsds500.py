@@ -57,6 +57,9 @@ class BSDS500(ImageFiles):
             require_size(path, drawn, image)
         return {"image": image, "label": 0, "regions": regions}
 
+    def _truth_files(self) -> list[Path]:
+        return [self._truth / f"{path.stem}.mat" for path in self._images]
+
 
 def read_segmentations(path: Path) -> list[NDArray[np.int64]]:
     """Read the segmentations that people drew of an image, from a ``.mat`` file of BSDS500.

@@ -1,5 +1,6 @@
 """CIFAR-10, as class folders of images or in its original archives."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +77,9 @@ class CIFAR10(Dataset[dict[str, Any]]):
         return (
             f"{self._archive.root}/{_ARCHIVE}[{'train' if self._archive.train else 'test'} {index}]"
         )
+
+    def files(self) -> Iterable[str]:
+        """The files of the images, or of the archive."""
+        if self._folder is not None:
+            return self._folder.files()
+        return map(str, sorted(Path(self._archive.root, _ARCHIVE).iterdir()))

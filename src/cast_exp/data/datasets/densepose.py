@@ -66,6 +66,7 @@ class DensePose(ImageFiles):
             if not folder.is_dir():
                 raise UserError(f"no folder {folder} of COCO's images; expected {_LAYOUT}")
         super().__init__(images)
+        self._annotations = file.path
         self.semantic_classes = ["background", *_GROUPS]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -75,6 +76,9 @@ class DensePose(ImageFiles):
             _paint(person, semantic, self.path(index))
         regions = semantic.astype(np.int64) - 1
         return {"image": image, "label": 0, "semantic": semantic, "regions": [regions]}
+
+    def _truth_files(self) -> list[Path]:
+        return [self._annotations]
 
 
 def _paint(person: Entry, canvas: NDArray[np.uint8], path: str) -> None:

@@ -1,7 +1,7 @@
 """Images in folders: ImageNet, COCO and any folder of one's own."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import compress
 from pathlib import Path
@@ -142,6 +142,12 @@ class ImageFolder(Dataset[dict[str, Any]]):
     def path(self, index: int) -> str:
         """The file of image ``index``."""
         return str(self._folders[self._labels[index]] / os.fsdecode(self._names[index]))
+
+    def files(self) -> Iterator[str]:
+        """The file of each image, in order."""
+        folders = [f"{folder}{os.sep}" for folder in self._folders]
+        for label, name in zip(self._labels, self._names, strict=True):
+            yield folders[label] + os.fsdecode(name)
 
 
 def _image_names(folder: Path) -> NDArray[np.bytes_]:

@@ -85,6 +85,9 @@ class PartImageNet(ImageFiles):
         truth = {"semantic": semantic, "parts": parts, "regions": [parts.astype(np.int64) - 1]}
         return {"image": image, "label": 0, **truth}
 
+    def _truth_files(self) -> list[Path]:
+        return [self._file.path]
+
 
 def _part_name(thing: str, part: str) -> str:
     return part if part.startswith(thing) else f"{thing} {part}"

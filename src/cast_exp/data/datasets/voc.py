@@ -137,6 +137,9 @@ class VOCFolder(ImageFiles):
             item["instance"] = read_map(self._objects[index], image)
         return item
 
+    def _truth_files(self) -> list[Path]:
+        return [*self._labels, *(self._objects or [])]
+
 
 class VOC(VOCFolder):
     """Pascal VOC 2012, segmentation: 1,464 training and 1,449 validation images, 21 classes.

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cast_exp.data.stored import load_tensors, save_tensors
+from cast_exp.data.stored import load_parts, load_tensors, save_tensors
 from cast_exp.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ class SegmentMemory:
 
     Which images a file is of is known beforehand, so files can be made in any order and by several
     processes. One is written in one go, so that an interrupted evaluation goes on with those that
-    are missing. Files that were made from something else are not used, but written over.
+    are missing. Files that were made from something else or are damaged are written over.
 
     Args:
         folder: Where the files are.
@@ -46,10 +46,10 @@ class SegmentMemory:
 
     def missing(self) -> list[int]:
         """Numbers of the files that are still to be made."""
-        there = [load_tensors(path, self.key, ["index"]) is not None for path in self._paths()]
-        if any(there):
-            log.info("%s: %d of %d files are there", self.folder, sum(there), len(there))
-        return [number for number, found in enumerate(there) if not found]
+        there = {path for path, _ in load_parts(self.folder, self.key)}
+        if there:
+            log.info("%s: %d of %d files are there", self.folder, len(there), len(self.parts))
+        return [number for number, path in enumerate(self._paths()) if path not in there]
 
     def enter(self, index: int, entries: Entries) -> None:
         """Enter a scene of the file that is being filled, or of the next one."""
@@ -81,13 +81,16 @@ class SegmentMemory:
         """Prototypes (M, D) and classes (M,) of all voters of a level, file by file.
 
         Raises:
-            UserError: At the end, if there were none.
+            UserError: A file has changed since it was written or looked at; at the end, if there
+                were no voters.
         """
         voters = 0
         names = [f"prototypes/{level}", f"classes/{level}"]
         for path in self._paths():
-            if (found := load_tensors(path, self.key, names)) is None:
+            if not path.exists():  # none of its images can be read
                 continue
+            if (found := load_tensors(path, self.key, names)) is None:
+                raise UserError(f"{path} is no longer what it was; evaluate again to make it anew")
             prototypes, classes = (found[name] for name in names)
             votes = classes != self.void
             voters += int(votes.sum())

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,12 @@ from torch import Tensor
 from cast_exp.checkpoints.files import fingerprint
 from cast_exp.data import Scene, SceneDataModule
 from cast_exp.data.scene_samples import SceneLoader
+from cast_exp.data.stored import load_parts, save_tensors
 from cast_exp.distributed import rank, world_size
 from cast_exp.errors import UserError
 from cast_exp.evaluation.base import Evaluation
 from cast_exp.evaluation.retrieval.memory import Entries, SegmentMemory
-from cast_exp.evaluation.retrieval.score import Ceiling, LevelScore
+from cast_exp.evaluation.retrieval.score import LevelScore, Scores
 from cast_exp.evaluation.retrieval.segments import Embedding, SegmentEncoder, Segments
 from cast_exp.evaluation.retrieval.votes import nearest_votes
 from cast_exp.evaluation.subject import Subject
@@ -97,7 +99,8 @@ class Retrieval(Evaluation):
     took the class most frequent in it; "ceiling/level0" for superpixels (or the segments of a ViT).
     For all levels also each as "<name>/level<number>".
 
-    Files: `memory`, which is gone on with after an interruption (see `SegmentMemory`);
+    Files: `memory` (see `SegmentMemory`) and `queries`, the scores of 32 images in each file, from
+    which an interrupted evaluation goes on;
     `classes.csv` with IoU and boundary F of each class; `pictures/<index>.png`.
 
     Args:
@@ -167,7 +170,7 @@ class Retrieval(Evaluation):
         self.scenes.need("semantic", "val")
 
     def prepare(self) -> None:
-        """Look which files of the memory are missing.
+        """Look which files of the memory are missing, and which queries have been answered.
 
         Raises:
             UserError: A backbone without fusion block, or without projector where that is chosen.
@@ -182,16 +185,17 @@ class Retrieval(Evaluation):
             self.scenes.chosen("train", self.memory),
         )
         self.to_make = self.entries.missing()
-        self.asked = self.scenes.chosen("val", self.queries).tolist()
+        self.asked: list[int] = self.scenes.chosen("val", self.queries).tolist()
         self.waiting: list[Encoded] = []
-        self.finest = Ceiling(self.scenes.num_classes)
-        self.scores: dict[int, LevelScore] = {}
+        self.scores = self._no_scores()
+        answered = self._read_answers()
+        self.to_ask = [index for index in self.asked if index not in answered]
 
     def test_dataloader(self) -> SceneLoader:
         """This process's share of the files of the memory, or of the queries."""
         mine = slice(rank(), None, world_size())
         if self.going == QUERIES:
-            return self.scenes.scenes_of("val", self.asked[mine])
+            return self.scenes.scenes_of("val", self.to_ask[mine])
         files = [self.entries.parts[number] for number in self.to_make[mine]]
         return self.scenes.scenes_of("train", [index for file in files for index in file])
 
@@ -224,53 +228,70 @@ class Retrieval(Evaluation):
         self.entries.flush()
         self._answer()
 
-    def share(self) -> tuple[dict[int, LevelScore], Ceiling]:
-        """Scores of this process's queries."""
-        return self.scores, self.finest
+    def share(self) -> dict[str, Tensor]:
+        """Scores of this process's queries; the first has those of earlier calls as well."""
+        return self.scores.tensors()
 
-    def compute(self, shares: Sequence[tuple[dict[int, LevelScore], Ceiling]]) -> dict[str, float]:
+    def compute(self, shares: Sequence[dict[str, Tensor]]) -> dict[str, float]:
         """Merge the scores, and write what is to be known of each class.
 
         Raises:
             UserError: There was no query.
         """
-        scores: dict[int, LevelScore] = {}
-        finest: Ceiling | None = None
-        for own, own_finest in (share for share in shares if share[0]):
-            if finest is None:
-                scores, finest = own, own_finest
-                continue
-            finest.merge(own_finest)
-            for level, score in own.items():
-                scores[level].merge(score)
-        if finest is None:
+        merged = self._no_scores()
+        for share in shares:
+            merged.add(share)
+        if not merged.levels:
             raise UserError("there is no validation image, or none can be read")
-        by_level = {level: scores[level].compute() for level in sorted(scores)}
+        with warnings.catch_warnings():  # the metrics do not know that they were merged
+            warnings.filterwarnings("ignore", ".*was called before the ``update`` method")
+            if rank() == 0:
+                self._write_classes(merged.levels)
+            return self._figures(merged)
+
+    def _figures(self, scores: Scores) -> dict[str, float]:
+        by_level = {level: scores.levels[level].compute() for level in sorted(scores.levels)}
         figures = dict(by_level[max(by_level)])
         if self.level == "all":
             for level, found in by_level.items():
                 figures |= {f"{name}/level{level}": value for name, value in found.items()}
-        figures["ceiling/level0"] = finest.compute()
-        if rank() == 0:
-            self._write_classes(scores)
-        return figures
+        return figures | {"ceiling/level0": scores.finest.compute()}
 
     def _encoder(self, subject: Subject) -> SegmentEncoder:
         return SegmentEncoder(subject, self.level, self.embedding, self.segments, self.sampling)
 
+    def _no_scores(self) -> Scores:
+        return Scores(self.scenes.num_classes, self.boundary_tolerance)
+
+    def _read_answers(self) -> set[int]:
+        """The queries that earlier calls have answered; the first process adds their scores."""
+        answered: set[int] = set()
+        for _, found in load_parts(self.folder / "queries", self._answers_key()):
+            answered.update(found.pop("images").tolist())
+            if rank() == 0:
+                self.scores.add(found)
+        if answered and rank() == 0:
+            log.info("%s: %d of %d queries are there", self.folder, len(answered), len(self.asked))
+        return answered
+
     def _answer(self) -> None:
         """Predict for the images that wait, and add them to the scores."""
         images, self.waiting = self.waiting, []
+        if not images:
+            return
+        scores = self._no_scores()
         for image in images:
-            self.finest.update(image.counts[:, :-1])
-        for level in images[0].segments.chosen if images else []:
-            start = LevelScore(self.scenes.num_classes, self.boundary_tolerance)
-            score = self.scores.setdefault(level, start)
+            scores.finest.update(image.counts[:, :-1])
+        for level in images[0].segments.chosen:
             for image, predicted in zip(images, self._predict(images, level), strict=True):
-                image.judge(predicted, level, score)
+                image.judge(predicted, level, scores.level(level))
                 if image.drawn is not None and level == image.segments.chosen[-1]:
                     path = self.folder / "pictures" / f"{image.index:05d}.png"
                     image.draw(predicted, level, self.scenes.semantic_classes, path)
+        self.scores.add(scores.tensors())
+        kept = {"images": torch.tensor([image.index for image in images]), **scores.tensors()}
+        path = self.folder / "queries" / f"{images[0].index:05d}.safetensors"
+        save_tensors(path, kept, self._answers_key())
 
     def _predict(self, images: list[Encoded], level: int) -> tuple[Tensor, ...]:
         """Class of each segment of each image."""
@@ -292,6 +313,16 @@ class Retrieval(Evaluation):
         }
         rows = zip(self.scenes.semantic_classes, *columns.values(), strict=True)
         write_csv(self.folder / "classes.csv", [("class", *columns), *rows])
+
+    def _answers_key(self) -> str:
+        """What the answers to the queries depend on."""
+        made_from = {
+            "memory": self._key(),
+            "neighbours": self.neighbours,
+            "boundary_tolerance": self.boundary_tolerance,
+            "queries": self.queries,
+        }
+        return json.dumps(made_from | self.scenes.identity("val"))
 
     def _key(self) -> str:
         """What the memory depends on."""

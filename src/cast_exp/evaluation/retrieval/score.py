@@ -1,6 +1,9 @@
-"""How right a prediction for each segment is; processes merge their scores."""
+"""How right a prediction for each segment is; processes and interrupted calls add up."""
+
+from collections.abc import Mapping
 
 from torch import Tensor
+from torchmetrics import Metric
 
 from cast_exp.metrics.boundary import BoundaryF
 from cast_exp.metrics.segmentation import SegmentationIoU, count_table
@@ -23,10 +26,6 @@ class Ceiling:
             counts: Pixels of each class in each segment, void left out, int64 (S, classes).
         """
         self.best.update_table(count_table(counts.argmax(1), counts))
-
-    def merge(self, other: "Ceiling") -> None:
-        """Add the images of another."""
-        self.best.merge_state(other.best)
 
     def compute(self) -> float:
         """In 0..1."""
@@ -59,12 +58,6 @@ class LevelScore:
         self.boundaries.update(painted, truth)
         self.ceiling.update(counts)
 
-    def merge(self, other: "LevelScore") -> None:
-        """Add the images of another."""
-        self.regions.merge_state(other.regions)
-        self.boundaries.merge_state(other.boundaries)
-        self.ceiling.merge(other.ceiling)
-
     def compute(self) -> dict[str, float]:
         """Figures in 0..1 by name; see `Retrieval`."""
         regions, boundaries = self.regions.compute(), self.boundaries.compute()
@@ -79,3 +72,51 @@ class LevelScore:
             "iou": self.regions.compute()["iou"].tolist(),
             "boundary_f": self.boundaries.compute()["boundary_f_class"].tolist(),
         }
+
+
+class Scores:
+    """Scores of some images, of all levels that something was predicted for.
+
+    Args:
+        classes: Number of classes.
+        tolerance: See `BoundaryF`.
+
+    Attributes:
+        levels: Score of each level.
+        finest: Ceiling of the finest parts.
+    """
+
+    def __init__(self, classes: int, tolerance: float) -> None:
+        self.classes = classes
+        self.tolerance = tolerance
+        self.levels: dict[int, LevelScore] = {}
+        self.finest = Ceiling(classes)
+
+    def level(self, level: int) -> LevelScore:
+        """The score of a level, which is empty at first."""
+        return self.levels.setdefault(level, LevelScore(self.classes, self.tolerance))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All there is to keep or to send, by name."""
+        return {
+            f"{place}/{name}": value
+            for place, metric in self._metrics().items()
+            for name, value in metric.metric_state.items()
+            if isinstance(value, Tensor)
+        }
+
+    def add(self, tensors: Mapping[str, Tensor]) -> None:
+        """Add the images of other scores, given as their `tensors`."""
+        for name in tensors:
+            if (level := name.partition("/")[0]).isdigit():
+                self.level(int(level))
+        for place, metric in self._metrics().items():
+            metric.merge_state({name: tensors[f"{place}/{name}"] for name in metric.metric_state})
+
+    def _metrics(self) -> dict[str, Metric]:
+        found: dict[str, Metric] = {"finest": self.finest.best}
+        for level, score in self.levels.items():
+            found[f"{level}/regions"] = score.regions
+            found[f"{level}/boundaries"] = score.boundaries
+            found[f"{level}/ceiling"] = score.ceiling.best
+        return found
