@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -105,6 +106,20 @@ def test_a_process_that_is_stuck_is_ended(
 
     assert ended(run) == (0 if unhurried else 143)
     assert [path.name for path in tmp_path.iterdir()] == ([] if unhurried else ["143"])
+
+
+def test_a_process_that_is_stuck_before_its_first_step_is_ended_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(signals, "_NOTHING", 0.5)
+    monkeypatch.setattr(signals, "_LIMIT", 100)
+
+    def run() -> None:
+        with watched(True, None, False):
+            threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+            wait_in_c()
+
+    assert ended(run) == 143
 
 
 def test_nothing_interrupts_the_end() -> None:

@@ -78,7 +78,8 @@ class ExceptionCheckpoint(callbacks.Checkpoint):
         """Save, on the first process or, if that is gone, the second; not where it is in vain."""
         if trainer.global_step == 0 or isinstance(exception, NonFiniteLoss):
             return
-        heir = trainer.global_rank == 1 and isinstance(exception, Exception) and signals.lost()
+        stopped = isinstance(exception, signals.Stopped)  # as the first is, which saves
+        heir = trainer.global_rank == 1 and not stopped and signals.lost()
         if not (trainer.is_global_zero or heir):
             return
         try:

@@ -32,7 +32,8 @@ STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 _HELD = 15.0  # seconds from the signal that a process waits for the end of a step
 _OTHERS = 3.0  # seconds that the others give the first outside of steps
-_LIMIT = 25.0  # seconds from the signal to the end, but for a checkpoint that is being written
+_NOTHING = 5.0  # seconds from the signal to the end where no step has been made
+_LIMIT = 25.0  # seconds to it elsewhere, but for a checkpoint that is being written
 _LOST = 40.0  # seconds from the loss of a process to the end of the others
 
 
@@ -56,8 +57,8 @@ class _Run:
         self.others: Sequence[subprocess.Popen[Any]] = ()
         self.report: Callable[[str, int], None] = lambda _why, _code: None
         self.received = 0
-        self.held = self.overdue = self.ending = self.unhurried = self.over = False
-        self.passed_on = False
+        self.held = self.stepped = self.overdue = self.ending = self.unhurried = False
+        self.passed_on = self.over = False
         self.lost: str | None = None
         self.since = 0.0  # when the signal came or a process was lost
 
@@ -113,7 +114,7 @@ class _Run:
             signal.pthread_kill(main, self.received)
         if self.unhurried:
             return
-        if self.received and age > _LIMIT:
+        if self.received and age > (_LIMIT if self.stepped or self.ending else _NOTHING):
             self.end("stopped", 128 + self.received)
         if self.lost and age > _LOST:
             self.end(self.lost, 1)
@@ -191,7 +192,7 @@ def lost(patience: float = 2.0) -> str | None:
 
 def hold() -> None:
     """Hold signals from now on: a step is being made."""
-    _run.held = True
+    _run.held = _run.stepped = True
 
 
 def release() -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cast_exp.distributed import signals
+from cast_exp.distributed import OutOfStep, signals
 from cast_exp.errors import UserError
 from cast_exp.run.folder import SWEEP, rank, read_summary, sole_writer, write_summary
 
@@ -50,7 +50,7 @@ def run_job(task: Task, config: Mapping[str, Any], folder: Path) -> int:
 
 def _run(task: Task, config: Mapping[str, Any], folder: Path, first: bool) -> int:
     start = time.monotonic()
-    signals.report_to(partial(_cut_off, folder, first))
+    signals.report_to(partial(_cut_off, folder))
     try:
         if first:
             log.info("folder of the run: %s", folder)
@@ -61,8 +61,9 @@ def _run(task: Task, config: Mapping[str, Any], folder: Path, first: bool) -> in
             write_summary(folder, "finished", seconds=seconds, metrics=metrics)
             log.info("finished after %.1f seconds: %s", seconds, folder)
         return 0
-    except (signals.Stopped, Exception) as error:
+    except (signals.Stopped, OutOfStep, Exception) as raised:
         signals.end()
+        error = raised.__cause__ or raised if isinstance(raised, OutOfStep) else raised
         # Of an error that follows a signal another process is the cause, which has stopped before.
         number = error.signal if isinstance(error, signals.Stopped) else signals.received()
         if number:
@@ -76,7 +77,8 @@ def _run(task: Task, config: Mapping[str, Any], folder: Path, first: bool) -> in
             return 0
         if known:
             log.error("error: %s", _advised(text, folder) if gone else text)
-        write_summary(folder, "failed", error=text)
+        if not (gone and _reported(folder, 0)):  # by the process that is gone: it knows why
+            write_summary(folder, "failed", error=text)
         return 2 if known and not gone else 1
 
 
@@ -90,9 +92,9 @@ def _stopped(folder: Path, first: bool, code: int) -> int:
     return code
 
 
-def _cut_off(folder: Path, first: bool, why: str, code: int) -> None:
+def _cut_off(folder: Path, why: str, code: int) -> None:
     """Record an end that the main thread cannot."""
-    if first or not _reported(folder, 0):
+    if not _reported(folder, 0):
         log.error("error: %s", _advised(why, folder))
         write_summary(folder, "interrupted" if code > 128 else "failed", error=why)
 
