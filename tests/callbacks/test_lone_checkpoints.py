@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback, Trainer
 from support import stops
 from support.tiny_run import TinyTask, tiny_data, tiny_trainer
 from support.two_ranks import on_two_ranks
@@ -57,6 +58,54 @@ def test_a_stopped_run_is_saved_and_goes_on_as_if_nothing_had_happened(
     tiny_trainer(tmp_path, max_epochs=2).fit(resumed, datamodule=tiny_data(), ckpt_path=kept)
     for name, value in straight.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+class Validated(Seeded):
+    """Also says what its validations are worth."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scores: list[tuple[int, float]] = []
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        self.log("val/mean", self.features(batch).mean(), batch_size=len(batch["index"]))
+
+    def on_validation_epoch_end(self) -> None:
+        self.scores.append((self.global_step, self.trainer.callback_metrics["val/mean"].item()))
+
+
+class Stops(Callback):
+    """A signal in the first epoch: at a hook of its own."""
+
+    def __init__(self, hook: str) -> None:
+        setattr(self, hook, self.stop)
+
+    def stop(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.current_epoch == 0:
+            raise Stopped(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("hook", ["on_validation_start", "on_validation_batch_end"])
+def test_a_run_that_is_stopped_while_it_validates_goes_on_exactly(
+    hook: str, tmp_path: Path
+) -> None:
+    def task() -> Validated:
+        torch.manual_seed(0)
+        return Validated()
+
+    def trainer(*callbacks: Callback) -> Trainer:
+        return tiny_trainer(tmp_path, *callbacks, max_epochs=2, num_sanity_val_steps=0)
+
+    straight, stopped, resumed = task(), task(), task()
+    trainer().fit(straight, tiny_data())
+    stopping = trainer(Stops(hook), ExceptionCheckpoint(tmp_path))
+    with pytest.raises(Stopped):
+        stopping.fit(stopped, tiny_data())
+    trainer().fit(resumed, tiny_data(), ckpt_path=tmp_path / "exception.ckpt")
+    for name, value in straight.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    assert len(straight.scores) == 2
+    assert stopped.scores + resumed.scores == straight.scores
 
 
 def test_nothing_is_saved_before_the_first_step_nor_of_spoilt_weights(

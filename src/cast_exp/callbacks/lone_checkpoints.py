@@ -98,4 +98,8 @@ class ExceptionCheckpoint(callbacks.Checkpoint):
 def _save(trainer: Trainer, path: Path) -> None:
     """What trainer.save_checkpoint does, less its barrier."""
     checkpoint = trainer._checkpoint_connector.dump_checkpoint()
+    if trainer.validating:  # or Lightning would go on with what is left of it, or without
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+        begun = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+        progress |= {"total": begun, "current": begun.copy(), "is_last_batch": False}
     trainer.strategy.checkpoint_io.save_checkpoint(checkpoint, path)
