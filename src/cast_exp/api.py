@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cast_exp.distributed.signals import Stopped
 from cast_exp.errors import UserError
 from cast_exp.eval import evaluate_model
 from cast_exp.run.app import launch
@@ -56,7 +57,10 @@ def run_evaluation(overrides: Sequence[str]) -> Run:
 def _run(task: Task, name: str, overrides: Sequence[str]) -> Run:
     if options := [text for text in overrides if text.startswith("-")]:
         raise UserError(f"{options[0]} is for the command line; here are overrides of one run")
-    ended = launch(task, name, overrides, apart=True)
+    try:
+        ended = launch(task, name, overrides, apart=True)
+    except Stopped as stop:
+        raise KeyboardInterrupt(str(stop)) from None
     if len(ended) != 1:
         raise UserError("these were the jobs of a multirun, which is for the command line")
     ((folder, code),) = ended

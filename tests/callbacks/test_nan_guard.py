@@ -5,9 +5,12 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
+from support import stops
 from support.tiny_run import TinyTask, tiny_data, tiny_trainer
+from support.two_ranks import on_two_ranks
 
 from cast_exp.callbacks import NanGuard, NonFiniteLoss
+from cast_exp.distributed import signals
 
 
 def read(path: Path) -> dict:
@@ -62,3 +65,23 @@ def test_weights_that_blow_up_under_a_finite_loss_are_not_saved(tmp_path: Path) 
         trainer.fit(TinyTask(), datamodule=tiny_data())
     assert read(tmp_path / "last.ckpt")["global_step"] == 2
     assert (tmp_path / "nan" / "step0000004_rank0.pt").is_file()
+
+
+@pytest.mark.parametrize("where", [0, 1])
+@pytest.mark.parametrize(("accumulated", "steps", "batches"), [(1, 4, 4), (3, 3, 9)])
+def test_all_processes_stop_at_the_step_after_a_signal_to_one(
+    where: int, accumulated: int, steps: int, batches: int, tmp_path: Path
+) -> None:
+    """At the end of an optimiser step, of however many batches."""
+    found = on_two_ranks(stops.stopped_at, tmp_path, where, 2, accumulated)
+    assert found == [(15, steps, batches)] * 2
+
+
+def test_a_signal_during_the_last_step_of_an_epoch_stops_before_the_epoch_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = tiny_trainer(tmp_path, NanGuard(), max_epochs=2)
+    monkeypatch.setattr(signals, "received", lambda: 15 * (trainer.global_step == 6))
+    with pytest.raises(signals.Stopped, match="SIGTERM"):
+        trainer.fit(TinyTask(), datamodule=tiny_data())
+    assert (trainer.global_step, trainer.current_epoch) == (6, 0)

@@ -1,14 +1,21 @@
 """What a command line comes to: messages, exit codes, and processes that are told their run."""
 
+import multiprocessing
+import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from support.cli import restored
 
+from cast_exp.distributed.signals import STOPS
 from cast_exp.errors import UserError
 from cast_exp.run.app import run_app
 from cast_exp.run.folder import RUN, read_summary
+from cast_exp.train import train
 
 
 def ended(task: object, *arguments: str) -> int:
@@ -54,3 +61,65 @@ def test_a_process_that_is_told_its_folder_reads_the_config_there(
     assert ended(task, "these=are", "not=read") == code
     assert seen == [{"seed": 3, "node": {"twice": 3}}]
     assert read_summary(tmp_path)["status"] == ("failed" if code else "finished")
+
+
+def test_a_rank_that_was_left_behind_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / RUN).write_text("seed: 3\n")
+    monkeypatch.setenv("CAST_EXP_RUN_FOLDER", str(tmp_path))
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert ended(lambda **_: {"done": 1.0}) == 0
+    assert read_summary(tmp_path)["status"] == "finished"
+    assert (tmp_path / "run.log").is_file()
+    assert "warning: ignored LOCAL_RANK=1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_a_signal_ends_a_process_with_its_code(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / RUN).write_text("seed: 3\n")
+    monkeypatch.setenv("CAST_EXP_RUN_FOLDER", str(tmp_path))
+
+    def task(**_: object) -> dict[str, float]:
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+        return {}
+
+    process = multiprocessing.get_context("fork").Process(target=run_app, args=(task, "train"))
+    process.start()
+    process.join(30)
+    assert process.exitcode == 128 + number
+    assert read_summary(tmp_path) == {"status": "interrupted", "error": number.name}
+
+
+@pytest.mark.parametrize("target", ["multirun", "job"])
+def test_a_signal_to_a_multirun_or_its_job_ends_both(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job gets it from the multirun; the multirun sees the code of the job."""
+    job = "import os, pathlib, signal, sys, time\n"
+    job += "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
+    job += "pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(60)"
+    command = [sys.executable, "-c", job]
+    real = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda _, env: real(command, env=env))
+
+    def run() -> None:
+        sys.argv = ["train", "-m", "experiment=shapes_moco", "seed=0,1"]
+        run_app(train, "train")
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "pid").is_file() or not (tmp_path / "pid").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    first = int((tmp_path / "pid").read_text())
+    os.kill(first if target == "job" else process.pid or 0, signal.SIGTERM)
+    process.join(30)
+    assert process.exitcode == 143
+    assert int((tmp_path / "pid").read_text()) == first  # no other job was started
+    with pytest.raises(ProcessLookupError):
+        os.kill(first, 0)

@@ -2,18 +2,23 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lightning.pytorch.utilities import rank_zero_only
 from torch.distributed import TCPStore
 
 from cast_exp.errors import UserError
 from cast_exp.run import folder as folder_module
 from cast_exp.run.folder import (
+    RUN_FOLDER,
     checkpoints,
     evaluation_folder,
+    forget_stale_ranks,
     job_folder,
+    launched_by,
     rank,
     read_summary,
     run_folder,
@@ -135,20 +140,98 @@ def test_torchrun_processes_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(set(folders.values())) == 1
 
 
-def test_rank(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
-        monkeypatch.delenv(name, raising=False)
-    assert rank() == 0
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    assert rank() == 1
-    monkeypatch.setenv("RANK", "5")
-    assert rank() == 5
+VARIABLES = (
+    *("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID", RUN_FOLDER),
+    *("SLURM_JOB_ID", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_RESTART_COUNT", "SLURM_STEP_ID"),
+)
 
 
-def test_slurm_processes_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"SLURM_PROCID": "1", "SLURM_NTASKS": "2", "SLURM_JOB_ID": "77"}.items():
-        monkeypatch.setenv(name, value)
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Sets NAME=VALUE ..., and no other variable of launchers."""
+
+    def chosen(variables: str) -> None:
+        for name in VARIABLES:
+            monkeypatch.delenv(name, raising=False)
+        for text in variables.split():
+            monkeypatch.setenv(*text.split("="))
+
+    monkeypatch.setattr(rank_zero_only, "rank", 7, raising=False)
+    return chosen
+
+
+@pytest.mark.parametrize(
+    ("variables", "launcher", "number"),
+    [
+        ("", None, 0),
+        ("TORCHELASTIC_RUN_ID=x RANK=5 LOCAL_RANK=1 WORLD_SIZE=8", "torchrun", 5),
+        (f"{RUN_FOLDER}=x LOCAL_RANK=1 WORLD_SIZE=2 NODE_RANK=0", "Lightning", 1),
+        (f"{RUN_FOLDER}=x", None, 0),  # a job of a multirun
+        ("SLURM_PROCID=3 SLURM_NTASKS=4", "srun", 3),
+        ("SLURM_PROCID=0 SLURM_NTASKS=1", None, 0),
+    ],
+)
+def test_ranks_that_a_launcher_has_given(
+    variables: str,
+    launcher: str | None,
+    number: int,
+    environment: Callable[[str], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    environment(variables)
+    before = dict(os.environ)
+    forget_stale_ranks()
+    assert (launched_by(), rank()) == (launcher, number)
+    assert os.environ == before
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        "LOCAL_RANK=1",
+        "RANK=3",
+        "RANK=1 LOCAL_RANK=1 WORLD_SIZE=2",
+        f"{RUN_FOLDER}=x LOCAL_RANK=1",
+        "LOCAL_RANK=1 SLURM_PROCID=0 SLURM_NTASKS=1",
+    ],
+)
+def test_ranks_that_were_left_behind(
+    variables: str, environment: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment(variables)
+    forget_stale_ranks()
+    assert (launched_by(), rank(), rank_zero_only.rank) == (None, 0, 0)
+    assert not {"RANK", "LOCAL_RANK", "WORLD_SIZE"} & os.environ.keys()
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_slurm_processes_agree(tmp_path: Path, environment: Callable[[str], None]) -> None:
+    environment("SLURM_PROCID=1 SLURM_NTASKS=2 SLURM_JOB_ID=77")
     assert run_folder(str(tmp_path), "name", None) == str(tmp_path / "name" / "slurm77.0")
+
+
+@pytest.mark.parametrize("folder_of", [run_folder, sweep_folder])
+def test_a_slurm_job_that_is_started_again_finds_its_folder(
+    folder_of: Any,
+    tmp_path: Path,
+    environment: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def folder(command: str, variables: str) -> str:
+        environment(f"SLURM_NTASKS=1 {variables}")
+        monkeypatch.setattr("sys.argv", ["train", command])
+        folder_of.cache_clear()
+        found: str = folder_of(str(tmp_path), "name", None)
+        Path(found).mkdir(parents=True, exist_ok=True)
+        return found
+
+    first, second = folder("a=1", "SLURM_JOB_ID=77"), folder("a=2", "SLURM_JOB_ID=77")
+    assert len({first, second, folder("a=1", "SLURM_JOB_ID=7")}) == 3
+    assert folder("a=1", "SLURM_JOB_ID=77 SLURM_RESTART_COUNT=1") == first
+    assert folder("a=2", "SLURM_JOB_ID=77 SLURM_RESTART_COUNT=2") == second
+    assert folder("a=2", "SLURM_JOB_ID=78 SLURM_RESTART_COUNT=1") not in (first, second)
+    assert folder("a=1", "SLURM_JOB_ID=77") != first  # typed twice in an interactive job
 
 
 def test_summary(tmp_path: Path) -> None:

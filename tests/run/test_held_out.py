@@ -32,6 +32,7 @@ def test_nothing_is_written_of_nothing_or_by_another_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record_held_out(tmp_path, images())
-    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "any")
     record_held_out(tmp_path, images(dataset=Held))
     assert not list(tmp_path.iterdir())

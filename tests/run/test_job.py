@@ -8,9 +8,10 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from support.cli import restored
 
+from cast_exp.distributed import signals
+from cast_exp.distributed.signals import Stopped
 from cast_exp.errors import UserError
 from cast_exp.run.folder import read_summary, run_folder, sole_writer, write_summary
 from cast_exp.run.job import run_job
@@ -48,8 +49,14 @@ def test_a_run_that_ends_well(tmp_path: Path) -> None:
     [
         (UserError("mend it"), 2, "failed", "mend it"),
         (ZeroDivisionError("boom"), 1, "failed", "ZeroDivisionError: boom"),
-        (KeyboardInterrupt(), 128 + signal.SIGINT, "interrupted", "SIGINT"),
-        (SIGTERMException(), 128 + signal.SIGTERM, "interrupted", "SIGTERM"),
+        (Stopped(signal.SIGINT), 128 + signal.SIGINT, "interrupted", "SIGINT"),
+        (Stopped(signal.SIGTERM), 128 + signal.SIGTERM, "interrupted", "SIGTERM"),
+        (
+            RuntimeError("[gloo/pair.cc:534] Connection closed by peer [127.0.0.1]:1"),
+            1,
+            "failed",
+            "another process of the run is gone, see what its launcher says",
+        ),
     ],
 )
 def test_a_run_that_does_not(
@@ -58,11 +65,11 @@ def test_a_run_that_does_not(
     assert run_job(failing(error), {}, tmp_path) == code
     assert read_summary(tmp_path) == {"status": status, "error": told}
     log = (tmp_path / "run.log").read_text()
-    assert ("Traceback" in log) == (code == 1)
-    assert (f"go on with resume={tmp_path}" in log) == (status == "interrupted")
+    assert ("Traceback" in log) == ("boom" in told)
+    assert (f"resume={tmp_path}" in log) == (status == "interrupted" or "another process" in told)
 
 
-@pytest.mark.parametrize("error", [UserError("the disk is full"), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [UserError("the disk is full"), Stopped(signal.SIGINT)])
 def test_an_end_that_cannot_be_recorded_can_be_gone_on_from(
     error: BaseException,
     tmp_path: Path,
@@ -119,21 +126,65 @@ def test_what_a_kill_has_left_is_removed_but_not_from_other_runs(tmp_path: Path)
     assert len([*tmp_path.rglob(".a.deadbeef")]) == 4
 
 
-def test_another_process_leaves_the_word_to_the_first(
+@pytest.fixture
+def second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "any")
+
+
+def test_an_error_after_a_signal_is_of_the_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RANK", "1")
+    """Another process has gone before."""
+    monkeypatch.setattr(signals, "received", lambda: signal.SIGTERM)
+    assert run_job(failing(RuntimeError("Connection closed by peer")), {}, tmp_path) == 143
+    assert read_summary(tmp_path) == {"status": "interrupted", "error": "SIGTERM"}
+
+
+def test_a_lost_process_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "lost", lambda: "process 1 was killed by SIGKILL")
+    assert run_job(failing(RuntimeError("Connection closed by peer")), {}, tmp_path) == 1
+    assert read_summary(tmp_path)["error"] == "process 1 was killed by SIGKILL"
+    assert "Traceback" not in (tmp_path / "run.log").read_text()
+
+
+def test_a_stopped_job_of_a_multirun_says_how_to_resume_that(tmp_path: Path) -> None:
+    (tmp_path / "multirun.yaml").touch()
+    job = tmp_path / "0_seed=0"
+    job.mkdir()
+    assert run_job(failing(Stopped(signal.SIGTERM)), {}, job) == 143
+    assert f"go on with resume={tmp_path}\n" in (job / "run.log").read_text()
+
+
+@pytest.mark.parametrize(("code", "status"), [(143, "interrupted"), (1, "failed")])
+def test_an_end_that_the_main_thread_cannot_record_is_recorded(
+    code: int, status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports: list[Callable[[str, int], None]] = []
+    monkeypatch.setattr(signals, "report_to", reports.append)
+
+    def task(**_: object) -> dict[str, float]:
+        reports[0]("nobody answers", code)
+        assert read_summary(tmp_path) == {"status": status, "error": "nobody answers"}
+        return {}
+
+    run_job(task, {}, tmp_path)
+    assert "nobody answers; go on" in (tmp_path / "run.log").read_text()
+
+
+@pytest.mark.usefixtures("second")
+def test_another_process_leaves_the_word_to_the_first(tmp_path: Path) -> None:
     write_summary(tmp_path, "failed", error="of the first")
     assert run_job(failing(ZeroDivisionError()), {}, tmp_path) == 0
-    assert run_job(failing(KeyboardInterrupt()), {}, tmp_path) == 0
+    assert run_job(failing(Stopped(signal.SIGTERM)), {}, tmp_path) == 143
     assert read_summary(tmp_path)["error"] == "of the first"
     assert not (tmp_path / "run.log").exists()
 
 
+@pytest.mark.usefixtures("second")
 def test_an_error_of_another_process_alone_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RANK", "1")
     monkeypatch.setattr("time.monotonic", map(float, count()).__next__)  # nobody waits
     monkeypatch.setattr("time.sleep", lambda _: None)
     write_summary(tmp_path, "running")

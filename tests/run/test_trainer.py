@@ -1,5 +1,7 @@
 """Trainers for devices that exist, and fits that end as a run should."""
 
+import inspect
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,12 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback
 from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from lightning.pytorch.strategies.launchers import subprocess_script
 from support.probe_run import images
 
 from cast_exp.checkpoints.checkpoint_io import CheckpointIO
+from cast_exp.distributed.signals import Stopped
 from cast_exp.errors import UserError
 from cast_exp.run.trainer import attach, build_trainer, evaluation_trainers, fit
 
@@ -109,8 +113,7 @@ def test_a_task_knows_trainer_and_data_before_it_fits() -> None:
 @pytest.mark.parametrize(
     ("raised", "seen", "told"),
     [
-        (SystemExit(1), KeyboardInterrupt, None),  # what Lightning makes of Ctrl-C
-        (SIGTERMException(), SIGTERMException, None),
+        (Stopped(signal.SIGTERM), Stopped, "SIGTERM"),
         (MisconfigurationException("too late"), UserError, "trainer: too late"),
         (ZeroDivisionError("boom"), ZeroDivisionError, "boom"),
     ],
@@ -124,3 +127,34 @@ def test_a_fit_ends_as_it_should(
 
     with pytest.raises(seen, match=told):
         fit(build_trainer(NODE | {"max_epochs": 1}, [], {}), Fails(), BoringDataModule(), None)
+
+
+def test_lightning_leaves_signals_and_lost_processes_alone() -> None:
+    seen: list[Any] = []
+
+    class Looks(BoringModel):
+        def on_train_batch_end(self, *_: Any) -> None:
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    before = signal.getsignal(signal.SIGTERM)
+    trainer = build_trainer(NODE | {"max_epochs": 1, "limit_train_batches": 1}, [], {})
+    fit(trainer, Looks(), BoringDataModule(), None)
+    assert seen == [before]
+    # What is replaced is there, under these names, and called.
+    assert "self._broadcast_sigterm_tensor()" in inspect.getsource(_TrainingEpochLoop.advance)
+    launch = inspect.getsource(subprocess_script._SubprocessScriptLauncher.launch)
+    assert "_launch_process_observer(self.procs)" in launch
+
+
+@pytest.mark.parametrize("launcher", ["torchrun", "srun"])
+def test_a_run_on_one_device_has_one_process(
+    launcher: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = {
+        "torchrun": {"TORCHELASTIC_RUN_ID": "any", "RANK": "1"},
+        "srun": {"SLURM_NTASKS": "2", "SLURM_PROCID": "1"},
+    }
+    for name, value in variables[launcher].items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=f"{launcher} has started several processes"):
+        build_trainer(NODE, [], {})

@@ -1,9 +1,10 @@
 """What runs beside the training loop."""
 
-from cast_exp.callbacks.checkpoints import ExceptionCheckpoint, ModelCheckpoint
+from cast_exp.callbacks.checkpoints import ModelCheckpoint
 from cast_exp.callbacks.hierarchy_images import HierarchyImages
 from cast_exp.callbacks.knn_monitor import KNNMonitor
 from cast_exp.callbacks.linear_probe_monitor import LinearProbeMonitor
+from cast_exp.callbacks.lone_checkpoints import ExceptionCheckpoint, TimedCheckpoint
 from cast_exp.callbacks.model_summary import ModelTable
 from cast_exp.callbacks.nan_guard import NanGuard, NonFiniteLoss
 from cast_exp.callbacks.phase_times import PhaseTimes
@@ -26,4 +27,5 @@ __all__ = [
     "RunRecord",
     "SemanticImages",
     "Throughput",
+    "TimedCheckpoint",
 ]

@@ -1,4 +1,7 @@
-"""Stops a run whose loss is no longer a number, and keeps what is needed to find out why."""
+"""Stops a run whose loss is no longer a number, and keeps what is needed to find out why.
+
+It also stops all processes at the same step when one of them has received a signal.
+"""
 
 from dataclasses import dataclass
 from operator import attrgetter
@@ -11,6 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
+from cast_exp.distributed import signals
 from cast_exp.errors import UserError
 from cast_exp.ops import Superpixels
 from cast_exp.ops.files import atomic_write
@@ -29,7 +33,7 @@ class _Step:
     batch_idx: int
     batch: Any
     loss: Tensor
-    bad: Tensor
+    told: Tensor  # whether the loss of any process is bad, and the signal that any has received
     ready: torch.Event | None
 
 
@@ -45,6 +49,9 @@ class NanGuard(Callback):
     host in the background and looked at one step later, when the device already has the next step
     to work on; the price is that one batch more stays in device memory.
 
+    A signal travels with it, at no cost: `cast_exp.distributed.signals` says how a run is stopped.
+    The processes stop together, at the end of an optimiser step, so that the state is whole.
+
     Args:
         seed: Seed of the run, to be saved with the batch.
     """
@@ -52,28 +59,53 @@ class NanGuard(Callback):
     def __init__(self, seed: int | None = None) -> None:
         self.seed = seed
         self._last: _Step | None = None
+        self._stepped = False
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Have signals wait for the end of the step; before the first there is nothing to save."""
+        if self._last is not None:
+            signals.hold()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look at the loss of the step before and send for this one's."""
+        """Look at the loss of the step before and send for this one's.
+
+        Raises:
+            NonFiniteLoss: It is NaN or infinite.
+            Stopped: A process has received a signal.
+        """
+        # With gradients accumulated over several batches not each of them ends a step.
+        self._stepped = self._last is None or trainer.global_step > self._last.number
         self._look(trainer)
+        self._stop_together()
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         loss = loss.detach()
         bad = (~loss.isfinite()).any().float()
+        told = torch.stack([bad, torch.full_like(bad, signals.received())])
         if trainer.world_size > 1:
-            torch.distributed.all_reduce(bad, torch.distributed.ReduceOp.MAX)
-        bad = bad.to("cpu", non_blocking=True)
+            torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
+        told = told.to("cpu", non_blocking=True)
         ready = None
         if loss.device.type != "cpu":
             ready = torch.Event(loss.device)
             ready.record()
         place = trainer.global_step, trainer.current_epoch, batch_idx
-        self._last = _Step(*place, batch, loss, bad, ready)
+        self._last = _Step(*place, batch, loss, told, ready)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """No step is being made: signals need not wait."""
+        self._look(trainer)
+        self._stop_together()
+        signals.release()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the last loss before anything is made of the weights."""
         self._look(trainer)
+        self._stop_together()
+        signals.release()
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -86,7 +118,7 @@ class NanGuard(Callback):
         self._look(trainer)
         finite = torch.stack([weight.isfinite().all() for weight in pl_module.parameters()])
         if self._last and not bool(finite.all()):
-            raise self._stop(trainer, self._last, "some weights are")
+            raise self._error(trainer, self._last, "some weights are")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let go of the last batch."""
@@ -97,14 +129,19 @@ class NanGuard(Callback):
             return
         if self._last.ready:
             self._last.ready.synchronize()
-        if self._last.bad:
-            raise self._stop(trainer, self._last, "the loss is")
+        if self._last.told[0]:
+            raise self._error(trainer, self._last, "the loss is")
 
-    def _stop(self, trainer: Trainer, step: _Step, what: str) -> NonFiniteLoss:
+    def _stop_together(self) -> None:
+        if self._last and self._stepped and (number := int(self._last.told[1])):
+            signals.end()
+            raise signals.Stopped(number)
+
+    def _error(self, trainer: Trainer, step: _Step, what: str) -> NonFiniteLoss:
         folder = Path(trainer.default_root_dir) / "nan"
         path = folder / f"step{step.number:07d}_rank{trainer.global_rank}.pt"
         # With several processes only those whose own loss went wrong have a batch worth keeping.
-        if not step.bad or not bool(step.loss.isfinite().all()):
+        if not step.told[0] or not bool(step.loss.isfinite().all()):
             batch = move_data_to_device(step.batch, "cpu")
             content = {
                 "batch": apply_to_collection(batch, Superpixels, attrgetter("map")),

@@ -1,5 +1,6 @@
 """The loader of batches: resumable inside an epoch, and watchful about unreadable files."""
 
+import atexit
 import logging
 import signal
 import sys
@@ -7,7 +8,8 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from types import FrameType, TracebackType
+from multiprocessing import active_children
+from types import TracebackType
 from typing import Any
 
 import cv2
@@ -18,6 +20,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from cast_exp.data.samples import KeyedSamples, collate
 from cast_exp.data.sampling import EpochSampler, Key
+from cast_exp.distributed.signals import STOPS
 from cast_exp.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -92,7 +95,7 @@ class KeyedLoader(DataLoader[Any]):
         self.unreadable = unreadable
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        with interrupts_wait():
+        with signals_wait():
             found = super().__iter__()
         for item in found:
             self.unreadable.add(item.pop("unreadable"))
@@ -177,29 +180,43 @@ class TrainLoader(ResumableLoader, BatchLoader):  # type: ignore[misc]
 
 
 @contextmanager
-def interrupts_wait() -> Iterator[None]:
-    """Let Ctrl-C wait while workers are started.
+def signals_wait() -> Iterator[None]:
+    """Let signals that stop the run wait while workers are started.
 
     Python forgets one that comes amid a fork, and a worker that does not ignore it yet would die.
     """
     if threading.current_thread() is not threading.main_thread():  # which alone handles signals
         yield
         return
-    came: list[tuple[int, FrameType | None]] = []
-    handler = signal.signal(signal.SIGINT, lambda *signaled: came.append(signaled))
+    came: list[int] = []
+    handlers = {n: signal.signal(n, lambda number, _: came.append(number)) for n in STOPS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
-        if came and callable(handler):
-            handler(*came[0])
+        for number, handler in handlers.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def start_worker(_worker: int) -> None:
-    """Prepare a worker process: one thread, and quiet when the run is interrupted."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends its workers
+    """Prepare a worker process: one thread, and deaf to signals to the whole run."""
+    signal.set_wakeup_fd(-1)  # that of the main process, which ends its workers
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
     sys.excepthook = _report_unless_cut_off
     torch.set_num_threads(1)
+
+
+def _end_workers() -> None:
+    """Before multiprocessing asks those that are left over with a signal that they ignore."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would raise an error
+    for process in active_children():
+        if process.daemon:
+            process.kill()
+
+
+atexit.register(_end_workers)
 
 
 def _report_unless_cut_off(

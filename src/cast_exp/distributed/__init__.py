@@ -2,9 +2,10 @@
 
 from cast_exp.distributed.gather import gather, rank, require_equal, world_size
 from cast_exp.distributed.sync_batch_norm import SyncBatchNorm, SyncBatchNormPlugin
-from cast_exp.distributed.together import gather_objects, together
+from cast_exp.distributed.together import OutOfStep, gather_objects, together
 
 __all__ = [
+    "OutOfStep",
     "SyncBatchNorm",
     "SyncBatchNormPlugin",
     "gather",

@@ -12,16 +12,28 @@ Options = ParamSpec("Options")
 Thing = TypeVar("Thing")
 
 
+class OutOfStep(BaseException):
+    """What this process does with others has failed midway: they cannot go on together, the cause
+    tells why.
+    """
+
+
 def gather_objects(thing: Thing) -> list[Thing]:
     """The things of all processes in the order of the ranks.
 
     Args:
         thing: What can be pickled; tensors should be on the CPU.
+
+    Raises:
+        OutOfStep: Another process is gone.
     """
     if world_size() == 1:
         return [thing]
     things: list[Any] = [None] * world_size()
-    dist.all_gather_object(things, thing)
+    try:
+        dist.all_gather_object(things, thing)
+    except Exception as error:
+        raise OutOfStep from error
     return things
 
 
@@ -41,6 +53,7 @@ def together(
 
     Raises:
         UserError: It failed on another process only.
+        OutOfStep: Another process is gone.
         Exception: Whatever it raised here. What ends the program is not waited with.
     """
     failure: Exception | None = None

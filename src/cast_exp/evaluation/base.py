@@ -1,7 +1,5 @@
 """What every evaluation is."""
 
-import signal
-import threading
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -10,7 +8,6 @@ from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 
 from cast_exp.data.base import RawDataModule
@@ -120,15 +117,6 @@ class Evaluation(BaseEvaluation):
     def prepare(self) -> None:
         """Look at what is there already; no process writes while one of them is at this."""
 
-    def on_test_start(self) -> None:
-        """End at once on SIGTERM, as on Ctrl-C.
-
-        Lightning's handler, which it puts back afterwards, tells the other processes; but they
-        listen in training only, and it would wait for them for ever.
-        """
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, _terminate)
-
     @abstractmethod
     def share(self) -> Any:
         """What this process has found, with tensors on the CPU."""
@@ -144,7 +132,3 @@ class Evaluation(BaseEvaluation):
     def in_full_precision(self) -> torch.autocast:
         """For what in a step is not the network."""
         return torch.autocast(self.device.type, enabled=False)
-
-
-def _terminate(*_: Any) -> None:
-    raise SIGTERMException

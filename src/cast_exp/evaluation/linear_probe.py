@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 from pydantic import Field
 
 from cast_exp.data import ImageDataModule
-from cast_exp.distributed import together
+from cast_exp.distributed import OutOfStep, together
 from cast_exp.evaluation.base import BaseEvaluation, MakeTrainer
 from cast_exp.evaluation.subject import Subject, check_recognition
 from cast_exp.optim import EpochCosine
@@ -78,7 +79,7 @@ class LinearProbe(BaseEvaluation):
             max_epochs=self.epochs,
             default_root_dir=folder,
             logger=CSVLogger(folder, name="", version=""),
-            callbacks=[],
+            callbacks=[_Abreast()],
             enable_progress_bar=False,
             log_every_n_steps=10,
         )
@@ -106,3 +107,19 @@ class LinearProbe(BaseEvaluation):
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
         kept = ("top1", "top5", "top1_best_rate", "knn")
         return {name: figures[f"val/{name}"] for name in kept if f"val/{name}" in figures}
+
+
+class _Abreast(Callback):
+    """Ends all processes when one fails in a step, in which the others wait for it."""
+
+    def __init__(self) -> None:
+        self._training = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._training = True
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        if self._training and trainer.world_size > 1 and isinstance(exception, Exception):
+            raise OutOfStep from exception

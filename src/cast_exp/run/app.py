@@ -6,8 +6,9 @@ processes of a run (those of the other devices, and the one that each job of a m
 itself) are told the folder and read the config that was saved there.
 
 Exit codes: 0 all went well, 1 an unexpected error (with its trace), 2 something the user has to
-mend (a mistake, a full disk), 130 stopped with Ctrl-C, 143 terminated. A multirun goes on after a
-failed job and ends with the highest code.
+mend (a mistake, a full disk), 128 + N stopped by signal N: 130 with Ctrl-C, 143 terminated; see
+`cast_exp.distributed.signals`. A multirun goes on after a failed job and ends with the highest
+code; a signal to a job stops it.
 """
 
 import os
@@ -24,14 +25,24 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from cast_exp.config import conf_dir
+from cast_exp.distributed import signals
 from cast_exp.errors import UserError
 from cast_exp.ops.files import write_text
-from cast_exp.run.folder import RUN, evaluation_folder, rank, read_summary, run_folder, sweep_folder
+from cast_exp.run.folder import (
+    RUN,
+    RUN_FOLDER,
+    evaluation_folder,
+    forget_stale_ranks,
+    launched_by,
+    rank,
+    read_summary,
+    requeued,
+    run_folder,
+    sweep_folder,
+)
 from cast_exp.run.job import Task, run_job
 from cast_exp.run.preflight import checked_command
 from cast_exp.run.tree import VERSION_BASE
-
-_FOLDER = "CAST_EXP_RUN_FOLDER"
 
 
 def run_app(task: Task, config_name: str) -> None:
@@ -42,18 +53,25 @@ def run_app(task: Task, config_name: str) -> None:
             of the config. Returns the final metrics.
         config_name: Name of the root config, which is that of the entry point's module too.
     """
-    folder = os.environ.get(_FOLDER)
+    forget_stale_ranks()
+    launcher, child = launched_by(), rank() > 0
+    patron = os.getppid() if launcher == "torchrun" or (launcher == "Lightning" and child) else None
     try:
-        if folder:
-            sys.exit(run_job(task, _plain(OmegaConf.load(Path(folder, RUN))), Path(folder)))
-        ended = launch(task, config_name, sys.argv[1:])
-        sys.exit(max((code for _, code in ended), default=0))
+        with signals.watched(not child, patron, told=launcher == "Lightning"):
+            sys.exit(_run_app(task, config_name))
     except UserError as error:
-        if rank() == 0:
+        if not child:
             print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+    except signals.Stopped as stop:
+        sys.exit(128 + stop.signal)
+
+
+def _run_app(task: Task, config_name: str) -> int:
+    if folder := os.environ.get(RUN_FOLDER):
+        return run_job(task, _plain(OmegaConf.load(Path(folder, RUN))), Path(folder))
+    ended = launch(task, config_name, sys.argv[1:])
+    return max((code for _, code in ended), default=0)
 
 
 def launch(
@@ -70,6 +88,7 @@ def launch(
 
     Raises:
         UserError: All mistakes of the command at once.
+        Stopped: A signal has stopped a job of a multirun, or this process.
     """
     for folder_of in (run_folder, sweep_folder, evaluation_folder):
         folder_of.cache_clear()  # of an earlier command of the same process
@@ -83,20 +102,21 @@ def launch(
         settings = HydraConfig.get()
         folder = Path(settings.runtime.output_dir)
         multirun = settings.mode == RunMode.MULTIRUN
-        if multirun and read_summary(folder).get("status") == "finished":
-            return  # before the multirun was resumed
+        if (multirun or requeued()) and read_summary(folder).get("status") == "finished":
+            return  # before the multirun was resumed or the SLURM job was started again
         if rank() == 0:
             write_text(folder / RUN, OmegaConf.to_yaml(config, resolve=True))
         if multirun or apart:
-            ended.append((folder, _run_apart(f"cast_exp.{config_name}", folder)))
-            if ended[-1][1] == 128 + signal.SIGINT:
-                raise KeyboardInterrupt
+            code = _run_apart(f"cast_exp.{config_name}", folder)
+            ended.append((folder, code))
+            if code - 128 in signals.STOPS:
+                raise signals.Stopped(code - 128)
         else:
-            os.environ[_FOLDER] = str(folder)  # tells the other processes
+            os.environ[RUN_FOLDER] = str(folder)  # tells the other processes
             try:
                 ended.append((folder, run_job(task, _plain(config), folder)))
             finally:
-                del os.environ[_FOLDER]
+                del os.environ[RUN_FOLDER]
 
     program = sys.argv
     sys.argv = [program[0], *command]  # which Hydra and Lightning read
@@ -121,16 +141,17 @@ def _run_apart(module: str, folder: Path) -> int:
     The arguments only serve to recognise it; what it does is in the folder.
 
     Returns:
-        Its exit code. After Ctrl-C, which the terminal sends to the job as well, it has saved its
-        state when this returns.
+        Its exit code. If this process is told to stop, so is the job, and has saved its state when
+        this returns.
     """
     command = [sys.executable, "-m", module, *sys.argv[1:]]
-    with subprocess.Popen(command, env=os.environ | {_FOLDER: str(folder)}) as process:
+    with subprocess.Popen(command, env=os.environ | {RUN_FOLDER: str(folder)}) as process:
         try:
             code = process.wait()
-        except KeyboardInterrupt:
-            previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-            process.wait()
-            signal.signal(signal.SIGINT, previous)
-            code = 128 + signal.SIGINT
+        except (KeyboardInterrupt, signals.Stopped) as stop:
+            number = stop.signal if isinstance(stop, signals.Stopped) else signal.SIGINT
+            process.send_signal(number)  # a terminal has done so already
+            with signals.unhurried():
+                process.wait()
+            code = 128 + number
     return code if code >= 0 else 128 - code

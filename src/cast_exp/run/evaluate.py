@@ -68,7 +68,7 @@ def run_evaluations(
         that are not defined, such as boundary F where nothing has a boundary, are left out.
 
     Raises:
-        KeyboardInterrupt: On Ctrl-C; what is done is kept.
+        Stopped: By a signal; what is done is kept.
         UserError: An evaluation failed, after all have had their turn and with the figures of the
             others logged and in the table.
     """

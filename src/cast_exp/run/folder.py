@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -20,10 +21,12 @@ from functools import cache
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, Literal
+from zlib import crc32
 
 import torch.distributed
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from lightning.pytorch.utilities import rank_zero_only
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from cast_exp.errors import UserError
@@ -32,6 +35,8 @@ from cast_exp.ops.files import PARTIAL, write_json
 Status = Literal["running", "finished", "failed", "interrupted"]
 
 RUN, SWEEP = "config.yaml", "multirun.yaml"  # the file that tells a folder's kind
+RUN_FOLDER = "CAST_EXP_RUN_FOLDER"  # the variable that tells other processes of a run its folder
+_RANK = {"torchrun": "RANK", "Lightning": "LOCAL_RANK", "srun": "SLURM_PROCID"}
 _LONGEST = 120  # characters of a job's folder; file systems allow 255 bytes
 
 
@@ -109,8 +114,40 @@ def sweep_name() -> str | None:
 
 def rank() -> int:
     """Number of this process among those of the run, 0 for the one that writes files."""
-    names = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # torchrun, Lightning's launcher, srun
-    return next((int(os.environ[name]) for name in names if name in os.environ), 0)
+    launcher = launched_by()
+    return int(os.environ[_RANK[launcher]]) if launcher else 0
+
+
+def launched_by() -> Literal["torchrun", "Lightning", "srun"] | None:
+    """What has started this process together with others; None if it is on its own."""
+    env = os.environ
+    if {"TORCHELASTIC_RUN_ID", "RANK"} <= env.keys():
+        return "torchrun"
+    if {RUN_FOLDER, "WORLD_SIZE", "LOCAL_RANK"} <= env.keys():
+        return "Lightning"
+    if int(env.get("SLURM_NTASKS", 1)) > 1 and "SLURM_PROCID" in env:
+        return "srun"
+    return None
+
+
+def forget_stale_ranks() -> None:
+    """Remove from the environment what no launcher of this process can have put there.
+
+    Lightning would believe it: the run would wait for others, or have no first process and leave
+    half of its files out.
+    """
+    names = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+    stale = [name for name in names if name in os.environ]
+    if launched_by() in ("torchrun", "Lightning") or not stale:
+        return
+    told = " ".join(f"{name}={os.environ.pop(name)}" for name in stale)
+    rank_zero_only.rank = rank()  # type: ignore[attr-defined]
+    print(f"warning: ignored {told}: set in the environment, but not by torchrun", file=sys.stderr)
+
+
+def requeued() -> bool:
+    """Whether this is a SLURM job that has been started again, with the same number as before."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -209,10 +246,21 @@ def _unfinished(folder: Path, kind: str) -> bool:
 
 
 def _new(parent: Path, prefix: str) -> str:
-    if "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", 1)) > 1:
-        stamp = f"slurm{os.environ['SLURM_JOB_ID']}.{os.environ.get('SLURM_STEP_ID', 0)}"
-    else:
-        stamp = f"{datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
+    """A new folder; that of before in a SLURM job that is started again.
+
+    With several tasks, its name is that of the job and the step. With one, a job may run many
+    commands: the folder is then found by the job and the command.
+    """
+    env = os.environ
+    stamp = f"{datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
+    if launched_by() == "srun":
+        stamp = f"slurm{env['SLURM_JOB_ID']}.{env.get('SLURM_STEP_ID', 0)}"
+    elif "SLURM_JOB_ID" in env:
+        mark = f"slurm{env['SLURM_JOB_ID']}-{crc32(' '.join(sys.argv[1:]).encode()):08x}"
+        stamp = f"{stamp}-{mark}"
+        before = sorted(parent.glob(f"{prefix}*-{mark}"))
+        if requeued() and before:
+            return str(before[-1].resolve())
     return str((parent / f"{prefix}{stamp}").resolve())
 
 

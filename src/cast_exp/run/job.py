@@ -7,13 +7,14 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.utilities.exceptions import SIGTERMException
-
+from cast_exp.distributed import OutOfStep, signals
 from cast_exp.errors import UserError
 from cast_exp.run.folder import (
+    SWEEP,
     Status,
     rank,
     read_summary,
@@ -25,6 +26,8 @@ from cast_exp.run.folder import (
 log = logging.getLogger(__name__)
 
 _PATIENCE = 3.0  # seconds that the other processes leave the first to report an error of all
+_SAVING = 10.0  # seconds that they leave it to save: launchers end all when one has ended
+_SEVERED = ("Connection closed by peer", "Connection reset by peer")  # what gloo says of a lost one
 
 Task = Callable[..., dict[str, float]]
 
@@ -41,9 +44,8 @@ def run_job(task: Task, config: Mapping[str, Any], folder: Path) -> int:
         folder: Folder of the run.
 
     Returns:
-        Exit code; see `cast_exp.run.app`. It is 0 in another process than the first when the first
-        ends as well: its code counts, and Lightning kills a first process whose child ends badly,
-        be it still saving its state.
+        Exit code; see `cast_exp.run.app`. After an error it is 0 in another process than the first
+        when the first ends as well, as its code counts.
 
     Raises:
         UserError: Another run is at work in the folder.
@@ -56,6 +58,7 @@ def run_job(task: Task, config: Mapping[str, Any], folder: Path) -> int:
 
 def _run(task: Task, config: Mapping[str, Any], folder: Path, first: bool) -> int:
     start = time.monotonic()
+    signals.report_to(partial(_cut_off, folder))
     try:
         if first:
             log.info("folder of the run: %s", folder)
@@ -67,24 +70,35 @@ def _run(task: Task, config: Mapping[str, Any], folder: Path, first: bool) -> in
             write_summary(folder, "finished", seconds=seconds, metrics=metrics)
             log.info("finished after %.1f seconds: %s", seconds, folder)
         return 0
-    except (KeyboardInterrupt, SIGTERMException) as stop:
-        if not first:
-            return 0
-        number = signal.SIGINT if isinstance(stop, KeyboardInterrupt) else signal.SIGTERM
-        log.warning("stopped by %s; go on with resume=%s", number.name, folder)
-        _close(folder, "interrupted", number.name)
-        return 128 + number
-    except Exception as error:
-        known = isinstance(error, UserError)
-        text = str(error) if known else f"{type(error).__name__}: {error}"
+    except (signals.Stopped, OutOfStep, Exception) as raised:
+        signals.end()
+        error = raised.__cause__ or raised if isinstance(raised, OutOfStep) else raised
+        # Of an error that follows a signal another process is the cause, which has stopped before.
+        number = error.signal if isinstance(error, signals.Stopped) else signals.received()
+        if number:
+            return _stopped(folder, first, 128 + number)
+        gone = signals.lost() or _severed(error)
+        known = gone or isinstance(error, UserError)
+        text = gone or (str(error) if known else f"{type(error).__name__}: {error}")
         if not known:
             log.exception("unexpected error")
-        if not first and _reported(folder):
+        if not first and _reported(folder, _PATIENCE):
             return 0
         if known:
-            log.error("error: %s", text)
-        _close(folder, "failed", text)
-        return 2 if known else 1
+            log.error("error: %s", _advised(text, folder) if gone else text)
+        if not (gone and _reported(folder, 0)):  # by the process that is gone: it knows why
+            _close(folder, "failed", text)
+        return 2 if known and not gone else 1
+
+
+def _stopped(folder: Path, first: bool, code: int) -> int:
+    name = signal.Signals(code - 128).name
+    if first:
+        log.warning("stopped by %s; go on with resume=%s", name, _whole(folder))
+        _close(folder, "interrupted", name)
+    else:
+        _reported(folder, _SAVING)
+    return code
 
 
 def _close(folder: Path, status: Status, error: str) -> None:
@@ -95,14 +109,36 @@ def _close(folder: Path, status: Status, error: str) -> None:
         log.error("the end of the run could not be recorded: %s", reason)
 
 
-def _reported(folder: Path) -> bool:
-    """Whether the first process has ended as well; waits for it a little."""
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-        if read_summary(folder).get("status") != "running":
-            return True
+def _cut_off(folder: Path, why: str, code: int) -> None:
+    """Record an end that the main thread cannot."""
+    if not _reported(folder, 0):
+        log.error("error: %s", _advised(why, folder))
+        _close(folder, "interrupted" if code > 128 else "failed", why)
+
+
+def _advised(why: str, folder: Path) -> str:
+    return f"{why}; go on from the newest checkpoint with resume={_whole(folder)}"
+
+
+def _whole(folder: Path) -> Path:
+    """What is resumed: a run, or the multirun that it is a job of."""
+    return folder.parent if (folder.parent / SWEEP).is_file() else folder
+
+
+def _severed(error: BaseException) -> str | None:
+    """What to say of an error that comes of the loss of another process."""
+    lost = any(text in str(error) for text in _SEVERED)
+    return "another process of the run is gone, see what its launcher says" if lost else None
+
+
+def _reported(folder: Path, patience: float) -> bool:
+    """Whether the first process has ended as well; waits for it so many seconds."""
+    deadline = time.monotonic() + patience
+    while read_summary(folder).get("status") == "running":
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.1)
-    return False
+    return True
 
 
 class _Stderr(logging.Handler):

@@ -13,13 +13,15 @@ from hydra.errors import InstantiationException
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import RichProgressBar
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.callbacks import LambdaCallback, RichProgressBar
+from lightning.pytorch.strategies.launchers import subprocess_script
 
 from cast_exp.checkpoints.checkpoint_io import CheckpointIO
 from cast_exp.data.base import available_cores
+from cast_exp.distributed import signals
 from cast_exp.errors import UserError
 from cast_exp.run.build import build
+from cast_exp.run.folder import launched_by, rank
 
 READ_BY_EVALUATIONS = (
     *("accelerator", "devices", "num_nodes", "strategy", "plugins"),
@@ -46,7 +48,9 @@ def build_trainer(
     """
     _check_devices(node)
     built = [build(part) for part in loggers.values() if part is not None]
-    return _built(node, callbacks=list(callbacks), logger=built)
+    # Before the others: what they make of an exception must not be interrupted.
+    ending = LambdaCallback(on_exception=lambda *_: signals.end())
+    return _built(node, callbacks=[ending, *callbacks], logger=built)
 
 
 def evaluation_trainers(node: Mapping[str, Any]) -> Callable[..., Trainer]:
@@ -113,7 +117,7 @@ def fit(
     """Train, from a checkpoint if there is one, and end as `ending_well` says.
 
     Raises:
-        KeyboardInterrupt: On Ctrl-C.
+        Stopped: By a signal.
         UserError: What is asked for cannot be done, such as going on beyond the last epoch.
     """
     with ending_well(trainer):
@@ -125,16 +129,12 @@ def ending_well(trainer: Trainer) -> Iterator[None]:
     """Leave no process behind that a trainer has started, on any path.
 
     Raises:
-        KeyboardInterrupt: On Ctrl-C, of which Lightning makes a normal exit.
         UserError: Lightning says that what is asked for cannot be done.
     """
     try:
         yield
     except BaseException as error:
-        # Not before the error has been reported: Lightning kills a process that outlives another.
-        atexit.register(_end_processes, trainer)
-        if isinstance(error, SystemExit) and not isinstance(error, SIGTERMException):
-            raise KeyboardInterrupt from None
+        atexit.register(_end_processes, trainer)  # not before the error has been reported
         if isinstance(error, MisconfigurationException):
             raise UserError(f"trainer: {error}") from error
         raise
@@ -159,7 +159,23 @@ def _built(node: Mapping[str, Any], **parts: Any) -> Trainer:
         raise UserError(f"trainer: {error.__cause__}") from error
     if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # none of the user's own
         trainer.strategy.checkpoint_io = CheckpointIO()
+    _ours_alone(trainer)
     return trainer
+
+
+def _ours_alone(trainer: Trainer) -> None:
+    """Leave signals and lost processes to `cast_exp.distributed.signals`.
+
+    Lightning's handler of SIGTERM broadcasts, which deadlocks unless all processes get there, and
+    that of SLURM's notice requeues the job; at each step it broadcasts whether a signal has come,
+    for which the host waits; five seconds after a process has ended badly it kills all others.
+    """
+    connector: Any = trainer._signal_connector
+    connector.register_signal_handlers = lambda: None
+    epoch: Any = trainer.fit_loop.epoch_loop
+    epoch._broadcast_sigterm_tensor = lambda: None
+    launchers: Any = subprocess_script
+    launchers._launch_process_observer = signals.watch_processes
 
 
 def _check_devices(node: Mapping[str, Any]) -> None:
@@ -169,6 +185,11 @@ def _check_devices(node: Mapping[str, Any]) -> None:
         raise UserError(
             f"trainer.devices={devices}: strategy=single has one device; for more choose "
             "strategy=ddp (GPUs) or strategy=ddp_cpu"
+        )
+    if node["strategy"] == "auto" and rank() > 0:
+        raise UserError(
+            f"{launched_by()} has started several processes of this run, but strategy=single is "
+            "for one; choose strategy=ddp (GPUs) or strategy=ddp_cpu, with trainer.devices=N"
         )
     if accelerator == "cpu":  # two processes are for trying things out anywhere
         there, kind = max(available_cores(), 2), "core"
