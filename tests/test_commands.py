@@ -55,6 +55,9 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Things:
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory with the package and config files that docs/own_parts.md makes."""
+    (tmp_path / "conf").symlink_to(ROOT / "docs" / "examples" / "conf")
+    monkeypatch.syspath_prepend(ROOT / "docs" / "examples")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CAST_EXP_RUNS", raising=False)
 
@@ -149,7 +152,8 @@ def test_other_arguments_are_known(
 ) -> None:
     words = things.words(command)
     if command.module == check.__name__:
-        check.composed(words)
+        at = words.index("--config-dir") if "--config-dir" in words else len(words)
+        check.composed([*words[:at], *words[at + 2 :]], *map(Path, words[at + 1 : at + 2]))
         return
     parse = argparse.ArgumentParser.parse_args
 

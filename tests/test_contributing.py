@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r'^```(python|yaml|diff) title="(.+?)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 PARTS = 6
 NAMES = [
-    *("superpixel=bands", "pooling=runs", "data=plain", "model.qk_norm=true"),
+    *("superpixel=bands", "pooling=runs", "data=plain", "model.attention_dropout=0.1"),
     "evaluate=[compactness]",
 ]
 

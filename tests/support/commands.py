@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ("*.md", "docs/**/*.md", "results/*.md", "Makefile")
-CONFIG = ("conf/**/*.yaml",)
+CONFIG = ("conf/**/*.yaml", "docs/examples/conf/**/*.yaml")
 CODE = ("src/**/*.py", "notebooks/*.py", "benchmarks/*.py")
 HYDRA = ("cast_exp.train", "cast_exp.eval", "cast_exp.cli.check")  # take overrides
 
