@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from cast_exp.checkpoints.published import PUBLISHED
-from cast_exp.config import conf_dir, key_of, swept, values_of
+from cast_exp.config import key_of, swept, values_of
 from cast_exp.run.preflight import EVAL
-from cast_exp.run.resolvers import register_resolvers
+from cast_exp.run.tree import config_tree
 from cast_exp.run.unread import only_asked, only_read
 from cast_exp.run.weights import with_run
 
@@ -58,13 +59,13 @@ def miniature(name: str, words: Sequence[str], weights: str = "") -> list[str]:
         words: Arguments, without placeholders.
         weights: Checkpoint in the place of published ones.
     """
-    if all(key_of(word) == "resume" for word in words):  # of a run that is small
+    if {key_of(word) for word in words} <= {"resume", "plugins"}:  # of a run that is small
         return list(words)
     flags = [word for word in words if "=" not in word]
     words = [word for word in reduced(words) if "=" in word]
     words = [f"checkpoint={weights}" if _published(word) else word for word in words]
-    register_resolvers()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+    extra = flags[flags.index("--config-dir") + 1] if "--config-dir" in flags else None
+    with config_tree(extra=extra and Path(extra)):
         given = {key_of(word) for word in words}
         several = {text: values_of(text)[0] for text in swept(words)}
         words = [f"{key_of(word)}={several[word]}" if word in several else word for word in words]
