@@ -193,7 +193,7 @@ def test_harmless_config_files_are_remembered_and_named(
 
 DAMAGED = [
     *("", "[]", "hydra: 5", "hydra: {overrides: {task: [{a: 1}]}}", "&a [*a]", "[" * 5000),
-    "a: !!python/name:os.system",
+    *("a: !!python/name:os.system", "a: &a {b: 1}\nc: {<<: [*a, *a]}"),
 ]
 
 

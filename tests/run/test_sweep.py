@@ -12,7 +12,8 @@ from cast_exp.run.sweep import SweepSummary, summarise
 def add(sweep: Path, number: int, overrides: list[str], status: str, **content: Any) -> None:
     job = sweep / f"{number}_{','.join(overrides)}"
     (job / ".hydra").mkdir(parents=True)
-    OmegaConf.save(overrides, job / ".hydra" / "overrides.yaml")
+    hydra = {"hydra": {"overrides": {"task": overrides}}}
+    OmegaConf.save(hydra, job / ".hydra" / "hydra.yaml")
     write_summary(job, status, **content)  # type: ignore[arg-type]
 
 

@@ -23,6 +23,7 @@ from cast_exp.run.tree import compose, config_tree
 FOLDER_NAMES = "hydra.job.config.override_dirname.exclude_keys"
 _OWN = ("hydra.mode", FOLDER_NAMES)
 _LARGEST = 1 << 20  # bytes of a file that holds a command
+_MERGE = re.compile(r"<<\s*['\"]?\s*:")
 _ENVIRONMENT = re.compile(r"oc\s*\.\s*env")
 # What of Hydra's node differs between commands without harm.
 _HARMLESS = (
@@ -171,7 +172,10 @@ class _Hydras:
         if path.stat().st_size > _LARGEST:
             raise self._damaged("too large")
         try:
-            self.content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            if _MERGE.search(text):  # which can make much of little
+                raise self._damaged("merge keys")
+            self.content = yaml.safe_load(text)
         except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise self._damaged(type(error).__name__) from error
 

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from cast_exp.ops.files import atomic_write, write_csv, write_text
 from cast_exp.ops.markdown import markdown_table
 from cast_exp.run.folder import read_summary, write_summary
+from cast_exp.run.saved import Saved
 
 _ASIDE = ("train/", "throughput/", "model/", "time/", "lr")  # metrics that are no results
 
@@ -73,7 +74,7 @@ def summarise(folder: Path) -> list[Job]:
     jobs = []
     for place in sorted(folder.glob("*_*/"), key=lambda path: int(path.name.partition("_")[0])):
         if summary := read_summary(place):
-            lines = [str(line) for line in OmegaConf.load(place / ".hydra" / "overrides.yaml")]
+            lines = Saved.read(place).overrides
             overrides = {k.lstrip("+~"): v for k, _, v in (line.partition("=") for line in lines)}
             jobs.append(Job(place.name, overrides, summary))
     _write_table(folder / "summary.csv", jobs)
