@@ -66,7 +66,9 @@ def _run(task: Task, name: str, overrides: Sequence[str]) -> Run:
     ((folder, code),) = ended
     summary = read_summary(folder)
     if code == 2:
-        raise UserError(str(summary["error"]))
+        raise UserError(
+            str(summary.get("error") or f"the run has not ended well; see {folder / 'run.log'}")
+        )
     if code:
         raise RuntimeError(f"the run failed with exit code {code}; see {folder / 'run.log'}")
     return Run(folder, summary["metrics"])

@@ -1,9 +1,9 @@
 """Which packages the parts of a run may come from, and the one way to import a part by its name.
 
 Config files and checkpoints name parts by import path. Importing runs code, so a path is followed
-only into packages that somebody who is present has allowed: this one, and those that `allow` is
-told of. Where an entry point finds their names: `plugins=[...]` on its command line,
-`conf/local/default.yaml`, and entry points of installed packages in the group "cast_exp.plugins".
+only into packages that the user has allowed: this one, and those that `allow` is
+told of. Commands find their names in `plugins=[...]` on the command line, in
+`conf/local/default.yaml`, and in entry points of the group "cast_exp.plugins".
 """
 
 import inspect

@@ -2,6 +2,7 @@
 
 import pytest
 from hydra.errors import InstantiationException
+from omegaconf import OmegaConf
 from support.toys import Wheel
 
 from cast_exp.errors import UserError
@@ -31,3 +32,12 @@ def test_a_message_for_the_user_is_not_wrapped() -> None:
             build(node)
     with pytest.raises(InstantiationException, match="boom"):
         build({"_target_": "support.toys.explode"})
+
+
+@pytest.mark.parametrize("text", ["${oc.env:HOME}", "x ${oc.create:{_target_:os.system}}"])
+def test_nothing_is_resolved_a_second_time(text: str) -> None:
+    with pytest.raises(UserError, match="references cannot be nested or escaped"):
+        build({"_target_": "support.toys.Bicycle", "wheel": [{"names": text}]})
+    config = OmegaConf.create({"name": "red", "bike": {"_target_": "support.toys.Bicycle"}})
+    config.bike.update({"wheel": 3, "colour": "${name}"})
+    assert build(config.bike).wheel == 3

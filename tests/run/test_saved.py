@@ -112,9 +112,16 @@ HYDRAS = [
     "~hydra.callbacks",
     "name=${oc.env:USER}",
 ]
+ESCAPES = [
+    "data.root='\\${oc.env:HOME}'",
+    "data.root='\\${oc.create:{_target_:evil.Task}}'",
+    "+callbacks@hydra.callbacks=default",
+    "experiment=../../../../../proc/self/cwd/run/x",
+    "data=/tmp/x",
+]
 
 
-@pytest.mark.parametrize("override", TARGETS + DATA + HYDRAS)
+@pytest.mark.parametrize("override", TARGETS + DATA + HYDRAS + ESCAPES)
 def test_what_a_resumed_folder_says_runs_nothing(folder: Make, canary: Path, override: str) -> None:
     with pytest.raises(UserError) as caught:
         resume(folder(override))
@@ -123,7 +130,7 @@ def test_what_a_resumed_folder_says_runs_nothing(folder: Make, canary: Path, ove
     assert "evil" not in sys.modules
 
 
-@pytest.mark.parametrize("override", DATA)
+@pytest.mark.parametrize("override", DATA + ESCAPES)
 def test_neither_does_one_that_is_evaluated(folder: Make, canary: Path, override: str) -> None:
     with pytest.raises(UserError) as caught:
         evaluate(folder(override))
@@ -137,7 +144,7 @@ def test_an_evaluation_takes_nothing_but_data_of_a_folder(folder: Make) -> None:
 
 
 def test_environment_variables_cannot_be_had_in_another_spelling(folder: Make) -> None:
-    with pytest.raises(UserError, match="HOME is not read for a folder's sake"):
+    with pytest.raises(UserError, match="environment is not taken from a folder"):
         resume(folder("+way=env", "data.root='${oc.${way}:HOME}'"))
 
 
@@ -177,6 +184,44 @@ def test_config_files_that_a_folder_names_run_nothing(
     assert not canary.exists()
 
 
+JOBS = [
+    {"experiment/a.yaml": EXPERIMENT, "experiment/b.yaml": EXPERIMENT + FILES[3]},
+    {
+        "experiment/a.yaml": EXPERIMENT,
+        "experiment/b.yaml": EXPERIMENT
+        + "hydra: {mode: MULTIRUN, sweeper: {params: {+hydra.job.env_set.PYTHONPATH: /tmp}}}\n",
+    },
+]
+
+
+@pytest.mark.parametrize("files", JOBS)
+def test_neither_do_those_of_jobs_of_a_multirun(folder: Make, files: dict[str, str]) -> None:
+    run = folder("experiment=a,b", files=files)
+    (run / "config.yaml").unlink()
+    (run / ".hydra" / "hydra.yaml").rename(run / "multirun.yaml")
+    with pytest.raises(UserError, match=r"env_set\.PYTHONPATH"):
+        resume(run)
+    for name in files:
+        (run.parent / "theirs" / name).write_text(EXPERIMENT)
+    found = resume(run)
+    assert "--multirun" in found
+    assert f"--config-dir={run.parent / 'theirs'}" in found
+
+
+def test_a_root_config_of_the_users_own_is_remembered(folder: Make, canary: Path) -> None:
+    root = "defaults: [train, _self_]\nname: mine\n"
+    run = folder(files={"mine.yaml": root, "other/x.yaml": "a: 1\n"})
+    hydra = run / ".hydra" / "hydra.yaml"
+    hydra.write_text(hydra.read_text().replace("config_name: train", "config_name: mine"))
+    assert "--config-name=mine" in resume(run)
+    (run.parent / "theirs" / "mine.yaml").write_text(root + "hydra: {searchpath: ['pkg://evil']}")
+    with pytest.raises(UserError, match=r"mine\.yaml sets a search path"):
+        resume(run)
+    assert not canary.exists()
+    hydra.write_text(hydra.read_text().replace("config_name: mine", "config_name: ../../evil"))
+    assert Saved.read(run).config_name is None
+
+
 def test_harmless_config_files_are_remembered_and_named(
     folder: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -187,7 +232,7 @@ def test_harmless_config_files_are_remembered_and_named(
     assert f"with config files of {place}" in capsys.readouterr().err
     assert f"--config-dir={place}" in evaluate(run)
     place.rename(run.parent / "moved")
-    with pytest.raises(UserError, match="say with --config-dir where it is now"):
+    with pytest.raises(UserError, match="no longer exists; say with --config-dir where it is now"):
         resume(run)
 
 

@@ -36,6 +36,18 @@ def test_the_command_line_comes_before_local_settings(tree: Path, tmp_path: Path
         users_plugins(["plugins=[nope]"], tree)
 
 
+def test_local_settings_that_are_wrong(tree: Path) -> None:
+    local = tree / "local" / "default.yaml"
+    local.write_text("plugins: support\n")
+    with pytest.raises(UserError, match=r"plugins=support should be a list"):
+        users_plugins([], tree)
+    local.write_text("plugins: [a: b: c")
+    with pytest.raises(UserError, match=r"default.yaml cannot be read"):
+        users_plugins([], tree)
+    local.write_bytes(b"name: \xff\n")
+    assert typed_variables(["a=${oc.env:A}"], tree) == {"A"}
+
+
 def test_plugins_of_config_files_are_refused() -> None:
     def found(value: object, *trusted: str) -> list[str]:
         return wrong_plugins(OmegaConf.create({"plugins": value}), set(trusted))

@@ -65,7 +65,7 @@ class NanGuard(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Have signals wait for the end of the step; before the first there is nothing to save."""
-        if self._last is not None:
+        if self._last is not None or trainer.global_step > 0:
             signals.hold()
 
     def on_train_batch_end(

@@ -36,6 +36,9 @@ _HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16}
 _STEM = "patch_embed.proj"
 _QKV, _FC1, _FC2 = (f"blocks.0.{name}.weight" for name in ("attn.qkv", "mlp.fc1", "mlp.fc2"))
 _AXES = {f"{_STEM}.weight": 4, "pos_embed": 3, _QKV: 2, _FC1: 2, _FC2: 2}
+_Q_NORM = "blocks.0.attn.q_norm.weight"
+_MORE_AXES = {f"{_STEM}.bias": 1, "reg_token": 3, "dist_token": 3, "cls_token": 3, _Q_NORM: 1}
+_OF_WIDTH = (f"{_STEM}.bias", "reg_token", "dist_token", "cls_token", "pos_embed")
 # Classifiers, projectors, decoders, and what stands for patches that are masked in pretraining.
 _OTHERS = ("head", "pre_logits", "decoder", "mask_token")
 _RENAMES = (
@@ -78,8 +81,8 @@ def convert_foreign(
         UserError: Shapes are not those of a ViT, or heads do not divide the width.
     """
     names, left_out = _names(checkpoint)
-    for name, axes in _AXES.items():
-        if names[name].ndim != axes:
+    for name, axes in (_AXES | _MORE_AXES).items():
+        if name in names and (names[name].ndim != axes or 0 in names[name].shape):
             raise UserError(f"the checkpoint's {name} is no array of {axes} axes; it is damaged")
     dim, channels, patch_size, across = names[f"{_STEM}.weight"].shape
     if channels != 3 or patch_size != across:
@@ -87,6 +90,9 @@ def convert_foreign(
             f"the checkpoint's ViT takes {channels} channels in patches of {patch_size} x {across} "
             "pixels; it should be 3 in squares"
         )
+    widths = {name: names[name].size(-1) for name in _OF_WIDTH if name in names}
+    if wrong := [name for name, width in widths.items() if width != dim]:
+        raise UserError(f"the checkpoint's {wrong[0]} is not {dim} wide, as its patches are")
     heads = heads or _heads(checkpoint, names, left_out)
     if heads < 1 or dim % heads:
         raise UserError(f"{heads} heads do not divide a width of {dim}; set heads (model.heads)")
@@ -114,7 +120,7 @@ def convert_foreign(
         "swiglu": len(names[_FC1]) == 2 * names[_FC2].size(1),
         "layer_scale": "blocks.0.ls1.gamma" in names,
         "qkv_bias": _QKV.replace("weight", "bias") in names,
-        "qk_norm": "blocks.0.attn.q_norm.weight" in names,
+        "qk_norm": _Q_NORM in names,
     }
     config = ModelConfig.from_dict(told)
     state = _renamed(names, _OURS) | {"positions.grid": grid}
@@ -151,7 +157,7 @@ def _renamed(
 
 def _heads(checkpoint: Mapping[str, Any], names: Mapping[str, Tensor], left_out: list[str]) -> int:
     dim = names[_QKV].size(1)
-    if (norm := names.get("blocks.0.attn.q_norm.weight")) is not None:
+    if (norm := names.get(_Q_NORM)) is not None:
         return dim // len(norm)
     # MoCo-v3's, whose ViT-S has heads of width 32; `arch` is in the files of its linear probe.
     moco = any(name.startswith("momentum_encoder.") for name in left_out)

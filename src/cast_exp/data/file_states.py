@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 
+from cast_exp.errors import UserError
+
 _READERS = 16  # folders at a time, to hide the latency of network file systems
 
 
@@ -17,6 +19,9 @@ def file_states(paths: Iterable[str]) -> str:
 
     Args:
         paths: The files; another order gives another hash.
+
+    Raises:
+        UserError: A folder cannot be read.
     """
     found = sha256()
     wanted: dict[str, set[str]] = defaultdict(set)
@@ -41,4 +46,6 @@ def _states(folder: str, names: set[str]) -> bytes:
                     states.append(f"{entry.name}/{state.st_size}/{state.st_mtime_ns}")
     except (FileNotFoundError, NotADirectoryError):
         pass
+    except OSError as error:
+        raise UserError(f"{folder} cannot be listed: {error.strerror}; check its rights") from error
     return os.fsencode("\0".join(sorted(states)))

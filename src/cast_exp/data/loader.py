@@ -179,6 +179,9 @@ class TrainLoader(ResumableLoader, BatchLoader):  # type: ignore[misc]
         return BatchLoader.__iter__(self)
 
 
+_workers: set[Any] = set()  # processes that loaders have started
+
+
 @contextmanager
 def signals_wait() -> Iterator[None]:
     """Let signals that stop the run wait while workers are started.
@@ -189,14 +192,16 @@ def signals_wait() -> Iterator[None]:
         yield
         return
     came: list[int] = []
+    before = set(active_children())
     handlers = {n: signal.signal(n, lambda number, _: came.append(number)) for n in STOPS}
     try:
         yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler or signal.SIG_DFL)
-        if came:
-            signal.raise_signal(came[0])
+        _workers.update(set(active_children()) - before)
+        for number in dict.fromkeys(came):
+            signal.raise_signal(number)
 
 
 def start_worker(_worker: int) -> None:
@@ -210,10 +215,11 @@ def start_worker(_worker: int) -> None:
 
 def _end_workers() -> None:
     """Before multiprocessing asks those that are left over with a signal that they ignore."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would raise an error
-    for process in active_children():
-        if process.daemon:
-            process.kill()
+    left = _workers.intersection(active_children())
+    if left:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would raise an error
+    for process in left:
+        process.kill()
 
 
 atexit.register(_end_workers)

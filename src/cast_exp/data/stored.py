@@ -68,7 +68,7 @@ def _read(path: Path, key: str, names: Sequence[str] = ()) -> dict[str, Tensor] 
                 return "is of another backbone or other data"
             found = {name: file.get_tensor(name) for name in names or file.keys()}
         checksums = about["checksums"]
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, AttributeError, TypeError) as error:
         return f"cannot be read ({error})"
     damaged = [name for name in found if checksums.get(name) != _checksum(found[name])]
     return f"is damaged (checksum of {damaged[0]})" if damaged else found

@@ -25,10 +25,11 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+_NAMES = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")
+STOPS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 
 _HELD = 15.0  # seconds from the signal that a process waits for the end of a step
 _OTHERS = 3.0  # seconds that the others give the first outside of steps
@@ -88,8 +89,9 @@ class _Run:
         self.received = self.received or number  # the main thread may be stuck
         for process in self.others:
             process.send_signal(number)
-        if self.patron and self.told:
-            os.kill(self.patron, number)
+        if self.patron and self.told and os.getppid() == self.patron:
+            with suppress(ProcessLookupError):
+                os.kill(self.patron, number)
 
     def look_for_others(self) -> None:
         if self.received or self.lost:
@@ -219,4 +221,5 @@ def unhurried() -> Iterator[None]:
     try:
         yield
     finally:
+        _run.since = time.monotonic()
         _run.unhurried = False

@@ -69,7 +69,8 @@ def run_app(task: Task, config_name: str) -> None:
 
 def _run_app(task: Task, config_name: str) -> int:
     if folder := os.environ.get(RUN_FOLDER):
-        return run_job(task, _plain(OmegaConf.load(Path(folder, RUN))), Path(folder))
+        saved = OmegaConf.to_container(OmegaConf.load(Path(folder, RUN)))  # resolved before
+        return run_job(task, cast(dict[str, Any], saved), Path(folder))
     ended = launch(task, config_name, sys.argv[1:])
     return max((code for _, code in ended), default=0)
 

@@ -1,10 +1,11 @@
 """Building what a config names."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from cast_exp.errors import UserError
 from cast_exp.plugins import resolve
@@ -19,10 +20,11 @@ def build(node: Any, **parts: Any) -> Any:
 
     Raises:
         UserError: Raised by what is built; Hydra would wrap it. Or something in it is of a package
-            that is not allowed.
+            that is not allowed, or refers to something when all references have been followed.
     """
-    for target in _targets(node):
-        resolve(target)
+    if OmegaConf.is_config(node):
+        node = OmegaConf.to_container(node, resolve=True)
+    _check(node)
     try:
         return instantiate(node, **parts, _convert_="all")
     except InstantiationException as error:
@@ -34,13 +36,16 @@ def build(node: Any, **parts: Any) -> Any:
         raise
 
 
-def _targets(node: Any) -> Iterator[str]:
-    """Import paths of all that is built for a node."""
+def _check(node: Any) -> None:
+    """Look at all that `instantiate` would import or, a second time, resolve."""
     if isinstance(node, Mapping):
         if "_target_" in node:
-            yield node["_target_"]
+            resolve(node["_target_"])
         for inner in node.values():
-            yield from _targets(inner)
-    elif isinstance(node, Sequence) and not isinstance(node, str):
+            _check(inner)
+    elif isinstance(node, str):
+        if "${" in node:
+            raise UserError(f"{node}: references cannot be nested or escaped; write the value")
+    elif isinstance(node, Sequence):
         for inner in node:
-            yield from _targets(inner)
+            _check(inner)

@@ -75,6 +75,7 @@ def checked_command(
     if arguments.shell_completion or arguments.version:
         return [*flags, *arguments.overrides]
     typed: list[str] = arguments.overrides
+    ours = EVAL if config_name == EVAL else "train"
     saved = _named(typed, config_name)
     if saved and not arguments.config_name and _resumes(typed, saved):
         flags += _own_root(saved)
@@ -104,12 +105,14 @@ def checked_command(
             hint = "several values; add -m to run with each of them"
             raise UserError(listed(f"{text}: {hint}" for text in several))
         config, overrides = _completed(config_name, config, overrides)
-        if saved and remembered:
-            check_hydra(config, config_name, _root(arguments), typed, saved)
+        if remembered:
             flags.append(f"--config-dir={remembered}")
         if any((arguments.help, arguments.hydra_help, arguments.info, arguments.cfg)):
             return flags + overrides
         jobs = _jobs(config, overrides) if multirun else [overrides]
+        if saved and remembered:
+            for composed in (config, *(compose(config_name, job) for job in jobs if multirun)):
+                check_hydra(composed, ours, _root(arguments), typed, saved)
         _check(config_name, jobs, None if multirun else config, entry, typed, trusted)
         if multirun:  # folders of jobs are named by what differs between them
             shared = set.intersection(*map(set, jobs))

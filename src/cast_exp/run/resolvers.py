@@ -35,7 +35,7 @@ def read_environment(names: Collection[str] | None) -> None:
     def env(key: str, *default: Any) -> Any:
         if names is not None and key not in names:
             raise UserError(
-                f"the environment variable {key} is not read for a folder's sake; type it yourself"
+                f"a saved run may not read the environment variable {key}; type the override again"
             )
         return oc.env(key, *default)
 

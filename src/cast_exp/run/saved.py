@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from cast_exp.config import key_of, listed
+from cast_exp.config import key_of, listed, options
 from cast_exp.errors import UserError
 from cast_exp.run.folder import SWEEP
 from cast_exp.run.tree import compose, config_tree
@@ -24,10 +24,12 @@ FOLDER_NAMES = "hydra.job.config.override_dirname.exclude_keys"
 _OWN = ("hydra.mode", FOLDER_NAMES)
 _LARGEST = 1 << 20  # bytes of a file that holds a command
 _MERGE = re.compile(r"<<\s*['\"]?\s*:")
-_ENVIRONMENT = re.compile(r"oc\s*\.\s*env")
+# A function of a config, such as that which reads the environment, or a reference that is escaped.
+_CALL = re.compile(r"\$\{.*:|\\\$", re.DOTALL)
+_NAME = re.compile(r"\w[\w-]*")
 # What of Hydra's node differs between commands without harm.
 _HARMLESS = (
-    *("runtime.", "overrides.", "sweeper.params", "help.", "mode", "output_subdir"),
+    *("runtime.", "overrides.", "sweeper.params.", "help.", "mode", "output_subdir"),
     *("job.name", "job.override_dirname", "job.num", "job.id", "job.config_name"),
 )
 
@@ -91,8 +93,9 @@ class Saved:
         if refused := [text for text in kept if _for_users_only(text)]:
             raise UserError(
                 listed(
-                    f"{text}: {self.folder} says so, but what concerns Hydra itself or the "
-                    "environment is not taken from a folder; if you want it, type it again"
+                    f"{text}: {self.folder} says so, but what concerns Hydra itself, files outside "
+                    "of the config tree or the environment is not taken from a folder; if you want "
+                    "it, type it again"
                     for text in refused
                 )
             )
@@ -106,9 +109,15 @@ class Saved:
         """
         if self.config_dir and not self.config_dir.is_dir():
             raise UserError(
-                f"{self.folder} was started with --config-dir {self.config_dir}, which is there no "
-                "more; say with --config-dir where it is now"
+                f"{self.folder} was started with --config-dir {self.config_dir}, which no longer "
+                "exists; say with --config-dir where it is now"
             )
+        for path in self.config_dir.glob("*.yaml") if self.config_dir else ():
+            if "searchpath" in path.read_text(encoding="utf-8", errors="replace"):
+                raise UserError(
+                    f"{path} sets a search path, which is not taken from a folder; if you want it, "
+                    f"add --config-dir {self.config_dir}"
+                )
         return self.config_dir
 
 
@@ -119,7 +128,7 @@ def check_hydra(
 
     Args:
         config: Composed with them.
-        config_name: Name of the root config.
+        config_name: Name of our root config.
         root: Folder of the config tree, None for ours.
         typed: Overrides of the user's.
         saved: What has named them.
@@ -127,6 +136,8 @@ def check_hydra(
     Raises:
         UserError: They set something that would choose what code runs.
     """
+    params = config.hydra.sweeper.get("params") or {}
+    saved.checked(f"{key}={value}" for key, value in params.items())
     own = [text for text in typed if _is_hydras(text)]
     with config_tree(root):
         plain = _flat(compose(config_name, own).hydra)
@@ -140,11 +151,19 @@ def check_hydra(
 
 
 def _for_users_only(text: str) -> bool:
-    return _is_hydras(text) or bool(_ENVIRONMENT.search(text))
+    return _is_hydras(text) or bool(_CALL.search(text)) or _leaves_the_tree(text)
 
 
 def _is_hydras(text: str) -> bool:
-    return re.split(r"[./@:]", key_of(text))[0] == "hydra"
+    parts = re.split(r"[@:]", key_of(text))
+    return any(re.split(r"[./]", part)[0] == "hydra" for part in parts)
+
+
+def _leaves_the_tree(text: str) -> bool:
+    """Whether an option of a group is named by a path, which may lead anywhere."""
+    key, _, value = text.partition("=")
+    group = key_of(key).partition("@")[0]
+    return "." not in group and bool(options(group)) and ("/" in value or ".." in value)
 
 
 def _flat(node: DictConfig) -> dict[str, Any]:
@@ -197,7 +216,7 @@ class _Hydras:
     def config_name(self) -> str | None:
         """Name of the root config."""
         name = self._at("job", "config_name")
-        return name if isinstance(name, str) else None
+        return name if isinstance(name, str) and _NAME.fullmatch(name) else None
 
     def _at(self, *keys: str) -> Any:
         node = self.content

@@ -52,16 +52,16 @@ def config_tree(folder: Path | None = None, extra: Path | None = None) -> Iterat
         The folder of the config files.
     """
     register_resolvers()
-    hydra = GlobalHydra.instance()
-    outer = hydra.hydra, _ExtraFolder.folder, HydraConfig.instance().cfg
-    hydra.clear()
+    outer = GlobalHydra.instance().hydra, _ExtraFolder.folder, HydraConfig.instance().cfg
+    GlobalHydra.instance().clear()
     _ExtraFolder.folder = extra and extra.resolve()
     try:
         place = (folder or conf_dir()).resolve()
         with initialize_config_dir(str(place), version_base=VERSION_BASE):
             yield place
     finally:
-        hydra.hydra, _ExtraFolder.folder, HydraConfig.instance().cfg = outer
+        # Hydra puts a copy of its singleton back.
+        GlobalHydra.instance().hydra, _ExtraFolder.folder, HydraConfig.instance().cfg = outer
 
 
 def compose(config_name: str, overrides: Sequence[str] = ()) -> DictConfig:

@@ -2,11 +2,12 @@
 
 import re
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from cast_exp.config import conf_dir, key_of, values_of
 from cast_exp.errors import UserError
@@ -28,7 +29,7 @@ def users_plugins(typed: Sequence[str], tree: Path) -> set[str]:
     Raises:
         UserError: There is no such package.
     """
-    names = list(_local(tree).get("plugins") or [])
+    names = _local_plugins(tree)
     for text in typed:
         if key_of(text) == "plugins":
             try:
@@ -105,11 +106,18 @@ def typed_variables(typed: Sequence[str], tree: Path) -> set[str]:
         typed: Overrides of this command line.
         tree: Folder of the config files, conf/local among them.
     """
-    texts = [path.read_text(encoding="utf-8") for path in tree.rglob("*.yaml")]
+    texts = [path.read_text(encoding="utf-8", errors="replace") for path in tree.rglob("*.yaml")]
     return {name for text in (*texts, *typed) for name in _VARIABLE.findall(text)}
 
 
-def _local(tree: Path) -> DictConfig:
+def _local_plugins(tree: Path) -> list[str]:
     path = tree / LOCAL
-    found = OmegaConf.load(path) if path.is_file() else None
-    return found if isinstance(found, DictConfig) else OmegaConf.create({})
+    found: Any = {}
+    try:
+        found = OmegaConf.load(path) if path.is_file() else {}
+    except Exception as error:  # of a file that is no YAML
+        raise UserError(f"{path} cannot be read: {error}".splitlines()[0]) from error
+    named = found.get("plugins") if isinstance(found, Mapping | DictConfig) else None
+    if not isinstance(named, Sequence | ListConfig | None) or isinstance(named, str):
+        raise UserError(f"{path}: plugins={named} should be a list, as in plugins: [{named}]")
+    return [str(name) for name in named or ()]
