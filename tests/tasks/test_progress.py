@@ -7,7 +7,7 @@ import pytest
 from cast_exp.tasks.progress import count_epoch_in_work
 
 
-def saved(ready: int, processed: int, epoch: int, batch: int) -> dict[str, Any]:
+def saved(ready: int, processed: int, epoch: int, batch: int, last: bool) -> dict[str, Any]:
     counts = {"ready": ready, "started": ready, "processed": processed, "completed": processed}
     loader = {"combined_loader": [{"epoch": epoch, "batch": batch}]}
     progress = {"total": dict(counts), "current": dict(counts)}
