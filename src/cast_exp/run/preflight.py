@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from cast_exp.config import combinations, explain, gist, key_of, listed, mistakes, options, swept
 from cast_exp.errors import UserError
 from cast_exp.plugins import LIGHTNING, only
+from cast_exp.run.changes import review_changes
 from cast_exp.run.folder import RUN, SWEEP, rank
 from cast_exp.run.follow import following
 from cast_exp.run.misfits import misfits, wrong_evaluations
@@ -110,7 +111,9 @@ def checked_command(
         if any((arguments.help, arguments.hydra_help, arguments.info, arguments.cfg)):
             return flags + overrides
         jobs = _jobs(config, overrides) if multirun else [overrides]
-        _check(config_name, jobs, None if multirun else config, entry, typed, trusted)
+        configs = _check(config_name, jobs, None if multirun else config, entry, typed, trusted)
+        if config_name != EVAL:
+            review_changes(configs, jobs, stopped)
         if multirun:  # folders of jobs are named by what differs between them
             shared = set.intersection(*map(set, jobs))
             keys = ",".join(f"'{key_of(text)}'" for text in sorted(shared))
@@ -252,11 +255,15 @@ def _check(
     entry: Callable[..., Any],
     typed: Sequence[str],
     trusted: set[str],
-) -> None:
+) -> list[DictConfig]:
     """Find mistakes in any of the jobs, and say what has been typed in vain for all of them.
 
     `composed` is what the overrides of the one job compose to; None in a multirun.
+
+    Returns:
+        The config of each job.
     """
+    configs: list[DictConfig] = []
     found: dict[str, list[str]] = {}
     vain = dict.fromkeys(typed)
     for job in jobs:
@@ -273,6 +280,7 @@ def _check(
             else:
                 vain = dict.fromkeys(filter(vain.__contains__, unread_by_training(config, typed)))
             lines = lines or mistakes(config, entry)
+            configs.append(config)
         except (HydraException, OmegaConfBaseException) as error:
             lines = explain(config_name, job, error)
         for line in lines:
@@ -286,6 +294,7 @@ def _check(
         raise UserError(listed(lines))
     if vain and rank() == 0:
         print(f"note: nothing in this run reads {' '.join(vain)}", file=sys.stderr)
+    return configs
 
 
 def _jobs(config: DictConfig, overrides: Sequence[str]) -> list[list[str]]:

@@ -57,8 +57,8 @@ def steps_ahead(trainer: Trainer, before: Mapping[str, Any], steps_per_epoch: in
     former: int = before["steps_per_epoch"]
     if (batches, steps_per_epoch) == (before["batches"], former):
         return int(before["ahead"])
-    done = (trainer.global_step + before["ahead"]) * steps_per_epoch // former
-    loop = trainer.fit_loop
+    done: int = (trainer.global_step + before["ahead"]) * steps_per_epoch // former
+    loop: Any = trainer.fit_loop
     epoch, progress = loop.epoch_progress.current.processed, loop.epoch_loop.batch_progress
     if progress.is_last_batch:  # the epoch will be counted as done
         batch = batches
