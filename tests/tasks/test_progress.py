@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from support.moco_run import Recorder, fit, tiny_cast, tiny_task
-from support.tiny_run import tiny_data
+from support.moco_run import tiny_cast
+from support.tiny_run import tiny_data, tiny_trainer
+from torch import Tensor, nn
 from torch.optim import SGD
 
-from cast_exp.optim import Poly
-from cast_exp.tasks import MoCoTask
+from cast_exp.optim import Poly, Schedule, WarmupCosine
+from cast_exp.tasks import BaseTask
 from cast_exp.tasks.progress import count_epoch_in_work
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 COUNTS = ("ready", "started", "processed", "completed")
 
@@ -44,29 +47,41 @@ def test_an_epoch_is_counted_once(
         assert tuple(found.values()) == expected
 
 
-class Images(Callback):
-    """Keeps which images each batch has."""
+class Course(BaseTask):
+    """Trains one number, and keeps the images, progress and learning rate of each batch."""
 
-    def __init__(self) -> None:
-        self.seen: list[list[int]] = []
+    views = 2
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, _: int) -> None:
-        self.seen.append(batch["index"].tolist())
+    def __init__(self, schedule: Schedule | None = None, rate: float = 0.1) -> None:
+        optimizer = partial(SGD, lr=rate, momentum=0.9)
+        super().__init__(
+            tiny_cast(),
+            optimizer,
+            schedule or WarmupCosine(1),
+            lambda task: [{"params": [task.number]}],
+        )
+        self.number = nn.Parameter(torch.ones(()))
+        self.seen: list[tuple[list[int], float, float]] = []
 
-
-def task(rate: float = 0.1, **options: Any) -> MoCoTask:
-    torch.manual_seed(3)
-    return tiny_task(tiny_cast(), optimizer=partial(SGD, lr=rate, momentum=0.9), **options)
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        (group,) = self.trainer.optimizers[0].param_groups
+        self.seen.append((batch["index"].tolist(), self.progress, group["lr"]))
+        return self.number.square()
 
 
 def train(
-    batch_size: int, *callbacks: Callback, trained: MoCoTask | None = None, **options: Any
-) -> tuple[Recorder, list[list[int]]]:
-    """Train for three epochs of 48 images, and tell figures and images of each step."""
-    images = Images()
-    settings = {"max_epochs": 3, "precision": "32-true"} | options
-    recorder = fit(trained or task(), tiny_data(batch_size), images, *callbacks, **settings)
-    return recorder, images.seen
+    folder: Path,
+    batch_size: int,
+    *callbacks: Callback,
+    task: Course | None = None,
+    checkpoint: Path | None = None,
+    **options: Any,
+) -> Course:
+    """Train for three epochs of 48 images."""
+    task = task or Course()
+    trainer = tiny_trainer(folder, *callbacks, **({"max_epochs": 3} | options))
+    trainer.fit(task, tiny_data(batch_size), ckpt_path=checkpoint)
+    return task
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +96,10 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save_top_k=-1,
         save_on_train_epoch_end=True,
     )
-    train(8, every, ends)
+    train(folder, 8, every, ends)
     return folder
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(
     ("name", "batch_size", "accumulate", "done"),
     [
@@ -102,66 +116,45 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_with_other_steps_a_run_goes_on_as_the_straight_one_at_that_share(
     stopped: Path, name: str, batch_size: int, accumulate: int, done: int
 ) -> None:
-    straight, images = train(batch_size, accumulate_grad_batches=accumulate)
-    resumed, seen = train(
-        batch_size, checkpoint=stopped / f"{name}.ckpt", accumulate_grad_batches=accumulate
-    )
-    assert resumed.rates == straight.rates[done:]
-    assert seen == images[done * accumulate :]
-    momenta, wanted = (
-        [figures["train/momentum"] for figures in run.figures] for run in (resumed, straight)
-    )
-    assert momenta == wanted[done * accumulate :]
+    steps = {"accumulate_grad_batches": accumulate}
+    straight = train(stopped, batch_size, **steps)
+    resumed = train(stopped, batch_size, checkpoint=stopped / f"{name}.ckpt", **steps)
+    assert resumed.seen == straight.seen[done * accumulate :]
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_it_can_be_changed_and_resumed_again_and_again(stopped: Path, tmp_path: Path) -> None:
     every = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=1, save_top_k=-1)
-    train(4, every, checkpoint=stopped / "step=4.ckpt")  # from step 4 as from 8 of 36
-    straight = train(4)
-    again = train(4, checkpoint=tmp_path / "step=11.ckpt")
-    assert again[0].rates == straight[0].rates[15:]
-    assert again[1] == straight[1][15:]
-    back = train(8, checkpoint=tmp_path / "step=16.ckpt")  # 20 of 36 are 10 of 18
-    assert back[0].rates == train(8)[0].rates[10:]
+    straight = train(stopped, 4)
+    train(stopped, 4, every, checkpoint=stopped / "step=4.ckpt")  # from step 4 as from 8 of 36
+    again = train(stopped, 4, checkpoint=tmp_path / "step=11.ckpt")
+    assert again.seen == straight.seen[15:]
+    back = train(stopped, 8, checkpoint=tmp_path / "step=16.ckpt")  # 20 of 36 are 10 of 18
+    assert back.seen == train(stopped, 8).seen[10:]
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_what_is_configured_of_the_optimizer_takes_effect(stopped: Path) -> None:
-    trained = task(rate=0.3)
-    resumed, _ = train(8, trained=trained, checkpoint=stopped / "step=7.ckpt")
-    straight, _ = train(8, trained=task(rate=0.3))
-    assert resumed.rates == straight.rates[7:]
-    (group,) = trained.optimizers().param_groups  # type: ignore[union-attr]
-    assert group["initial_lr"] == 0.3
-    assert group["momentum"] == 0.9
+    resumed = Course(rate=0.3)
+    train(stopped, 8, task=resumed, checkpoint=stopped / "step=7.ckpt")
+    assert resumed.seen == train(stopped, 8, task=Course(rate=0.3)).seen[7:]
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("batch_size", [8, 16])
 def test_a_run_without_epochs_goes_by_its_steps(tmp_path: Path, batch_size: int) -> None:
-    def steps() -> MoCoTask:
-        made = task()
-        made.schedule = Poly()
-        return made
-
     saver = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=4, save_top_k=-1)
     limits = {"max_epochs": -1, "max_steps": 10}
-    straight, _ = train(8, saver, trained=steps(), **limits)
+    straight = train(tmp_path, 8, saver, task=Course(Poly()), **limits)
     checkpoint = tmp_path / "step=4.ckpt"
-    resumed, _ = train(batch_size, trained=steps(), checkpoint=checkpoint, **limits)
-    assert resumed.rates == straight.rates[4:]
+    resumed = train(tmp_path, batch_size, task=Course(Poly()), checkpoint=checkpoint, **limits)
+    assert [rate for *_, rate in resumed.seen] == [rate for *_, rate in straight.seen[4:]]
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("steps", [3, 6, 8])  # 6 in an epoch
 def test_more_steps_than_those_a_run_ended_by_go_on_in_its_epoch(
     tmp_path: Path, steps: int
 ) -> None:
     last = ModelCheckpoint(tmp_path, "last", save_on_train_epoch_end=True)
-    train(8, last, max_steps=steps)
-    straight, images = train(8)
+    train(tmp_path, 8, last, max_steps=steps)
+    straight = train(tmp_path, 8)
     for more in (-1, 14):
-        resumed, seen = train(8, checkpoint=tmp_path / "last.ckpt", max_steps=more)
-        assert seen == images[steps : None if more < 0 else more]
-        assert resumed.rates == straight.rates[steps : None if more < 0 else more]
+        resumed = train(tmp_path, 8, checkpoint=tmp_path / "last.ckpt", max_steps=more)
+        assert resumed.seen == straight.seen[steps : None if more < 0 else more]
