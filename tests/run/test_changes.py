@@ -66,7 +66,7 @@ def test_what_is_harmless_passes_and_is_told(
 CHANGES = {
     "data.batch_size=4": "data.batch_size: 8 -> 4",
     "trainer.accumulate_grad_batches=2": "trainer.accumulate_grad_batches: 1 -> 2",
-    "optim.base_lr=0.5": "optim.base_lr: 0.0015 -> 0.5",
+    "optim.base_lr=0.5": "optim.base_lr: 0.002 -> 0.5",
     "task.momentum=0.5": "task.momentum: 0.9 -> 0.5",
     "seed=3": "seed: 0 -> 3",
     "precision=bf16": "trainer.precision: 32-true -> bf16-mixed",
@@ -127,10 +127,7 @@ def test_jobs_of_a_multirun_are_each_compared(launch: Any) -> None:
     folders = launch("-m", *SMALL, "data.batch_size=4,2", "seed=1")
     sweep = folders[0].parent
     resume(sweep)
-    with pytest.raises(UserError, match=r"task\.momentum: 0\.9 -> 0\.5;"):
-        resume(sweep, "task.momentum=0.5")
-    for folder in folders[1:]:
-        write_summary(folder, "finished")
+    write_summary(folders[1], "finished")
     with pytest.raises(UserError, match=r"0_data\.batch_size=4 has been trained"):
         resume(sweep, "task.momentum=0.5")
     write_summary(folders[0], "finished")
