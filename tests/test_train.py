@@ -61,8 +61,9 @@ def test_a_run_leaves_what_is_needed_to_repeat_and_judge_it(
 def test_a_resumed_run_takes_keys_that_only_its_own_experiment_has() -> None:
     assert cast_train(*SMALL, *BARE, "trainer.max_epochs=2", "trainer.max_steps=4") == 0
     (run,) = runs()
-    more = ("trainer.max_steps=8", "data.dataset.creatures=1")  # other data sets have no creatures
-    assert cast_train(f"resume={run}", *more) == 0
+    more = ("trainer.max_steps=8", "data.dataset.creatures=2")  # other data sets have no creatures
+    assert cast_train(f"resume={run}", *more) == 2
+    assert cast_train(f"resume={run}", *more, "resume_changes=accept") == 0
     assert len(runs()) == 1
 
 
@@ -126,7 +127,7 @@ def test_auto_goes_on_in_the_folder_of_the_run_that_stopped(
 def test_checkpoint_of_another_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert cast_train(*SMALL, *BARE, "trainer.max_steps=1") == 0
     (run,) = runs()
-    assert cast_train(f"resume={run}", "task.projection_dim=8") == 2
+    assert cast_train(f"resume={run}", "task.projection_dim=8", "resume_changes=accept") == 2
     error = capsys.readouterr().err
     assert "another model" in error
     assert "of another shape: projector" in error

@@ -19,6 +19,7 @@ from cast_exp.run.app import run_app
 from cast_exp.run.average import weights_at_end
 from cast_exp.run.build import build
 from cast_exp.run.callbacks import build_callbacks
+from cast_exp.run.changes import Leave, review_plan
 from cast_exp.run.evaluate import chosen_evaluations, log_evaluations, run_evaluations
 from cast_exp.run.held_out import record_held_out
 from cast_exp.run.notes import Counts, rate_notes
@@ -43,6 +44,7 @@ def train(
     seed: Annotated[int, Field(ge=0, lt=2**32)],
     weights: Weights,
     resume: str | None,
+    resume_changes: Leave,
     tf32: bool,
     paths: dict[str, Path],
     data: DataNode,
@@ -65,6 +67,8 @@ def train(
         weights: "average" takes the moving average: of the checkpoint that `model` is loaded from,
             and for the evaluations that of the training, if it keeps one.
         resume: See `cast_exp.run.folder.run_folder`.
+        resume_changes: "accept" lets a resumed run be trained otherwise than before, or on another
+            number of images.
         tf32: Round the factors of float32 matrix products to TF32 in training.
         paths: `run` is the folder of the run.
         data: Config of an `ImageDataModule` or a `SceneDataModule`.
@@ -109,6 +113,7 @@ def train(
     record_held_out(folder, served)
     attach(the_trainer, the_task, the_data)
     checkpoint = checkpoint_to_resume(folder, resume, the_task)
+    review_plan(plan, folder, checkpoint, resume_changes)
     for the_logger in the_trainer.loggers:
         the_logger.log_hyperparams({**config, "plan": asdict(plan)})
     fit(the_trainer, the_task, the_data, checkpoint)

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.moco_run import tiny_task
+from support.tiny_run import tiny_trainer
 from torch import nn
+from torch.optim import SGD, AdamW
 
 from cast_exp.errors import UserError
 from cast_exp.run.resume import checkpoint_to_resume
@@ -107,3 +110,23 @@ def test_what_a_stranger_gave_is_no_checkpoint(
     torch.save({"state_dict": {"weight": [1], "bias": torch.zeros(2)}}, path)
     with pytest.raises(UserError, match="1 not in it: weight"):
         checkpoint_to_resume(tmp_path, "auto", MODULE)
+
+
+def test_state_of_another_optimizer(tmp_path: Path) -> None:
+    task = tiny_task(optimizer=AdamW)
+    task.trainer = tiny_trainer(tmp_path)
+    count = sum(parameter.requires_grad for parameter in task.parameters())
+    path = save(tmp_path, "last", age=0, module=task)
+
+    def add(optimizer: type, groups: list[int]) -> None:
+        states = [{"param_groups": [{"params": [*range(size)]} for size in groups]}]
+        course = {"optimizer": [optimizer.__name__]}
+        extra = {"course": course, "optimizer_states": states}
+        torch.save(torch.load(path, weights_only=True) | extra, path)
+
+    add(AdamW, [count])
+    assert checkpoint_to_resume(tmp_path, "auto", task) == path
+    for optimizer, groups in ((SGD, [count]), (AdamW, [count - 1, 1])):
+        add(optimizer, groups)
+        with pytest.raises(UserError, match=f"the state of {optimizer.__name__} for groups of"):
+            checkpoint_to_resume(tmp_path, "auto", task)

@@ -251,7 +251,7 @@ def test_pretrain_then_probe_by_command(
     assert best["heads.0.weight"].shape == (10, 24)
 
     assert cast_train(f"resume={run}", "trainer.max_epochs=3") == 0
-    changed = "experiment=shapes_linear", "task.classes=11"
+    changed = "experiment=shapes_linear", "task.classes=11", "resume_changes=accept"
     assert cast_train(f"resume={run}", *changed) == 2
     assert "instead of (11, 24)" in read_summary(run)["error"]
 

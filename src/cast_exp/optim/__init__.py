@@ -9,6 +9,7 @@ from cast_exp.optim.param_groups import (
 )
 from cast_exp.optim.poly import Poly
 from cast_exp.optim.schedules import Schedule, WarmupCosine, cosine_momentum
+from cast_exp.optim.settings import change_settings, settings_of
 
 __all__ = [
     "EpochCosine",
@@ -16,8 +17,10 @@ __all__ = [
     "Poly",
     "Schedule",
     "WarmupCosine",
+    "change_settings",
     "cosine_momentum",
     "decay_all",
     "finetuning_groups",
     "no_decay_on_norm_and_bias",
+    "settings_of",
 ]

@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from cast_exp.config import combinations, explain, gist, key_of, listed, mistakes, options, swept
 from cast_exp.errors import UserError
 from cast_exp.plugins import LIGHTNING, only
+from cast_exp.run.changes import review_changes
 from cast_exp.run.folder import RUN, SWEEP, rank
 from cast_exp.run.follow import following
 from cast_exp.run.misfits import misfits, wrong_evaluations
@@ -113,7 +114,9 @@ def checked_command(
         if saved and remembered:
             for composed in (config, *(compose(config_name, job) for job in jobs if multirun)):
                 check_hydra(composed, ours, _root(arguments), typed, saved)
-        _check(config_name, jobs, None if multirun else config, entry, typed, trusted)
+        configs = _check(config_name, jobs, None if multirun else config, entry, typed, trusted)
+        if config_name != EVAL:
+            review_changes(configs, jobs, stopped)
         if multirun:  # folders of jobs are named by what differs between them
             shared = set.intersection(*map(set, jobs))
             keys = ",".join(f"'{key_of(text)}'" for text in sorted(shared))
@@ -255,11 +258,15 @@ def _check(
     entry: Callable[..., Any],
     typed: Sequence[str],
     trusted: set[str],
-) -> None:
+) -> list[DictConfig]:
     """Find mistakes in any of the jobs, and say what has been typed in vain for all of them.
 
     `composed` is what the overrides of the one job compose to; None in a multirun.
+
+    Returns:
+        The config of each job.
     """
+    configs: list[DictConfig] = []
     found: dict[str, list[str]] = {}
     vain = dict.fromkeys(typed)
     for job in jobs:
@@ -276,6 +283,7 @@ def _check(
             else:
                 vain = dict.fromkeys(filter(vain.__contains__, unread_by_training(config, typed)))
             lines = lines or mistakes(config, entry)
+            configs.append(config)
         except (HydraException, OmegaConfBaseException) as error:
             lines = explain(config_name, job, error)
         for line in lines:
@@ -289,6 +297,7 @@ def _check(
         raise UserError(listed(lines))
     if vain and rank() == 0:
         print(f"note: nothing in this run reads {' '.join(vain)}", file=sys.stderr)
+    return configs
 
 
 def _jobs(config: DictConfig, overrides: Sequence[str]) -> list[list[str]]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from cast_exp.checkpoints.files import read_checkpoint, require_whole, weights_of
 from cast_exp.errors import UserError
 from cast_exp.run.folder import checkpoints
+from cast_exp.tasks.base import COURSE, BaseTask
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,9 @@ def checkpoint_to_resume(folder: Path, resume: str | None, module: nn.Module) ->
         paths = [Path(str(resume)).expanduser()]
     for path in paths:
         try:
-            weights = _weights(path)
+            require_whole(path)
+            checkpoint = read_checkpoint(path)
+            weights = weights_of(checkpoint, "")
         except Exception as error:  # whatever unpickling rubbish raises
             reason = f"{error or type(error).__name__}".splitlines()[0]
             log.warning("%s cannot be read (%s); trying the one before", path, reason)
@@ -47,15 +50,28 @@ def checkpoint_to_resume(folder: Path, resume: str | None, module: nn.Module) ->
                 f"{path} is a checkpoint of another model than the one configured:\n{difference}\n"
                 "resume with the experiment and model of its run (its folder's config.yaml)"
             )
+        if isinstance(module, BaseTask):
+            _require_same_optimizer(path, checkpoint, module)
         return path
     if paths:
         raise UserError(f"no checkpoint can be read: {', '.join(map(str, paths))}")
     return None
 
 
-def _weights(path: Path) -> Mapping[str, Tensor]:
-    require_whole(path)
-    return weights_of(read_checkpoint(path), "")
+def _require_same_optimizer(path: Path, checkpoint: Mapping[str, Any], task: BaseTask) -> None:
+    configured = task.configure_optimizers()
+    course, states = checkpoint.get(COURSE), checkpoint.get("optimizer_states")
+    if not isinstance(configured, dict) or not course or not states:
+        return
+    wanted, found = configured["optimizer"], states[0]
+    groups = [len(group["params"]) for group in wanted.param_groups]
+    former = [len(group["params"]) for group in found["param_groups"]]
+    kind, name = type(wanted).__name__, course["optimizer"][0]
+    if (name, former) != (kind, groups):
+        raise UserError(
+            f"{path} has the state of {name} for groups of {former} parameters, which {kind} for "
+            f"groups of {groups} cannot go on from; take back what has been changed of optim"
+        )
 
 
 def _difference(found: Mapping[str, Tensor], wanted: Mapping[str, Any]) -> str:

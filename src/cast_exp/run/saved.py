@@ -22,6 +22,7 @@ from cast_exp.run.tree import compose, config_tree
 # Overrides of a multirun that are ours, not the user's.
 FOLDER_NAMES = "hydra.job.config.override_dirname.exclude_keys"
 _OWN = ("hydra.mode", FOLDER_NAMES)
+_TYPED_EACH_TIME = ("plugins", "resume_changes")
 _LARGEST = 1 << 20  # bytes of a file that holds a command
 _MERGE = re.compile(r"<<\s*['\"]?\s*:")
 # A function of a config, such as that which reads the environment, or a reference that is escaped.
@@ -40,7 +41,8 @@ class Saved:
 
     Attributes:
         folder: Of the run.
-        overrides: As they were typed, but for `plugins`, which a folder has no say in.
+        overrides: As they were typed, but for what a folder has no say in: `plugins` and
+            `resume_changes`.
         config_dir: The user's folder of config files, if there was one.
         config_name: Name of the root config.
     """
@@ -69,7 +71,7 @@ class Saved:
             overrides = hydra.texts("overrides", "task")
         return cls(
             folder,
-            tuple(text for text in overrides if key_of(text) != "plugins"),
+            tuple(text for text in overrides if key_of(text) not in _TYPED_EACH_TIME),
             hydra.config_dir(),
             hydra.config_name(),
         )

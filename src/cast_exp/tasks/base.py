@@ -21,11 +21,20 @@ from cast_exp.data.base import RawDataModule
 from cast_exp.errors import UserError
 from cast_exp.models import Backbone, Hierarchy
 from cast_exp.ops import Superpixels
-from cast_exp.optim import ParameterGroups, Schedule, decay_all
+from cast_exp.optim import (
+    ParameterGroups,
+    Schedule,
+    change_settings,
+    decay_all,
+    settings_of,
+)
 from cast_exp.tasks.compilation import Compile, Compiler
-from cast_exp.tasks.progress import count_epoch_in_work
+from cast_exp.tasks.progress import count_epoch_in_work, steps_ahead
 
 log = logging.getLogger(__name__)
+
+COURSE = "course"
+"""Key under which checkpoints say what epochs and optimizer they are of."""
 
 Data = TypeVar("Data", bound=RawDataModule)
 
@@ -101,6 +110,9 @@ class BaseTask(LightningModule):
         self.seed = seed
         self.compiling = compile
         self._gradients: dict[str, Tensor] = {}
+        self._ahead = 0  # see `steps_ahead`
+        self._before: dict[str, Any] | None = None  # what the checkpoint says of its course
+        self._settings: list[dict[str, Any]] = []  # of the groups, as configured
         self._step = -1  # that the batch in work belongs to
         self._graphs: int | None = None  # compiled by the end of the last epoch
 
@@ -134,24 +146,46 @@ class BaseTask(LightningModule):
         return data
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what it takes to build the backbone again, and gradients that await their step.
+        """Add what it takes to build the backbone and to go on, with gradients that await a step.
 
         Of several processes only the first saves, so what each has gathered for the step is lost.
         """
         if self.backbone.config is not None:
             checkpoint[CONFIG] = self.backbone.config.to_dict()
+        checkpoint[COURSE] = {
+            "batches": self.trainer.num_training_batches,
+            "accumulate": self.trainer.accumulate_grad_batches,
+            "steps_per_epoch": self.steps_per_epoch,
+            "ahead": self._ahead,
+            "optimizer": [type(optimizer).__name__ for optimizer in self.trainer.optimizers],
+            "settings": self._settings,
+        }
         inside = self.trainer.accumulate_grad_batches > 1 and self.global_step == self._step
         if inside and self.trainer.world_size == 1:
             gradients = {name: p.grad for name, p in self.named_parameters() if p.grad is not None}
             checkpoint["gradients"] = gradients
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep these gradients for the start of training, before which Lightning drops all."""
+        """Keep these for the start of training, before which Lightning drops gradients."""
         count_epoch_in_work(checkpoint)
         self._gradients = checkpoint.get("gradients", {})
+        self._before = checkpoint.get(COURSE)
 
     def on_train_start(self) -> None:
-        """Take up these gradients again."""
+        """Take these up again, at the same share of the training if its steps are others now.
+
+        What is configured otherwise than before of the optimizer, such as its rate, takes effect.
+        """
+        if self._before is not None:
+            before, self._before = self._before, None
+            self._ahead = steps_ahead(self.trainer, before, int(self.steps_per_epoch))
+            if before["accumulate"] != self.trainer.accumulate_grad_batches or (
+                before["batches"] != self.trainer.num_training_batches
+            ):
+                self._gradients.clear()
+            schedule = self.lr_schedulers()
+            if isinstance(schedule, LambdaLR):
+                change_settings(schedule, before["settings"], self._settings)
         while self._gradients:
             name, gradient = self._gradients.popitem()
             self.get_parameter(name).grad = gradient.to(self.device)
@@ -221,9 +255,14 @@ class BaseTask(LightningModule):
         return self.epochs * self.steps_per_epoch
 
     @property
-    def epoch(self) -> float:
-        """Epochs gone by, with the fraction of the one that runs."""
-        return self.global_step / self.steps_per_epoch
+    def progress(self) -> float:
+        """Share of the training gone by, 0..1."""
+        return min(self._gone(self.global_step) / self.steps_per_epoch / self.epochs, 1.0)
+
+    def _gone(self, step: int) -> int:
+        """Steps that a straight run has made when this one, whose epochs may have changed, has."""
+        counted_in_steps = self.trainer.max_epochs in (None, -1)
+        return step if counted_in_steps else step + self._ahead
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimizer and a schedule that is followed at every step."""
@@ -246,6 +285,7 @@ class BaseTask(LightningModule):
     def scheduled(self, optimizer: Optimizer) -> OptimizerLRScheduler:
         """An optimizer, with a schedule that multiplies the rates of its groups at every step."""
         schedule = LambdaLR(optimizer, self._rate)
+        self._settings = settings_of(optimizer)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
@@ -254,9 +294,10 @@ class BaseTask(LightningModule):
     def _rate(self, step: int) -> float:
         # Asked for step 0 before Lightning has counted the batches. To have it count them then
         # (as trainer.estimated_stepping_batches does) would keep it from resuming in mid-epoch.
+        gone = self._gone(step)
         if self.schedule.unit == "step":
-            return self.schedule.factor(step, self.steps)
-        return self.schedule.factor(step / self.steps_per_epoch, self.epochs)
+            return self.schedule.factor(min(gone, self.steps), self.steps)
+        return self.schedule.factor(min(gone / self.steps_per_epoch, self.epochs), self.epochs)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed the random generators."""

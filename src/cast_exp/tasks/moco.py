@@ -130,7 +130,7 @@ class MoCoTask(BaseTask):
 
         query = self.compiled(self._query)
         joined, feature, queries = query(images, superpixels, reading)
-        momentum = cosine_momentum(self.momentum, self.epoch / self.epochs)
+        momentum = cosine_momentum(self.momentum, self.progress)
         if batch_idx % self.trainer.accumulate_grad_batches == 0:
             self._follow(momentum)
         with torch.no_grad():
