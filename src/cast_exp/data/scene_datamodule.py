@@ -12,6 +12,7 @@ from pydantic import Field
 from cast_exp.data.base import RawDataModule
 from cast_exp.data.crops import CropSamples, RandomCrop
 from cast_exp.data.datasets.base import RawDataset, Split, UnreadableImage
+from cast_exp.data.datasets.images import ValueRange
 from cast_exp.data.loader import TrainLoader
 from cast_exp.data.sampling import FixedSampler
 from cast_exp.data.scene import Scene
@@ -78,11 +79,12 @@ class SceneDataModule(RawDataModule):
         prefetch: Annotated[int, Field(ge=1)] = 2,
         drop_last: bool = True,
         max_unreadable: Annotated[float, Field(ge=0, le=1)] = 0.01,
+        value_range: ValueRange | None = None,
         expected_images: Mapping[Split, int] | None = None,
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
-        shared = (batch_size, workers, prefetch, drop_last, max_unreadable, expected_images, seed)
-        super().__init__(dataset, superpixel, root, *shared)
+        shared = (batch_size, workers, prefetch, drop_last, max_unreadable, value_range)
+        super().__init__(dataset, superpixel, root, *shared, expected_images, seed)
         self.image_size = image_size
         self.fit: Fit = fit
         self.cropping = RandomCrop(crop, crop_scale, flip_probability)
@@ -160,11 +162,11 @@ class SceneDataModule(RawDataModule):
         return self.scenes("val", shared=True)
 
     def _scene_samples(self, split: Split) -> SceneSamples:
-        return SceneSamples(self.raw(split), self.superpixel, self.image_size, self.fit)
+        return SceneSamples(self._rgb(split), self.superpixel, self.image_size, self.fit)
 
     def _crops(self) -> CropSamples:
         return CropSamples(
-            self.raw("train"), self.cropping, self.superpixel, self.superpixel_scale, self.seed
+            self._rgb("train"), self.cropping, self.superpixel, self.superpixel_scale, self.seed
         )
 
     # -- batches ---------------------------------------------------------------------------------
