@@ -172,6 +172,22 @@ def test_label_maps(tmp_path: Path) -> None:
     assert checked("val")[0]
 
 
+def test_classes_without_pixels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Masks of 0 and 255, of which 255 is void, are an error."""
+    voc_tree(tmp_path)
+    command = ["data=voc_folder", "superpixel=grid", f"data.root={tmp_path}"]
+    assert main([*command, "data.dataset.classes=[background,cat,dog,cow]"]) == 1
+    said = capsys.readouterr().out
+    assert said.count("wrong 1 of 4 classes have no pixel: cow") == 1, "but not of validation"
+    for path in (tmp_path / "SegmentationClass").iterdir():
+        drawn = np.array(Image.open(path))
+        save_map(path, np.where(drawn == 2, 0, 255).astype(np.uint8), drawn.shape[::-1])
+    assert main([*command, "data.dataset.classes=[background,cell]"]) == 1
+    said = capsys.readouterr().out
+    assert said.count("wrong 1 of 2 classes have no pixel: cell; masks of 0 and 255?") == 2
+    assert said.count("of the pixels are void (255)") == 2
+
+
 def test_scenes_by_command(tmp_path: Path) -> None:
     command = ["data=voc_folder", "superpixel=grid", f"data.root={voc_tree(tmp_path)}"]
     assert main([*command, "data.dataset.classes=[background,cat,dog]"]) == 0

@@ -2,8 +2,9 @@
 
 Takes the overrides of ``cast_exp.train``, opens every file of every split and prints the size of
 each class (in images, or in pixels where these have classes), what becomes of images that are not
-8-bit RGB, the unreadable files, the label maps that do not fit and the faults of the layout. The
-exit code is 0 when all is well, 1 when something is wrong with the data and 2 when it is with the
+8-bit RGB, the unreadable files, the label maps that do not fit, classes without a pixel (in
+validation, if they are half of all), void that covers most and the faults of the layout. The exit
+code is 0 when all is well, 1 when something is wrong with the data and 2 when it is with the
 command.
 """
 
@@ -24,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cast_exp.config import listed, mistakes
 from cast_exp.data.base import RawDataModule, available_cores
+from cast_exp.data.class_pixels import class_faults, class_pixels
 from cast_exp.data.datasets.base import NoSuchSplit, RawDataset, Split, UnreadableImage
 from cast_exp.data.datasets.image_kinds import PLAIN, ImageKind
 from cast_exp.data.datasets.images import ValueRange, to_rgb
@@ -31,7 +33,6 @@ from cast_exp.data.loader import start_worker
 from cast_exp.data.recognition import recognition_obstacle
 from cast_exp.data.scene_datamodule import SceneDataModule
 from cast_exp.errors import UserError
-from cast_exp.ops.labels import VOID
 from cast_exp.plugins import LIGHTNING, allow
 from cast_exp.run.build import build
 from cast_exp.run.tree import compose, config_tree
@@ -122,6 +123,9 @@ def check_split(data: RawDataModule, split: Split, console: Console) -> bool:
         console.print(kind.line, soft_wrap=True, highlight=False)
     if data.value_range is None:
         faults += [kind.fault for kind in kinds if kind.fault]
+    if on_pixels and names:
+        strange = class_faults(counts, names, sampled=split == "val")
+        faults += [f"[red]wrong[/] {escape(fault)}" for fault in strange]
     for fault in faults:
         console.print(fault, soft_wrap=True, highlight=False)
     there, expected = data.count(split)
@@ -164,10 +168,10 @@ class _Images(Dataset[Any]):
             return f"[red]unreadable[/] {escape(str(error))}"
         except UserError as error:
             return f"[red]wrong[/] {escape(str(error))}"
-        labels = item.get("semantic", []) if self.on_pixels else item["label"]
-        flat = np.ravel(labels).astype(np.int64)
-        counts = np.bincount(flat, minlength=max(self.classes, VOID) + 1)
-        counts = np.append(counts[: self.classes], counts[VOID] if self.on_pixels else 0)
+        if self.on_pixels:
+            counts = class_pixels(item.get("semantic", np.empty(0, np.uint8)), self.classes)
+        else:
+            counts = np.bincount([item["label"]], minlength=self.classes + 1)
         return counts, ImageKind.of(item["image"], self.value_range)
 
 
