@@ -209,6 +209,20 @@ def test_mistakes(photos, checkpoint, tmp_path, capsys, arguments, message):
     assert not (tmp_path / "out").exists()
 
 
+def test_range_of_values(checkpoint, tmp_path, capsys):
+    deep = np.linspace(-1000, 3000, 80 * 80).reshape(80, 80)
+    Image.fromarray(deep.astype(np.int32)).save(tmp_path / "scan.tiff")
+    out = tmp_path / "out"
+    command = (tmp_path / "scan.tiff", "--checkpoint", checkpoint, "--out", out, *SMALL, *LEVELS)
+    assert segment(*command) == 1
+    assert "scan.tiff: int32 values from -1000 to 3000" in capsys.readouterr().err
+    assert segment(*command, "--value-range=-1000,3000") == 0
+    for wrong, message in (("5", "two numbers"), ("a,b", "two numbers"), ("5,5", "higher")):
+        with pytest.raises(SystemExit):
+            segment(*command, f"--value-range={wrong}")
+        assert message in capsys.readouterr().err
+
+
 def test_more_mistakes(photos, vit, tmp_path, capsys):
     assert segment(photos) == 2
     assert "no --checkpoint; give" in capsys.readouterr().err

@@ -14,6 +14,7 @@ Pictures that are done are passed over. Exit code 1: some pictures could not be 
 import argparse
 import sys
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 
 from cast_exp.errors import UserError
@@ -92,6 +93,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--config-dir", type=Path, metavar="DIR", help="a folder of yours with config files")
     add("--plugins", metavar="A,B,...", help="packages of yours that parts may come from")
     add("--device", default="auto", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
+    add(
+        "--value-range",
+        type=_range,
+        metavar="LOW,HIGH",
+        help="values that become black and white in pictures of other than 8 bits, as in "
+        "--value-range=-1000,3000; default: those of the type, of floats 0,1",
+    )
     add("--overwrite", action="store_true", help="do again what is done")
     return parser
 
@@ -103,6 +111,17 @@ def _levels(text: str) -> tuple[int | float, ...]:
     except ValueError:
         wrong = f"{text!r} is not a list of numbers like 64,32,16,8"
         raise argparse.ArgumentTypeError(wrong) from None
+
+
+def _range(text: str) -> tuple[float, float]:
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        wrong = f"{text!r} is not two numbers like 0,4095"
+        raise argparse.ArgumentTypeError(wrong) from None
+    if not -inf < low < high < inf:
+        raise argparse.ArgumentTypeError(f"{text}: the second number, white, should be the higher")
+    return low, high
 
 
 def _positive(text: str) -> int:

@@ -278,7 +278,7 @@ def test_without_a_class_token_there_is_no_figure():
         ({"reg_token": torch.zeros(())}, {}, "reg_token is no array of 3 axes"),
         ({"reg_token": torch.zeros(1, 2, 64)}, {}, "reg_token is not 128 wide"),
         ({"dist_token": torch.zeros(1, 1, 64)}, {}, "dist_token is not 128 wide"),
-        ({"blocks.0.attn.q_norm.weight": torch.ones(0)}, {}, "q_norm.weight is no array of 1 axes"),
+        ({"blocks.0.attn.q_norm.weight": torch.ones(0)}, {}, "q_norm.weight is no array of 1"),
         (
             {"blocks.0.attn.q_norm.weight": torch.ones(())},
             {},

@@ -47,6 +47,38 @@ def test_unreadable_files_are_all_listed(folder: Path) -> None:
     assert report(folder, "train")[0]
 
 
+def test_images_that_are_not_8_bit_rgb(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What becomes of them is told; what would be dark or has no known range is a fault."""
+    command = [*OVERRIDES, f"data.root={folder}"]
+    assert main(command) == 0
+    assert "8-bit" not in capsys.readouterr().out
+    Image.new("L", (20, 20)).save(folder / "val/ant/0.jpg")
+    Image.new("RGBA", (20, 20)).save(folder / "val/ant/1.png")
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "1 images 8-bit grey, repeated" in said
+    assert "1 images 8-bit with alpha, which is dropped" in said
+    deep = np.arange(400, dtype=np.uint16).reshape(20, 20) * 10
+    for name in ("a", "b"):
+        Image.fromarray(deep).save(folder / f"val/bee/{name}.png")
+        deep[0, 0] = 4000
+    assert main(command) == 1
+    said = capsys.readouterr().out
+    assert "2 images uint16 grey, black up to 0, white from 65535 (values from 0 to 4000)" in said
+    assert "if they have 12 bits, set data.value_range=[0,4095]" in said
+    assert main([*command, "data.value_range=[0,4095]"]) == 0
+    said = capsys.readouterr().out
+    assert "2 images uint16 grey, black up to 0, white from 4095" in said
+    assert "dark" not in said
+    Image.fromarray(deep.astype(np.float32)).save(folder / "train/bee/c.tiff")
+    assert main(command) == 1
+    path = folder / "train/bee/c.tiff"
+    assert f"wrong {path}: float32 values from 10 to 4000" in capsys.readouterr().out
+    for wrong in ("[5,5]", "[0,.inf]", "[7]", "bright"):
+        with pytest.raises(UserError, match="value_range"):
+            main([*command, f"data.value_range={wrong}"])
+
+
 def test_wrong_layout_and_wrong_count(folder: Path) -> None:
     good, text = report(folder, "val", expected_images={"val": 10})
     assert not good
@@ -138,6 +170,22 @@ def test_label_maps(tmp_path: Path) -> None:
     bad.unlink()
     assert "1 of 3 listed images have no label map" in checked()[1]
     assert checked("val")[0]
+
+
+def test_classes_without_pixels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Masks of 0 and 255, of which 255 is void, are an error."""
+    voc_tree(tmp_path)
+    command = ["data=voc_folder", "superpixel=grid", f"data.root={tmp_path}"]
+    assert main([*command, "data.dataset.classes=[background,cat,dog,cow]"]) == 1
+    said = capsys.readouterr().out
+    assert said.count("wrong 1 of 4 classes have no pixel: cow") == 1, "but not of validation"
+    for path in (tmp_path / "SegmentationClass").iterdir():
+        drawn = np.array(Image.open(path))
+        save_map(path, np.where(drawn == 2, 0, 255).astype(np.uint8), drawn.shape[::-1])
+    assert main([*command, "data.dataset.classes=[background,cell]"]) == 1
+    said = capsys.readouterr().out
+    assert said.count("wrong 1 of 2 classes have no pixel: cell; masks of 0 and 255?") == 2
+    assert said.count("of the pixels are void (255)") == 2
 
 
 def test_scenes_by_command(tmp_path: Path) -> None:

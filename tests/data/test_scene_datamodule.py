@@ -57,6 +57,29 @@ def test_classes_and_truth() -> None:
         blots.train_dataloader()
 
 
+def test_training_warns_of_masks_of_0_and_255(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And of nothing else, on one rank."""
+    dataset = partial(VOCFolder, classes=["background", "cell"])
+    drawn = {path: np.zeros((4, 5), np.uint8) for path in _maps(voc_tree(tmp_path))}
+    for void, ranks, warned in ((255, 1, 1), (1, 1, 0), (255, 2, 1)):
+        caplog.clear()
+        for path, values in drawn.items():
+            values[0, 1:] = void
+            save_map(path, values, Image.open(path).size)
+        for rank in range(ranks):
+            data = module(dataset=dataset, root=tmp_path, batch_size=2)
+            on_rank(data, rank, ranks).train_dataloader()
+        said = [record.getMessage() for record in caplog.records]
+        assert len(said) == warned, said
+        assert all("1 of 2 classes have no pixel: cell; masks of 0 and 255?" in s for s in said)
+
+
+def _maps(root: Path) -> list[Path]:
+    return sorted((root / "SegmentationClass").iterdir())
+
+
 def test_unreadable_scenes_are_reported_and_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -40,6 +40,7 @@ def job(checkpoint: str, tmp_path: Path) -> Job:
         size=64,
         method=Seeds(36, histogram_bins=5, iterations=4),
         device="cpu",
+        value_range=None,
         overwrite=False,
     )
 
@@ -48,6 +49,7 @@ def test_pictures_are_done_once_for_the_same_settings(
     job: Job, capsys: pytest.CaptureFixture[str]
 ) -> None:
     changes = [{}, {}, {"levels": (5,)}, {"levels": (5,), "overwrite": True}]
+    changes.append({"levels": (5,), "value_range": (0, 4095)})
     said = []
     for change in changes:
         assert replace(job, **change).run() == 0
@@ -55,6 +57,7 @@ def test_pictures_are_done_once_for_the_same_settings(
     assert said == [
         f"2 done: {job.out}",
         f"0 done, 2 done before: {job.out}",
+        f"2 done: {job.out}",
         f"2 done: {job.out}",
         f"2 done: {job.out}",
     ]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -23,6 +24,11 @@ def test_upright_by_exif(tmp_path):
     exif[0x112] = 6
     image.save(tmp_path / "a.png", exif=exif)
     assert (read_photo(tmp_path / "a.png") == np.rot90(picture(), -1)).all()
+    grey = picture()[..., 0]
+    for suffix in ("png", "tiff"):
+        deep = Image.fromarray(grey.astype(np.uint16) * 257)
+        deep.save(tmp_path / f"deep.{suffix}", exif=exif)
+        assert (read_photo(tmp_path / f"deep.{suffix}") == np.rot90(grey, -1)[..., None]).all()
 
 
 def test_grey_16_bit_and_transparent(tmp_path):
@@ -30,13 +36,28 @@ def test_grey_16_bit_and_transparent(tmp_path):
     Image.fromarray(grey).save(tmp_path / "grey.png")
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
     for name in ("grey", "deep"):
-        assert (read_photo(tmp_path / f"{name}.png") == grey[..., None]).all()
+        assert (read_photo(tmp_path / f"{name}.png", None) == grey[..., None]).all()
+    assert (read_photo(tmp_path / "deep.png", (0, 257 * 510))[..., 1] == np.rint(grey / 2)).all()
     alpha = np.full(grey.shape, 255, np.uint8)
     alpha[:, :5] = 0
-    Image.fromarray(np.dstack([picture(), alpha])).save(tmp_path / "clear.png")
-    pixels = read_photo(tmp_path / "clear.png")
-    assert (pixels[:, :5] == 255).all()
-    assert (pixels[:, 5:] == picture()[:, 5:]).all()
+    clear = np.dstack([picture(), alpha])
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    bgra = clear[..., [2, 1, 0, 3]].astype(np.uint16) * 257
+    assert cv2.imwrite(str(tmp_path / "clear_deep.png"), bgra)
+    for name in ("clear", "clear_deep"):
+        pixels = read_photo(tmp_path / f"{name}.png")
+        assert (pixels[:, :5] == 255).all()
+        assert (pixels[:, 5:] == picture()[:, 5:]).all()
+
+
+def test_values_that_need_a_range(tmp_path):
+    path = tmp_path / "scan.tiff"
+    values = np.linspace(-1000, 3000, 240).reshape(12, 20).astype(np.int16)
+    assert cv2.imwrite(str(path), values)
+    with pytest.raises(UnreadableImage, match=r"values from -1000 to 3000.*--value-range"):
+        read_photo(path)
+    pixels = read_photo(path, (-1000, 3000))
+    assert (pixels == np.rint((values[..., None] + 1000.0) / 4000 * 255)).all()
 
 
 @pytest.mark.parametrize(

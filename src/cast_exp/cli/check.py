@@ -1,9 +1,11 @@
 """Check a data set before a run: ``cast-exp check data=imagenet data.root=...``.
 
 Takes the overrides of ``cast_exp.train``, opens every file of every split and prints the size of
-each class (in images, or in pixels where these have classes), the unreadable files, the label maps
-that do not fit and the faults of the layout. The exit code is 0 when all is well, 1 when
-something is wrong with the data and 2 when it is with the command.
+each class (in images, or in pixels where these have classes), what becomes of images that are not
+8-bit RGB, the unreadable files, the label maps that do not fit, classes without a pixel (in
+validation, if they are half of all), void that covers most and the faults of the layout. The exit
+code is 0 when all is well, 1 when something is wrong with the data and 2 when it is with the
+command.
 """
 
 import argparse
@@ -23,12 +25,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from cast_exp.config import listed, mistakes
 from cast_exp.data.base import RawDataModule, available_cores
+from cast_exp.data.class_pixels import class_faults, class_pixels
 from cast_exp.data.datasets.base import NoSuchSplit, RawDataset, Split, UnreadableImage
+from cast_exp.data.datasets.image_kinds import PLAIN, ImageKind
+from cast_exp.data.datasets.images import ValueRange, to_rgb
 from cast_exp.data.loader import start_worker
 from cast_exp.data.recognition import recognition_obstacle
 from cast_exp.data.scene_datamodule import SceneDataModule
 from cast_exp.errors import UserError
-from cast_exp.ops.labels import VOID
 from cast_exp.plugins import LIGHTNING, allow
 from cast_exp.run.build import build
 from cast_exp.run.tree import compose, config_tree
@@ -102,7 +106,8 @@ def check_split(data: RawDataModule, split: Split, console: Console) -> bool:
         return False
     on_pixels = isinstance(data, SceneDataModule)
     names: list[str] = getattr(dataset, "semantic_classes", []) if on_pixels else dataset.classes
-    readable, counts, faults = _read(_Counts(dataset, len(names), on_pixels), split, console)
+    images = _Images(dataset, len(names), on_pixels, data.value_range)
+    readable, counts, kinds, faults = _read(images, split, console)
     present = int((counts[:-1] > 0).sum())
     drawn = " (held out of the training images)" if split == "val" and data.held_out(split) else ""
     void = ""
@@ -114,6 +119,13 @@ def check_split(data: RawDataModule, split: Split, console: Console) -> bool:
     )
     if names:
         console.print(_table(names, counts[:-1], on_pixels))
+    for kind in kinds:
+        console.print(kind.line, soft_wrap=True, highlight=False)
+    if data.value_range is None:
+        faults += [kind.fault for kind in kinds if kind.fault]
+    if on_pixels and names:
+        strange = class_faults(counts, names, sampled=split == "val")
+        faults += [f"[red]wrong[/] {escape(fault)}" for fault in strange]
     for fault in faults:
         console.print(fault, soft_wrap=True, highlight=False)
     there, expected = data.count(split)
@@ -126,40 +138,47 @@ def check_split(data: RawDataModule, split: Split, console: Console) -> bool:
     return not faults and there == expected
 
 
-class _Counts(Dataset[Any]):
-    """Item ``i`` counts the classes of image ``i``, void last; or it says what is wrong with it.
+class _Images(Dataset[Any]):
+    """Item ``i`` is what image ``i`` is and shows, or says what is wrong with it.
 
     Args:
         dataset: The images.
         classes: Number of classes.
         on_pixels: Whether classes are those of pixels or of images.
+        value_range: See `DeepImage`.
     """
 
-    def __init__(self, dataset: RawDataset, classes: int, on_pixels: bool) -> None:
+    def __init__(
+        self, dataset: RawDataset, classes: int, on_pixels: bool, value_range: ValueRange | None
+    ) -> None:
         self.dataset = dataset
         self.classes = classes
         self.on_pixels = on_pixels
+        self.value_range = value_range
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> NDArray[np.int64] | str:
+    def __getitem__(self, index: int) -> tuple[NDArray[np.int64], ImageKind] | str:
+        """The counts of the classes, void last, and the kind of the image."""
         try:
             item = self.dataset[index]
+            to_rgb(item["image"], self.value_range, self.dataset.path(index))
         except UnreadableImage as error:
             return f"[red]unreadable[/] {escape(str(error))}"
         except UserError as error:
             return f"[red]wrong[/] {escape(str(error))}"
-        labels = item.get("semantic", []) if self.on_pixels else item["label"]
-        flat = np.ravel(labels).astype(np.int64)
-        counts = np.bincount(flat, minlength=max(self.classes, VOID) + 1)
-        return np.append(counts[: self.classes], counts[VOID] if self.on_pixels else 0)
+        if self.on_pixels:
+            counts = class_pixels(item.get("semantic", np.empty(0, np.uint8)), self.classes)
+        else:
+            counts = np.bincount([item["label"]], minlength=self.classes + 1)
+        return counts, ImageKind.of(item["image"], self.value_range)
 
 
 def _read(
-    images: _Counts, split: Split, console: Console
-) -> tuple[int, NDArray[np.int64], list[str]]:
-    """Decode every image, on all cores: how many can be read, their classes, and the faults."""
+    images: _Images, split: Split, console: Console
+) -> tuple[int, NDArray[np.int64], list[ImageKind], list[str]]:
+    """Decode all images, on all cores: how many can be read, their classes, kinds and faults."""
     loader = DataLoader(
         images,
         batch_size=32,
@@ -168,15 +187,18 @@ def _read(
         worker_init_fn=start_worker,
     )
     readable, counts = 0, np.zeros(images.classes + 1, np.int64)
-    faults = []
+    faults: list[str] = []
+    kinds: dict[str, ImageKind] = {}
     for batch in track(loader, f"reading {split}", console=console, transient=True):
         for item in batch:
             if isinstance(item, str):
                 faults.append(item)
             else:
                 readable += 1
-                counts += item
-    return readable, counts, faults
+                found, kind = item
+                counts += found
+                kinds[kind.name] = kinds[kind.name] + kind if kind.name in kinds else kind
+    return readable, counts, [kinds[name] for name in sorted(kinds) if name != PLAIN], faults
 
 
 def _table(classes: list[str], counts: NDArray[np.int64], on_pixels: bool) -> Table:

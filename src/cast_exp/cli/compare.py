@@ -23,8 +23,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from cast_exp.data.datasets.base import UnreadableImage, read_rgb
+from cast_exp.data.datasets.base import UnreadableImage
 from cast_exp.data.datasets.bsds500 import read_segmentations
+from cast_exp.data.datasets.images import read_image, to_rgb
 from cast_exp.errors import UserError
 from cast_exp.metrics.superpixel import achievable_segmentation_accuracy, boundary_recall
 from cast_exp.ops.files import atomic_write, write_csv
@@ -94,7 +95,7 @@ def _ground_truth_of(image: Path, folder: Path) -> Path:
 
 def _read_example(path: Path, truth: Path, size: int) -> Example:
     try:
-        image = read_rgb(path)
+        image = to_rgb(read_image(path), path=path)
     except UnreadableImage as error:
         raise UserError(f"cannot read {error}") from error
     read = read_segmentations(truth) if truth.suffix == ".mat" else [_read_label_map(truth)]

@@ -6,6 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from math import inf
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -14,6 +15,7 @@ from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 
 from cast_exp.data.datasets.base import RawDataset, Split
+from cast_exp.data.datasets.images import RGBItems, ValueRange
 from cast_exp.data.file_states import file_states
 from cast_exp.data.loader import TrainLoader, UnreadableFiles
 from cast_exp.data.samples import KeyedSamples
@@ -41,6 +43,8 @@ class RawDataModule(LightningDataModule, ABC):
         drop_last: Leave out the last, incomplete batch of an epoch.
         max_unreadable: Share of unreadable files above which the run stops; up to 10 files are let
             pass in any case, unless it is 0.
+        value_range: Values that become black and white in images of other than 8 bits; None: those
+            of the type, of floats within 0..1 these. See `cast_exp.data.datasets.images`.
         expected_images: Published number of images of each split; another number is reported.
         seed: Seed of all randomness of the data.
     """
@@ -58,6 +62,7 @@ class RawDataModule(LightningDataModule, ABC):
         prefetch: int,
         drop_last: bool,
         max_unreadable: float,
+        value_range: ValueRange | None,
         expected_images: Mapping[Split, int] | None,
         seed: int,
     ) -> None:
@@ -73,6 +78,12 @@ class RawDataModule(LightningDataModule, ABC):
         self.prefetch = prefetch
         self.drop_last = drop_last
         self.max_unreadable = max_unreadable
+        if value_range is not None and not -inf < value_range[0] < value_range[1] < inf:
+            raise UserError(
+                f"data.value_range={[*value_range]}: the first value becomes black, the second "
+                "white, which should be the higher"
+            )
+        self.value_range = value_range
         self.expected_images = dict(expected_images or {})
         self.seed = seed
         self._raw: dict[Split, RawDataset] = {}
@@ -93,6 +104,10 @@ class RawDataModule(LightningDataModule, ABC):
             tolerated = max(_TOLERATED, int(self.max_unreadable * len(dataset)))
             self._unreadable[split] = UnreadableFiles(tolerated if self.max_unreadable else 0)
         return self._raw[split]
+
+    def _rgb(self, split: Split) -> RGBItems:
+        """The raw dataset of a split with its images brought to 8-bit RGB."""
+        return RGBItems(self.raw(split), self.value_range)
 
     @property
     def classes(self) -> list[str]:
@@ -165,6 +180,7 @@ class RawDataModule(LightningDataModule, ABC):
             "files": self._files[split],
             "dataset": str(self.dataset),
             "root": str(self.root),
+            "value_range": self.value_range,
             "superpixel": str(self.superpixel),
         }
 

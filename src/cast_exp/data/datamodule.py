@@ -9,6 +9,7 @@ from pydantic import Field
 
 from cast_exp.data.base import RawDataModule, local_batch_size
 from cast_exp.data.datasets.base import RawDataset, Split
+from cast_exp.data.datasets.images import ValueRange
 from cast_exp.data.loader import BatchLoader, TrainLoader
 from cast_exp.data.samples import Samples
 from cast_exp.data.transforms import (
@@ -68,6 +69,7 @@ class ImageDataModule(RawDataModule):
         drop_last: bool = True,
         repeats: Annotated[int, Field(ge=1)] = 1,
         max_unreadable: Annotated[float, Field(ge=0, le=1)] = 0.01,
+        value_range: ValueRange | None = None,
         expected_images: Mapping[Split, int] | None = None,
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
@@ -81,8 +83,8 @@ class ImageDataModule(RawDataModule):
                 "superpixels on the device would outline what random erasing covers; set "
                 "data.superpixels_on=worker or augmentation.erasing_probability=0"
             )
-        shared = (batch_size, workers, prefetch, drop_last, max_unreadable, expected_images, seed)
-        super().__init__(dataset, superpixel, root, *shared)
+        shared = (batch_size, workers, prefetch, drop_last, max_unreadable, value_range)
+        super().__init__(dataset, superpixel, root, *shared, expected_images, seed)
         self.views = views
         self.image_size = image_size
         self.eval_crop = eval_crop
@@ -104,7 +106,7 @@ class ImageDataModule(RawDataModule):
         """Views of each image, this rank's share of every batch, in the order of the epoch."""
         if self.views is None:
             raise UserError("data.views=null: these data have no views to train on")
-        raw, transforms, erasing = self.raw("train"), self.views.transforms, self.views.erasing
+        raw, transforms, erasing = self._rgb("train"), self.views.transforms, self.views.erasing
         samples = Samples(raw, transforms, self._in_worker, self.seed, erasing=erasing)
         return self._train_loader(samples, self.repeats)
 
@@ -136,7 +138,7 @@ class ImageDataModule(RawDataModule):
 
     def _plain_samples(self, split: Split, attempts: int) -> Samples:
         transform = evaluation_transform(self.image_size, self.eval_crop, self.eval_resize)
-        return Samples(self.raw(split), [transform], self._in_worker, self.seed, attempts)
+        return Samples(self._rgb(split), [transform], self._in_worker, self.seed, attempts)
 
     @property
     def _in_worker(self) -> SuperpixelMethod | None:

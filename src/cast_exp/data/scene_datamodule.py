@@ -1,5 +1,6 @@
 """The scenes of a run: whole images for evaluation, random crops for training."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cast_exp.data.base import RawDataModule
+from cast_exp.data.class_pixels import class_faults, class_pixels
 from cast_exp.data.crops import CropSamples, RandomCrop
 from cast_exp.data.datasets.base import RawDataset, Split, UnreadableImage
+from cast_exp.data.datasets.images import ValueRange
 from cast_exp.data.loader import TrainLoader
 from cast_exp.data.sampling import FixedSampler
 from cast_exp.data.scene import Scene
@@ -21,6 +24,9 @@ from cast_exp.errors import UserError
 from cast_exp.ops import Superpixels
 from cast_exp.superpixels import SuperpixelMethod
 
+log = logging.getLogger(__name__)
+
+_LOOKED_AT = 64  # label maps before training
 _DRAWN = {
     "semantic": "semantic masks",
     "instance": "instance masks",
@@ -78,11 +84,12 @@ class SceneDataModule(RawDataModule):
         prefetch: Annotated[int, Field(ge=1)] = 2,
         drop_last: bool = True,
         max_unreadable: Annotated[float, Field(ge=0, le=1)] = 0.01,
+        value_range: ValueRange | None = None,
         expected_images: Mapping[Split, int] | None = None,
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
-        shared = (batch_size, workers, prefetch, drop_last, max_unreadable, expected_images, seed)
-        super().__init__(dataset, superpixel, root, *shared)
+        shared = (batch_size, workers, prefetch, drop_last, max_unreadable, value_range)
+        super().__init__(dataset, superpixel, root, *shared, expected_images, seed)
         self.image_size = image_size
         self.fit: Fit = fit
         self.cropping = RandomCrop(crop, crop_scale, flip_probability)
@@ -153,18 +160,31 @@ class SceneDataModule(RawDataModule):
     def train_dataloader(self) -> TrainLoader:
         """Random crops, this rank's share of every batch, in the order of the epoch."""
         self.need("semantic", "train")
+        if self._rank == 0:
+            self._warn_of_labels()
         return self._train_loader(self._crops())
+
+    def _warn_of_labels(self) -> None:
+        """Say what looks wrong about the label maps, of some of the training images."""
+        raw, pixels = self.raw("train"), np.zeros(self.num_classes + 1, np.int64)
+        for index in self.chosen("train", _LOOKED_AT):
+            try:
+                pixels += class_pixels(raw[index]["semantic"], self.num_classes)
+            except (UnreadableImage, UserError):
+                continue  # which the loader tells
+        for fault in class_faults(pixels, self.semantic_classes, sampled=True):
+            log.warning("training images: %s; `cast-exp check` reads them all", fault)
 
     def val_dataloader(self) -> SceneLoader:
         """This rank's share of the validation scenes, each on one rank only."""
         return self.scenes("val", shared=True)
 
     def _scene_samples(self, split: Split) -> SceneSamples:
-        return SceneSamples(self.raw(split), self.superpixel, self.image_size, self.fit)
+        return SceneSamples(self._rgb(split), self.superpixel, self.image_size, self.fit)
 
     def _crops(self) -> CropSamples:
         return CropSamples(
-            self.raw("train"), self.cropping, self.superpixel, self.superpixel_scale, self.seed
+            self._rgb("train"), self.cropping, self.superpixel, self.superpixel_scale, self.seed
         )
 
     # -- batches ---------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from cast_exp.checkpoints import Weights, load_pretrained, load_segmentation_mod
 from cast_exp.checkpoints.files import fingerprint
 from cast_exp.checkpoints.published import PUBLISHED
 from cast_exp.data.datasets.base import UnreadableImage
+from cast_exp.data.datasets.images import ValueRange
 from cast_exp.errors import UserError
 from cast_exp.models import Backbone, SegmentationModel
 from cast_exp.models.pooling import check_levels
@@ -45,6 +46,7 @@ class Job:
     size: int
     method: SuperpixelMethod
     device: str
+    value_range: ValueRange | None
     overwrite: bool
 
     def run(self) -> int:
@@ -88,7 +90,7 @@ class Job:
         return True
 
     def _files(self, photo: Photo) -> dict[str, bytes]:
-        pixels = read_photo(photo.path)
+        pixels = read_photo(photo.path, self.value_range)
         scene = photo_scene(pixels, self.method, self.size, photo.path).to(self._device)
         if self.task == "semantic":
             model = self._segmentation_model
@@ -156,6 +158,7 @@ class Job:
             "size": self.size,
             "superpixels": repr(self.method),
             "html": self.html,
+            "value_range": self.value_range and list(self.value_range),
         }
 
     @property

@@ -14,7 +14,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from cast_exp.data import Scene
-from cast_exp.data.datasets.base import UnreadableImage, read_rgb
+from cast_exp.data.datasets.base import UnreadableImage, readable
+from cast_exp.data.datasets.images import DeepImage, ValueRange, read_image
 from cast_exp.data.transforms import normalise_
 from cast_exp.errors import UserError
 from cast_exp.ops import Superpixels
@@ -87,27 +88,29 @@ def _meant(path: Path, folder: Path, without: Path) -> bool:
     return not hidden and without.resolve() not in path.resolve().parents
 
 
-def read_photo(path: Path) -> Pixels:
+def read_photo(path: Path, value_range: ValueRange | None = None) -> Pixels:
     """Decode a picture as a viewer shows it: upright by EXIF, what is transparent on white.
+
+    Args:
+        path: Its file.
+        value_range: What becomes black and white if it has other than 8 bits; see `DeepImage`.
 
     Returns:
         RGB, uint8 (H, W, 3).
 
     Raises:
-        UnreadableImage: Missing, empty, truncated or of no known format.
+        UnreadableImage: Missing, empty, truncated or of no known format, or of values of which
+            nothing says what is black and white.
     """
-    try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
-            if image.mode.startswith("I;16"):  # which Pillow would clip
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            return np.asarray(image.convert("RGB"))
-    except Exception as error:  # decoders raise anything
-        read_rgb(path)  # which says in words what is wrong
-        raise UnreadableImage(str(path), str(error)) from error
+    image = read_image(path)
+    with readable(path):
+        if isinstance(image, DeepImage):
+            image = image.eight_bits(value_range)
+        image = ImageOps.exif_transpose(image)
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        return np.asarray(image.convert("RGB"))
 
 
 def photo_scene(pixels: Pixels, method: SuperpixelMethod, size: int, path: Path) -> Scene:

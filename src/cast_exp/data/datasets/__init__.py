@@ -1,11 +1,12 @@
 """Raw datasets: decoded images with labels, before any transform."""
 
-from cast_exp.data.datasets.base import NoSuchSplit, RawDataset, Split, UnreadableImage, read_rgb
+from cast_exp.data.datasets.base import NoSuchSplit, RawDataset, Split, UnreadableImage
 from cast_exp.data.datasets.bsds500 import BSDS500
 from cast_exp.data.datasets.cifar10 import CIFAR10
 from cast_exp.data.datasets.densepose import DensePose
 from cast_exp.data.datasets.image_folder import ImageFolder
 from cast_exp.data.datasets.imagenet100 import ImageNet100, imagenet100_classes
+from cast_exp.data.datasets.images import read_image
 from cast_exp.data.datasets.part_imagenet import PartImageNet
 from cast_exp.data.datasets.shapes import Shapes
 from cast_exp.data.datasets.voc import VOC, VOC_CLASSES, VOCAugmented, VOCFolder
@@ -27,5 +28,5 @@ __all__ = [
     "VOCAugmented",
     "VOCFolder",
     "imagenet100_classes",
-    "read_rgb",
+    "read_image",
 ]

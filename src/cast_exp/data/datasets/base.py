@@ -1,6 +1,7 @@
 """What a dataset hands to the loader, and how it says that a file cannot be read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -38,6 +39,15 @@ class NoSuchSplit(UserError):
     """The dataset is configured without the split that was asked for (most often ``val``)."""
 
 
+class Sized(Protocol):
+    """An image of Pillow or another that knows its width and height."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        ...
+
+
 class RawDataset(Protocol):
     """A map-style dataset of undecorated images, before any transform.
 
@@ -46,11 +56,12 @@ class RawDataset(Protocol):
     The constructor raises ``UserError`` for a missing root or a wrong layout and
     :class:`NoSuchSplit` for a split that is not there on purpose.
 
-    ``dataset[i]`` is a dict with ``"image"`` (RGB PIL image of any size), ``"label"`` (int,
-    ``0..len(classes) - 1``) and whatever further ground truth the dataset has, above all what is
-    drawn on its pixels (see `cast_exp.data.Scene`): arrays of the image's size. It is a pure
-    function of ``i`` and raises :class:`UnreadableImage` when the file is bad. Class indices of
-    the two splits agree.
+    ``dataset[i]`` is a dict with ``"image"`` (of any size and kind: a PIL image or what
+    `cast_exp.data.datasets.read_image` gives; the datamodule brings it to 8-bit RGB), ``"label"``
+    (int, ``0..len(classes) - 1``) and whatever further ground truth the dataset has, above all
+    what is drawn on its pixels (see `cast_exp.data.Scene`): arrays of the image's size. It is a
+    pure function of ``i`` and raises :class:`UnreadableImage` when the file is bad. Class indices
+    of the two splits agree.
 
     It may have ``held_out``, names of training images that validate instead (see
     `cast_exp.data.datasets.held_out`); ``present_classes()``, the set of the classes that the
@@ -99,20 +110,7 @@ class ImageFiles(Dataset[dict[str, Any]]):
         return []
 
 
-def read_rgb(path: str | Path) -> Image.Image:
-    """Decode an image file completely and convert it to RGB.
-
-    Grey, palette, CMYK and 16-bit images are converted by Pillow, alpha is dropped. EXIF
-    orientation is ignored, as in torchvision's ``ImageFolder``, so that pixels agree with
-    published ImageNet and COCO results and their annotations.
-
-    Raises:
-        UnreadableImage: Missing, empty, truncated or undecodable file.
-    """
-    return _decoded(Path(path), "RGB")
-
-
-def read_map(path: Path, image: Image.Image) -> NDArray[np.uint8]:
+def read_map(path: Path, image: Sized) -> NDArray[np.uint8]:
     """Decode the label map of an image, uint8 (H, W): grey values, or the indices of a palette.
 
     Raises:
@@ -120,7 +118,8 @@ def read_map(path: Path, image: Image.Image) -> NDArray[np.uint8]:
         UserError: The map is neither grey nor has a palette, has more than 8 bits or another size
             than its image.
     """
-    drawn = _decoded(path)
+    with readable(path), Image.open(path) as drawn:
+        drawn.load()
     if drawn.mode not in ("L", "P"):
         raise UserError(
             f"{path} is an image of mode {drawn.mode}; a label map should be grey or have a "
@@ -131,7 +130,7 @@ def read_map(path: Path, image: Image.Image) -> NDArray[np.uint8]:
     return labels
 
 
-def require_size(path: Path, labels: NDArray[Any], image: Image.Image) -> None:
+def require_size(path: Path, labels: NDArray[Any], image: Sized) -> None:
     """Make sure that labels (H, W) that were read from a file fit their image.
 
     Raises:
@@ -144,14 +143,13 @@ def require_size(path: Path, labels: NDArray[Any], image: Image.Image) -> None:
         )
 
 
-def _decoded(path: Path, mode: str | None = None) -> Image.Image:
+@contextmanager
+def readable(path: str | Path) -> Iterator[None]:
+    """Whatever goes wrong inside means that a file is an `UnreadableImage`."""
     try:
-        with path.open("rb") as file:
-            image = Image.open(file)
-            image.load()
-            return image if mode is None else image.convert(mode)
+        yield
     except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error, ...
-        raise UnreadableImage(str(path), _reason(path, error)) from error
+        raise UnreadableImage(str(path), _reason(Path(path), error)) from error
 
 
 def _reason(path: Path, error: Exception) -> str:

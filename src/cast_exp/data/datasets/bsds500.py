@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cast_exp.data.datasets.base import ImageFiles, Split, read_rgb, require_size
+from cast_exp.data.datasets.base import ImageFiles, Split, require_size
+from cast_exp.data.datasets.images import read_image
 from cast_exp.errors import UserError
 
 _LAYOUT = "<root>/images/<split>/*.jpg and <root>/groundTruth/<split>/*.mat"
@@ -50,7 +51,7 @@ class BSDS500(ImageFiles):
         self.semantic_classes: list[str] = []
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        image = read_rgb(self._images[index])
+        image = read_image(self._images[index])
         path = self._truth / f"{self._images[index].stem}.mat"
         regions = read_segmentations(path)
         for drawn in regions:

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cast_exp.data.datasets.base import ImageFiles, Split, read_rgb
+from cast_exp.data.datasets.base import ImageFiles, Split
 from cast_exp.data.datasets.coco import Entry, decode_mask, read_coco
+from cast_exp.data.datasets.images import read_image
 from cast_exp.errors import UserError
 
 _SIDE = 256  # of the masks, which are stretched to the box of a person
@@ -70,7 +71,7 @@ class DensePose(ImageFiles):
         self.semantic_classes = ["background", *_GROUPS]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        image = read_rgb(self._images[index])
+        image = read_image(self._images[index])
         semantic = np.zeros(image.size[::-1], np.uint8)
         for person in self._people[index]:
             _paint(person, semantic, self.path(index))

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from cast_exp.data.datasets.base import Split, read_rgb
+from cast_exp.data.datasets.base import Split
 from cast_exp.data.datasets.held_out import Share, part_of
+from cast_exp.data.datasets.images import read_image
 from cast_exp.errors import UserError
 
 _NONE = np.empty(0, np.bytes_)
@@ -137,7 +138,7 @@ class ImageFolder(Dataset[dict[str, Any]]):
         return len(self._names)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"image": read_rgb(self.path(index)), "label": int(self._labels[index])}
+        return {"image": read_image(self.path(index)), "label": int(self._labels[index])}
 
     def path(self, index: int) -> str:
         """The file of image ``index``."""

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from cast_exp.data.datasets.base import ImageFiles, Split, read_rgb
+from cast_exp.data.datasets.base import ImageFiles, Split
 from cast_exp.data.datasets.coco import decode_mask, read_coco
+from cast_exp.data.datasets.images import read_image
 from cast_exp.errors import UserError
 
 _LAYOUT = "<root>/annotations/<split>.json and <root>/images/<split>/<wnid>/<wnid>_*.JPEG"
@@ -67,8 +68,8 @@ class PartImageNet(ImageFiles):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         path = self._images[index]
-        image = read_rgb(path)
-        shape = (image.height, image.width)
+        image = read_image(path)
+        shape = image.size[::-1]
         parts, semantic = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
         for annotation in self._file.annotations.get(self._file.images[index]["id"], []):
             try:

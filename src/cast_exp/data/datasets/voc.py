@@ -12,8 +12,9 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
 from cast_exp.data.datasets.archives import Archive
-from cast_exp.data.datasets.base import ImageFiles, Split, read_map, read_rgb
+from cast_exp.data.datasets.base import ImageFiles, Split, read_map
 from cast_exp.data.datasets.held_out import Share, part_of
+from cast_exp.data.datasets.images import read_image
 from cast_exp.data.datasets.sbd import write_labels
 from cast_exp.errors import UserError
 from cast_exp.ops.labels import VOID
@@ -123,7 +124,7 @@ class VOCFolder(ImageFiles):
             files += [found[name] for name in names]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        image = read_rgb(self._images[index])
+        image = read_image(self._images[index])
         semantic = read_map(self._labels[index], image)
         classes = len(self.semantic_classes)
         counts = np.bincount(semantic.ravel(), minlength=VOID)
