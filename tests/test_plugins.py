@@ -88,7 +88,7 @@ def test_a_checkpoint_names_a_grouping_by_its_import_path(package: str) -> None:
     text = "from cast_exp.extend import Grouping\nclass Mine(Grouping):\n    group = None\n"
     (folder / "groupings.py").write_text(text)
     path = f"{package}.groupings.Mine"
-    with pytest.raises(Exception, match=rf"groups by {path} .* add plugins=\[{package}\]"):
+    with pytest.raises(Exception, match=rf"grouping, {path}, is not of .*=\[{package}\]"):
         Pooling.of((4,), path, {})
     assert package not in sys.modules
     with plugins.only(package):

@@ -118,7 +118,10 @@ def _is_allowed(path: str, exactly: bool = False) -> bool:
 def _advice(path: str) -> str:
     home = path.rpartition(".")[0]
     package = home if home.startswith("lightning.") else home.partition(".")[0]
-    return f"if you trust it, add plugins=[{package}] to the command or to conf/local/default.yaml"
+    return (
+        f"if you trust it, add plugins=[{package}] (or --plugins {package}) to the command, or to "
+        "conf/local/default.yaml"
+    )
 
 
 def _there(name: str) -> bool:

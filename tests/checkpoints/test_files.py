@@ -70,5 +70,5 @@ def test_a_folder_that_cannot_be_written_to(inside, tmp_path):
 def test_a_picture_is_no_checkpoint(tmp_path):
     path = tmp_path / "photo.jpg"
     path.write_bytes(b"\xff\xd8\xff\xe0 and so on")
-    with pytest.raises(UserError, match=r"photo\.jpg cannot be read .*something else than weights"):
+    with pytest.raises(UserError, match=r"photo\.jpg cannot be read .*other objects than weights"):
         load_pretrained(path)

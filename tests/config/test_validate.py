@@ -173,3 +173,8 @@ def test_the_entry_point_is_a_schema_too() -> None:
         "seed=-1: should be greater than or equal to 0",
         "name=3: should be a valid string",
     ]
+
+
+def test_a_part_that_lacks_a_method_is_told_before_it_is_built() -> None:
+    (found,) = check("bicycle: {wheel: {_target_: support.toys.Unfinished}}")
+    assert found.endswith("Unfinished lacks turn, which its base class asks for")

@@ -1,5 +1,6 @@
 """Targets for configs of tests."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,3 +75,11 @@ def build_anything(**options: Any) -> Any:
 def explode(**options: Any) -> nn.Module:
     """A function that fails in a way nobody thought of."""
     raise ZeroDivisionError("boom")
+
+
+class Unfinished(Wheel, ABC):
+    """Lacks a method."""
+
+    @abstractmethod
+    def turn(self) -> None:
+        """Go round."""

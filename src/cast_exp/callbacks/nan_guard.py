@@ -60,11 +60,18 @@ class NanGuard(Callback):
         self.seed = seed
         self._last: _Step | None = None
         self._stepped = False
+        self._told = 0  # number of the signal that stops the run before the next step
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Have signals wait for the end of the step; before the first there is nothing to save."""
+        """Have signals wait for the end of the step; before the first there is nothing to save.
+
+        Raises:
+            Stopped: A process had received a signal. Not before, so that all callbacks and loggers
+                have seen the last step.
+        """
+        self._stop(self._told)
         if self._last is not None or trainer.global_step > 0:
             signals.hold()
 
@@ -75,12 +82,11 @@ class NanGuard(Callback):
 
         Raises:
             NonFiniteLoss: It is NaN or infinite.
-            Stopped: A process has received a signal.
         """
         # With gradients accumulated over several batches not each of them ends a step.
         self._stepped = self._last is None or trainer.global_step > self._last.number
         self._look(trainer)
-        self._stop_together()
+        self._told = int(self._last.told[1]) if self._last and self._stepped else 0
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         loss = loss.detach()
         bad = (~loss.isfinite()).any().float()
@@ -133,7 +139,11 @@ class NanGuard(Callback):
             raise self._error(trainer, self._last, "the loss is")
 
     def _stop_together(self) -> None:
-        if self._last and self._stepped and (number := int(self._last.told[1])):
+        told = int(self._last.told[1]) if self._last and self._stepped else 0
+        self._stop(self._told or told)
+
+    def _stop(self, number: int) -> None:
+        if number:
             signals.end()
             raise signals.Stopped(number)
 

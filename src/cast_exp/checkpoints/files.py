@@ -204,5 +204,9 @@ def _require_room(path: Path, loaded: Mapping[str, Any]) -> None:
 def _unreadable(path: Path, error: Exception) -> UserError:
     reason = listing(f"{type(error).__name__}: {error}".splitlines()[:1])
     if isinstance(error, UnpicklingError):  # whose text is advice that must not be followed
-        reason = "it holds something else than weights"
+        reason = "it holds other objects than weights; save a state_dict"
+    if isinstance(error, EOFError | KeyError):  # which say nothing
+        reason = "it is no file of torch"
+    if path.is_file() and path.stat().st_size == 0:
+        reason = "it is empty"
     return UserError(f"{path} cannot be read as a checkpoint ({reason}); is it complete?")

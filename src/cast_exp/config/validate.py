@@ -162,6 +162,8 @@ class _Check:
             target = resolve(node._target_)
         except Exception:  # reported when the node is looked at
             return None
+        if lacking := sorted(getattr(target, "__abstractmethods__", ())):
+            return f"{target.__name__} lacks {', '.join(lacking)}, which its base class asks for"
         return wrong_kind(target, bool(node.get("_partial_")), expected)
 
     def _report(self, path: str, problem: str) -> None:

@@ -83,7 +83,7 @@ class Pooling:
         try:
             grouping: Any = resolve(path)
         except NotAllowed as error:
-            raise UserError(f"the model groups by {error}") from None
+            raise UserError(f"the model's grouping, {path}, {error.reason}") from None
         except Exception as error:  # whatever a module raises
             raise UserError(f"the model groups by {path}, but: {error}") from error
         if not (isinstance(grouping, type) and issubclass(grouping, Grouping)):

@@ -57,8 +57,8 @@ def run_job(task: Task, config: Mapping[str, Any], folder: Path) -> int:
 
 
 def _run(task: Task, config: Mapping[str, Any], folder: Path, first: bool) -> int:
-    start = time.monotonic()
-    signals.report_to(partial(_cut_off, folder))
+    start, way = time.monotonic(), _way_on(config, folder)
+    signals.report_to(partial(_cut_off, folder, way))
     try:
         if first:
             log.info("folder of the run: %s", folder)
@@ -76,7 +76,7 @@ def _run(task: Task, config: Mapping[str, Any], folder: Path, first: bool) -> in
         # Of an error that follows a signal another process is the cause, which has stopped before.
         number = error.signal if isinstance(error, signals.Stopped) else signals.received()
         if number:
-            return _stopped(folder, first, 128 + number)
+            return _stopped(folder, way, first, 128 + number)
         gone = signals.lost() or _severed(error)
         known = gone or isinstance(error, UserError)
         text = gone or (str(error) if known else f"{type(error).__name__}: {error}")
@@ -85,16 +85,16 @@ def _run(task: Task, config: Mapping[str, Any], folder: Path, first: bool) -> in
         if not first and _reported(folder, _PATIENCE):
             return 0
         if known:
-            log.error("error: %s", _advised(text, folder) if gone else text)
+            log.error("error: %s", _advised(text, way) if gone else text)
         if not (gone and _reported(folder, 0)):  # by the process that is gone: it knows why
             _close(folder, "failed", text)
         return 2 if known and not gone else 1
 
 
-def _stopped(folder: Path, first: bool, code: int) -> int:
+def _stopped(folder: Path, way: str, first: bool, code: int) -> int:
     name = signal.Signals(code - 128).name
     if first:
-        log.warning("stopped by %s; go on with resume=%s", name, _whole(folder))
+        log.warning("stopped by %s; go on with %s", name, way)
         _close(folder, "interrupted", name)
     else:
         _reported(folder, _SAVING)
@@ -109,20 +109,22 @@ def _close(folder: Path, status: Status, error: str) -> None:
         log.error("the end of the run could not be recorded: %s", reason)
 
 
-def _cut_off(folder: Path, why: str, code: int) -> None:
+def _cut_off(folder: Path, way: str, why: str, code: int) -> None:
     """Record an end that the main thread cannot."""
     if not _reported(folder, 0):
-        log.error("error: %s", _advised(why, folder))
+        log.error("error: %s", _advised(why, way))
         _close(folder, "interrupted" if code > 128 else "failed", why)
 
 
-def _advised(why: str, folder: Path) -> str:
-    return f"{why}; go on from the newest checkpoint with resume={_whole(folder)}"
+def _advised(why: str, way: str) -> str:
+    return f"{why}; go on from the newest checkpoint with {way}"
 
 
-def _whole(folder: Path) -> Path:
-    """What is resumed: a run, or the multirun that it is a job of."""
-    return folder.parent if (folder.parent / SWEEP).is_file() else folder
+def _way_on(config: Mapping[str, Any], folder: Path) -> str:
+    """The overrides that resume a run, or the multirun that it is a job of."""
+    whole = folder.parent if (folder.parent / SWEEP).is_file() else folder
+    plugins = config.get("plugins")
+    return f"resume={whole}" + (f" plugins=[{','.join(plugins)}]" if plugins else "")
 
 
 def _severed(error: BaseException) -> str | None:
