@@ -18,7 +18,7 @@ from PIL import Image
 from cast_exp import plugins
 
 torch.set_num_threads(1)
-plugins.allow("support", *plugins.LIGHTNING)
+plugins.allow("support", "tests", *plugins.LIGHTNING)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if yaml.__with_libyaml__:
     yaml.SafeLoader = yaml.CSafeLoader  # type: ignore[misc]

@@ -222,9 +222,12 @@ def test_mistake_in_the_last_job_shows_before_the_first(
     assert not Path("runs").exists()
 
 
+TOYS = ("task._target_=support.toys.explode", "plugins=[support]")
+
+
 def test_unexpected_error_keeps_its_trace(capsys: pytest.CaptureFixture[str]) -> None:
     # Nothing that a user can do about a target that fails in a way nobody thought of.
-    assert cast_train(*SMALL, *BARE, "~task.seed", "task._target_=support.toys.explode") == 1
+    assert cast_train(*SMALL, *BARE, "~task.seed", *TOYS) == 1
     error = capsys.readouterr().err
     assert "Traceback" in error
     assert "boom" in error

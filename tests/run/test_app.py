@@ -59,7 +59,7 @@ def test_a_process_that_is_told_its_folder_reads_the_config_there(
         return {"done": 1.0}
 
     assert ended(task, "these=are", "not=read") == code
-    assert seen == [{"seed": 3, "node": {"twice": 3}}]
+    assert seen == [{"seed": 3, "node": {"twice": "${seed}"}}]  # resolved before it was saved
     assert read_summary(tmp_path)["status"] == ("failed" if code else "finished")
 
 

@@ -52,5 +52,6 @@ def test_untrained_weights_and_splits_that_there_are_not(tmp_path: Path) -> None
 
 def test_only_the_first_process_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "any")
     write_card(tmp_path, Subject(create_model("cast_tiny")), None, "trained", {}, {})
     assert not list(tmp_path.iterdir())

@@ -98,6 +98,7 @@ def test_only_the_first_process_prints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "any")
     show_config(tmp_path, {})
     show_result(tmp_path, {"val/top1": 0.5})
     show_plan(Plan(1, 1, 1, 1, 1, 1.0, 1, 1, 1), None, [])

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import DirectoryPath, Field
 from torch import nn
 
+from cast_exp.tasks import BaseTask
+
 
 class Wheel:
     """Not a torch module; takes a number with bounds."""
@@ -72,7 +74,7 @@ def build_anything(**options: Any) -> Any:
     return options
 
 
-def explode(**options: Any) -> nn.Module:
+def explode(**options: Any) -> BaseTask:
     """A function that fails in a way nobody thought of."""
     raise ZeroDivisionError("boom")
 
