@@ -30,9 +30,9 @@ Leave = Literal["refuse", "accept"]
 """Whether a resumed run may be trained otherwise than before."""
 
 PLAN, RECORD = "plan.json", "run.json"
-_OWN = ("resume", "resume_changes")
+_OWN = ("resume", "resume_changes", "plugins")
 _HARMLESS = (
-    *("name", "paths", "plugins", "compile", "task.compile", "weights", "logger", "callbacks"),
+    *("name", "paths", "compile", "task.compile", "weights", "logger", "callbacks"),
     *("evaluate", "evaluate_untrained", "evaluation", "scenes", "model.activation_checkpointing"),
     *("data.root", "data.workers", "data.prefetch", "data.max_unreadable", "data.expected_images"),
     *("trainer.max_epochs", "trainer.max_steps", "trainer.max_time", "trainer.default_root_dir"),
@@ -124,7 +124,8 @@ def _differences(config: DictConfig, saved: Mapping[str, Any]) -> Iterator[tuple
     written: Any = OmegaConf.to_container(config)
     resolved: Any = OmegaConf.to_container(config, resolve=True)
     for key, text in _compared(written, resolved, saved, ""):
-        if not _within(key, _OWN):
+        unasked = _within(key, ("evaluation",)) and text.endswith(_NONE)  # left out by `only_asked`
+        if not (unasked or _within(key, _OWN)):
             yield key, text
 
 
