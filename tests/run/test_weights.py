@@ -14,6 +14,7 @@ from cast_exp.models import Pooling, create_model
 from cast_exp.models.grouping import KMedoids
 from cast_exp.run.preflight import checked_command
 from cast_exp.run.resolvers import register_resolvers
+from cast_exp.run.tree import config_tree
 from cast_exp.run.weights import with_run
 from cast_exp.train import train
 
@@ -35,14 +36,16 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_the_best_weights_of_a_run_on_its_own_data(run: Path) -> None:
-    found = with_run([f"run={run}", "superpixel.count=16"])
+    with config_tree():
+        found = with_run([f"run={run}", "superpixel.count=16"])
     assert found[:3] == ["experiment=shapes_moco", "data.root=/images", f"run={run}"]
     assert found[3] == "superpixel.count=16"
     assert found[4].startswith("checkpoint='")
     assert "last.ckpt" in found[4]
     assert len(found) == 5
     (run / "checkpoints" / "best.ckpt").touch()
-    assert "best.ckpt" in with_run([f"run={run}"])[3 + 1]
+    with config_tree():
+        assert "best.ckpt" in with_run([f"run={run}"])[3 + 1]
 
 
 @pytest.mark.parametrize("choice", ["experiment=voc_retrieval", "data=camvid"])
