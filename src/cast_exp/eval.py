@@ -2,16 +2,14 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch import seed_everything
 from pydantic import Field
 
 from cast_exp.checkpoints.load import Weights, load_projector
-from cast_exp.config import Builds
 from cast_exp.errors import UserError
-from cast_exp.evaluation import BaseEvaluation, Subject
+from cast_exp.evaluation import Subject
 from cast_exp.models import Backbone
 from cast_exp.plugins import LIGHTNING, allow
 from cast_exp.run.app import run_app
@@ -19,17 +17,12 @@ from cast_exp.run.average import check_loaded
 from cast_exp.run.build import build
 from cast_exp.run.card import write_card
 from cast_exp.run.evaluate import chosen_evaluations, log_evaluations, run_evaluations
+from cast_exp.run.nodes import EvaluationNode, LoggerNode, ModelNode, Node, TrainerNode
 from cast_exp.run.notes import evaluation_notes
 from cast_exp.run.show import show_config
 from cast_exp.run.trainer import READ_BY_EVALUATIONS, evaluation_trainers
 
 log = logging.getLogger(__name__)
-
-Node = Any  # the config of something to be built
-ModelNode = Annotated[Node, Builds(Backbone)]
-TrainerNode = Annotated[Node, Builds(Trainer)]
-EvaluationNode = Annotated[Node, Builds(BaseEvaluation)]
-LoggerNode = Annotated[Node, Builds(Logger)]
 
 
 def evaluate_model(

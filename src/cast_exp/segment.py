@@ -19,6 +19,7 @@ from pathlib import Path
 
 from cast_exp.errors import UserError
 from cast_exp.predict import TASKS
+from cast_exp.run.options import add_config_dir, add_plugins
 
 _PATCH = 16  # pixels each way for a superpixel
 
@@ -90,8 +91,8 @@ def _parser() -> argparse.ArgumentParser:
         help="superpixel method, a file in conf/superpixel or in superpixel/ of --config-dir; "
         "default: seeds_dense",
     )
-    add("--config-dir", type=Path, metavar="DIR", help="a folder of yours with config files")
-    add("--plugins", metavar="A,B,...", help="packages of yours that parts may come from")
+    add_config_dir(parser)
+    add_plugins(parser)
     add("--device", default="auto", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
     add(
         "--value-range",

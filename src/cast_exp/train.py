@@ -3,17 +3,15 @@
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
-from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch import seed_everything
 from pydantic import Field
 
 from cast_exp.checkpoints.load import Weights
-from cast_exp.config import Builds
 from cast_exp.data.base import RawDataModule
-from cast_exp.evaluation import BaseEvaluation, Subject
+from cast_exp.evaluation import Subject
 from cast_exp.plugins import LIGHTNING, allow
 from cast_exp.run.app import run_app
 from cast_exp.run.average import weights_at_end
@@ -22,20 +20,21 @@ from cast_exp.run.callbacks import build_callbacks
 from cast_exp.run.changes import Leave, review_plan
 from cast_exp.run.evaluate import chosen_evaluations, log_evaluations, run_evaluations
 from cast_exp.run.held_out import record_held_out
+from cast_exp.run.nodes import (
+    CallbackNode,
+    DataNode,
+    EvaluationNode,
+    LoggerNode,
+    Node,
+    TaskNode,
+    TrainerNode,
+)
 from cast_exp.run.notes import Counts, rate_notes
 from cast_exp.run.plan import Plan
 from cast_exp.run.resume import checkpoint_to_resume
 from cast_exp.run.show import show_config, show_plan, show_result
 from cast_exp.run.trainer import attach, build_trainer, ending_well, evaluation_trainers, fit
 from cast_exp.tasks import BaseTask
-
-Node = Any  # the config of something to be built
-DataNode = Annotated[Node, Builds(RawDataModule)]
-TaskNode = Annotated[Node, Builds(BaseTask)]
-TrainerNode = Annotated[Node, Builds(Trainer)]
-CallbackNode = Annotated[Node, Builds(Callback)]
-LoggerNode = Annotated[Node, Builds(Logger)]
-EvaluationNode = Annotated[Node, Builds(BaseEvaluation)]
 
 
 def train(

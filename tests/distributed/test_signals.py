@@ -87,9 +87,9 @@ def wait_in_c() -> None:
     store.wait(["never"], timedelta(seconds=PATIENCE))
 
 
-@pytest.mark.parametrize("unhurried", [True, False])
+@pytest.mark.parametrize("without_deadline", [True, False])
 def test_a_process_that_is_stuck_is_ended(
-    unhurried: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    without_deadline: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(signals, "_LIMIT", 1)
 
@@ -98,14 +98,14 @@ def test_a_process_that_is_stuck_is_ended(
             signals.report_to(lambda why, code: tmp_path.joinpath(str(code)).write_text(why))
             signals.hold()
             send(signal.SIGTERM)
-            if unhurried:
-                with signals.unhurried():
+            if without_deadline:
+                with signals.without_deadline():
                     time.sleep(3)
                     os._exit(0)
             wait_in_c()
 
-    assert ended(run) == (0 if unhurried else 143)
-    assert [path.name for path in tmp_path.iterdir()] == ([] if unhurried else ["143"])
+    assert ended(run) == (0 if without_deadline else 143)
+    assert [path.name for path in tmp_path.iterdir()] == ([] if without_deadline else ["143"])
 
 
 def test_a_process_that_is_stuck_before_its_first_step_is_ended_soon(

@@ -1,4 +1,3 @@
-from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,6 @@ from cast_exp import plugins
 from cast_exp.errors import UserError
 from cast_exp.plugins import resolve
 from cast_exp.run.trust import (
-    add_part_options,
     allow_parts,
     typed_paths,
     typed_variables,
@@ -68,12 +66,9 @@ def test_paths_and_variables_that_are_typed(tree: Path) -> None:
     assert typed_variables(typed, tree) == {"IMAGES", "NICK"}
 
 
-def test_commands_without_overrides_have_options(tmp_path: Path) -> None:
-    parser = ArgumentParser()
-    add_part_options(parser)
-    options = parser.parse_args(["--config-dir", str(tmp_path), "--plugins", "torch,numpy"])
+def test_options_are_followed(tmp_path: Path) -> None:
     with plugins.only():
-        allow_parts(options.config_dir, options.plugins)
+        allow_parts(tmp_path, "torch,numpy")
         assert resolve("torch.nn.Linear")
         with pytest.raises(UserError, match="there is no package nope"):
             allow_parts(None, "nope")

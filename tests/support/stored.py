@@ -1,5 +1,7 @@
 """Checkpoints in the layout of our runs."""
 
+from pathlib import Path
+
 import torch
 
 from cast_exp.checkpoints.files import CONFIG, PREFIX
@@ -19,3 +21,18 @@ def own(**options):
 def equal(one, other):
     one, other = one.state_dict(), other.state_dict()
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def saved(folder, checkpoint):
+    """Path of a file in the folder, in which a checkpoint has been saved."""
+    path = Path(folder) / "checkpoint.pth"
+    torch.save(checkpoint, path)
+    return path
+
+
+def nested(depth):
+    """An empty list inside of so many others."""
+    inside = []
+    for _ in range(depth):
+        inside = [inside]
+    return inside

@@ -84,7 +84,7 @@ class ExceptionCheckpoint(callbacks.Checkpoint):
         if not (trainer.is_global_zero or heir):
             return
         try:
-            with signals.unhurried():
+            with signals.without_deadline():
                 _save(trainer, self.path)
         except Exception as failure:
             told = isinstance(failure, UserError)

@@ -71,7 +71,7 @@ class NanGuard(Callback):
             Stopped: A process had received a signal. Not before, so that all callbacks and loggers
                 have seen the last step.
         """
-        self._stop(self._told)
+        self._stop()
         if self._last is not None or trainer.global_step > 0:
             signals.hold()
 
@@ -86,7 +86,7 @@ class NanGuard(Callback):
         # With gradients accumulated over several batches not each of them ends a step.
         self._stepped = self._last is None or trainer.global_step > self._last.number
         self._look(trainer)
-        self._told = int(self._last.told[1]) if self._last and self._stepped else 0
+        self._hear()
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         loss = loss.detach()
         bad = (~loss.isfinite()).any().float()
@@ -104,13 +104,15 @@ class NanGuard(Callback):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """No step is being made: signals need not wait."""
         self._look(trainer)
-        self._stop_together()
+        self._hear()
+        self._stop()
         signals.release()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the last loss before anything is made of the weights."""
         self._look(trainer)
-        self._stop_together()
+        self._hear()
+        self._stop()
         signals.release()
 
     def on_save_checkpoint(
@@ -138,14 +140,15 @@ class NanGuard(Callback):
         if self._last.told[0]:
             raise self._error(trainer, self._last, "the loss is")
 
-    def _stop_together(self) -> None:
-        told = int(self._last.told[1]) if self._last and self._stepped else 0
-        self._stop(self._told or told)
+    def _hear(self) -> None:
+        """Take note of a signal that the last vote has told of, if a step has ended since."""
+        if self._last and self._stepped:
+            self._told = self._told or int(self._last.told[1])
 
-    def _stop(self, number: int) -> None:
-        if number:
+    def _stop(self) -> None:
+        if self._told:
             signals.end()
-            raise signals.Stopped(number)
+            raise signals.Stopped(self._told)
 
     def _error(self, trainer: Trainer, step: _Step, what: str) -> NonFiniteLoss:
         folder = Path(trainer.default_root_dir) / "nan"

@@ -60,33 +60,42 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def require_fit(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-    """Compare a state dict with that of a module.
+    """Make sure that a state dict is that of a module.
 
     Raises:
-        UserError: Lists the names that are missing, unexpected, of another shape or no numbers of
-            the same kind.
+        UserError: Lists how they differ; see `differences`.
     """
-    common = sorted(own.keys() & state.keys())
-    problems = {
-        "missing": sorted(own.keys() - state.keys()),
-        "unexpected": sorted(state.keys() - own.keys()),
+    if found := differences(own, state):
+        kinds = [f"{len(names)} {kind}: {listing(names)}" for kind, names in found.items()]
+        raise UserError(f"the checkpoint does not fit the model: {'; '.join(kinds)}")
+
+
+def differences(
+    own: Mapping[str, Tensor], state: Mapping[str, Tensor], wording: str = "{} {} for {}"
+) -> dict[str, list[str]]:
+    """Names in a state dict that are missing, unexpected, of another shape or no such numbers.
+
+    Args:
+        own: State dict of the module.
+        state: What is compared with it.
+        wording: How a name, what it is in `state` and what it should be are put together.
+
+    Returns:
+        Names, some with what differs, by kind; kinds of which there are none are left out.
+    """
+    common = [name for name in own if name in state]
+    found = {
+        "missing": [name for name in own if name not in state],
+        "unexpected": [name for name in state if name not in own],
         "of another shape": [
-            f"{name} {tuple(state[name].shape)} for {tuple(own[name].shape)}"
+            wording.format(name, tuple(state[name].shape), tuple(own[name].shape))
             for name in common
             if own[name].shape != state[name].shape
         ],
         "of another type": [
-            f"{name} {state[name].dtype} for {own[name].dtype}"
+            wording.format(name, state[name].dtype, own[name].dtype)
             for name in common
             if own[name].is_floating_point() and not state[name].is_floating_point()
         ],
     }
-    if any(problems.values()):
-        raise UserError(
-            "the checkpoint does not fit the model: "
-            + "; ".join(
-                f"{len(names)} {kind}: {listing(names)}"
-                for kind, names in problems.items()
-                if names
-            )
-        )
+    return {kind: names for kind, names in found.items() if names}

@@ -35,6 +35,7 @@ from cast_exp.data.scene_datamodule import SceneDataModule
 from cast_exp.errors import UserError
 from cast_exp.plugins import LIGHTNING, allow
 from cast_exp.run.build import build
+from cast_exp.run.options import add_config_dir
 from cast_exp.run.tree import compose, config_tree
 from cast_exp.run.trust import check_config_dir, users_plugins
 
@@ -51,9 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     parser = argparse.ArgumentParser("cast-exp check", description=__doc__)
     parser.add_argument("overrides", nargs="*", help="those of cast_exp.train")
-    parser.add_argument(
-        "--config-dir", type=Path, metavar="DIR", help="a folder of yours with config files"
-    )
+    add_config_dir(parser)
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("cast_exp").setLevel(logging.INFO)

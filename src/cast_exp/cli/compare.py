@@ -30,8 +30,9 @@ from cast_exp.errors import UserError
 from cast_exp.metrics.superpixel import achievable_segmentation_accuracy, boundary_recall
 from cast_exp.ops.files import atomic_write, write_csv
 from cast_exp.ops.labels import Labels
+from cast_exp.run.options import add_config_dir, add_plugins
 from cast_exp.run.superpixels import load_methods
-from cast_exp.run.trust import add_part_options, allow_parts
+from cast_exp.run.trust import allow_parts
 from cast_exp.superpixels import FastSlic, SuperpixelMethod
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
@@ -214,7 +215,8 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--limit", type=_positive, metavar="N", help="only the first N images")
     parser.add_argument("--out", type=Path, default=Path("runs/superpixels"), metavar="DIR")
-    add_part_options(parser)
+    add_config_dir(parser)
+    add_plugins(parser)
     options = parser.parse_args(arguments)
     allow_parts(options.config_dir, options.plugins)
 

@@ -18,6 +18,7 @@ from cast_exp.checkpoints.foreign import Normalization
 from cast_exp.checkpoints.load import Weights, load_pretrained, locate
 from cast_exp.checkpoints.published import PUBLISHED
 from cast_exp.download import recorded, sha256_of
+from cast_exp.run.options import add_plugins
 from cast_exp.run.trust import allow_parts
 
 
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
         default="trained",
         help="average: the moving average that supervised training keeps; default: trained",
     )
-    converter.add_argument("--plugins", metavar="A,B,...", help="packages that parts may come from")
+    add_plugins(converter)
     converter.add_argument("--heads", type=int, help="attention heads, of a ViT of others")
     converter.add_argument(
         "--normalization",

@@ -53,12 +53,14 @@ class Stopped(BaseException):
 class _Run:
     """What this process knows of the end of the run."""
 
-    def __init__(self, first: bool = True, patron: int | None = None, told: bool = False) -> None:
-        self.first, self.patron, self.told = first, patron, told
+    def __init__(
+        self, first: bool = True, parent: int | None = None, notify_parent: bool = False
+    ) -> None:
+        self.first, self.parent, self.notify_parent = first, parent, notify_parent
         self.others: Sequence[subprocess.Popen[Any]] = ()
         self.report: Callable[[str, int], None] = lambda _why, _code: None
         self.received = 0
-        self.held = self.stepped = self.overdue = self.ending = self.unhurried = False
+        self.held = self.stepped = self.overdue = self.ending = self.without_deadline = False
         self.passed_on = self.over = False
         self.lost: str | None = None
         self.since = 0.0  # when the signal came or a process was lost
@@ -89,9 +91,9 @@ class _Run:
         self.received = self.received or number  # the main thread may be stuck
         for process in self.others:
             process.send_signal(number)
-        if self.patron and self.told and os.getppid() == self.patron:
+        if self.parent and self.notify_parent and os.getppid() == self.parent:
             with suppress(ProcessLookupError):
-                os.kill(self.patron, number)
+                os.kill(self.parent, number)
 
     def look_for_others(self) -> None:
         if self.received or self.lost:
@@ -100,8 +102,8 @@ class _Run:
             if code := process.poll():
                 how = f"was killed by {signal.Signals(-code).name}" if code < 0 else "has failed"
                 self.lost = f"process {number} {how}"
-        if self.patron and os.getppid() != self.patron:
-            if self.told:
+        if self.parent and os.getppid() != self.parent:
+            if self.notify_parent:
                 self.lost = "process 0 is gone"
             else:  # torchrun itself: all processes are well and can save
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -114,7 +116,7 @@ class _Run:
         if waits and main and age > (_HELD if self.held else _OTHERS):
             self.overdue = True
             signal.pthread_kill(main, self.received)
-        if self.unhurried:
+        if self.without_deadline:
             return
         if self.received and age > (_LIMIT if self.stepped or self.ending else _NOTHING):
             self.end("stopped", 128 + self.received)
@@ -134,20 +136,20 @@ _run = _Run()
 
 
 @contextmanager
-def watched(first: bool, patron: int | None, told: bool) -> Iterator[None]:
-    """Follow signals as the module says; the main thread of a program calls this.
+def watched(first: bool, parent: int | None, notify_parent: bool) -> Iterator[None]:
+    """Follow signals as the module says; to be called from the main thread.
 
     A signal that is ignored, such as SIGHUP under nohup, stays so. After a stop all is left in
     place for the end of the program.
 
     Args:
         first: Whether this is the first process of the run.
-        patron: Process that has started this one with others of the run, torchrun or the first;
+        parent: Process that has started this one with others of the run, torchrun or the first;
             None if there is none. Its end is noticed.
-        told: Whether it is the first, and must be told of signals.
+        notify_parent: Whether that is the first, and must be told of signals.
     """
     global _run
-    _run = run = _Run(first, patron, told)
+    _run = run = _Run(first, parent, notify_parent)
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     handlers = {n: h for n in STOPS if (h := signal.getsignal(n)) is not signal.SIG_IGN}
@@ -187,7 +189,7 @@ def lost(patience: float = 2.0) -> str | None:
         patience: Seconds for it to be found, which may take longer than an error to come of it.
     """
     deadline = time.monotonic() + patience
-    while not _run.lost and (_run.others or _run.told) and time.monotonic() < deadline:
+    while not _run.lost and (_run.others or _run.notify_parent) and time.monotonic() < deadline:
         time.sleep(0.1)
     return _run.lost
 
@@ -214,12 +216,12 @@ def end() -> None:
 
 
 @contextmanager
-def unhurried() -> Iterator[None]:
+def without_deadline() -> Iterator[None]:
     """What is done inside may take its time, as long as whoever sent the signal grants it."""
     end()
-    _run.unhurried = True
+    _run.without_deadline = True
     try:
         yield
     finally:
         _run.since = time.monotonic()
-        _run.unhurried = False
+        _run.without_deadline = False

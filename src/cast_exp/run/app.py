@@ -55,9 +55,9 @@ def run_app(task: Task, config_name: str) -> None:
     """
     forget_stale_ranks()
     launcher, child = launched_by(), rank() > 0
-    patron = os.getppid() if launcher == "torchrun" or (launcher == "Lightning" and child) else None
+    parent = os.getppid() if launcher == "torchrun" or (launcher == "Lightning" and child) else None
     try:
-        with signals.watched(not child, patron, told=launcher == "Lightning"):
+        with signals.watched(not child, parent, notify_parent=launcher == "Lightning"):
             sys.exit(_run_app(task, config_name))
     except UserError as error:
         if not child:
@@ -152,7 +152,7 @@ def _run_apart(module: str, folder: Path) -> int:
         except (KeyboardInterrupt, signals.Stopped) as stop:
             number = stop.signal if isinstance(stop, signals.Stopped) else signal.SIGINT
             process.send_signal(number)  # a terminal has done so already
-            with signals.unhurried():
+            with signals.without_deadline():
                 process.wait()
             code = 128 + number
     return code if code >= 0 else 128 - code

@@ -10,7 +10,6 @@ from pathlib import Path
 from reprlib import Repr
 from typing import Any, Literal
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from cast_exp.errors import UserError, listing
@@ -25,6 +24,7 @@ from cast_exp.run.folder import (
     run_of,
 )
 from cast_exp.run.plan import Plan
+from cast_exp.run.saved import read_yaml
 
 Leave = Literal["refuse", "accept"]
 """Whether a resumed run may be trained otherwise than before."""
@@ -47,7 +47,6 @@ _HARMLESS = (
 _PACKAGES = ("cast-exp", "torch", "torchvision", "lightning", "timm", "numpy")
 _NONE = "(none)"
 _LISTS = Repr()
-_LARGEST = 1 << 20  # bytes of a file of the folder
 _ADVICE = "add resume_changes=accept to go on all the same, or take that back"
 
 
@@ -153,8 +152,10 @@ def _short(value: Any) -> str:
 
 def _versions(folder: Path) -> Iterator[str]:
     """A line for each package that matters and is of another version than at the last launch."""
-    path = folder / RECORD
-    launches = _load(path) if path.is_file() else None
+    try:
+        launches = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return
     last = launches[-1] if isinstance(launches, list) and launches else None
     packages = last.get("packages") if isinstance(last, Mapping) else None
     if not isinstance(packages, Mapping):
@@ -174,18 +175,7 @@ def _within(key: str, keys: Sequence[str]) -> bool:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    content = _load(path)
+    content = read_yaml(path)
     if not isinstance(content, Mapping):
         raise UserError(f"{path} is damaged; start a new run")
     return content
-
-
-def _load(path: Path) -> Any:
-    """Content of a file of YAML or JSON, of which nothing can be relied on; None if damaged."""
-    try:
-        if path.stat().st_size > _LARGEST and path.name != RECORD:
-            return None
-        text = path.read_text(encoding="utf-8")
-        return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
-        return None

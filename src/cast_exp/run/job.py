@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 _PATIENCE = 3.0  # seconds that the other processes leave the first to report an error of all
 _SAVING = 10.0  # seconds that they leave it to save: launchers end all when one has ended
-_SEVERED = ("Connection closed by peer", "Connection reset by peer")  # what gloo says of a lost one
+# What gloo says of a process that is gone.
+_LOST_CONNECTION = ("Connection closed by peer", "Connection reset by peer")
 
 Task = Callable[..., dict[str, float]]
 
@@ -58,7 +59,7 @@ def run_job(task: Task, config: Mapping[str, Any], folder: Path) -> int:
 
 def _run(task: Task, config: Mapping[str, Any], folder: Path, first: bool) -> int:
     start, way = time.monotonic(), _way_on(config, folder)
-    signals.report_to(partial(_cut_off, folder, way))
+    signals.report_to(partial(_record_end, folder, way))
     try:
         if first:
             log.info("folder of the run: %s", folder)
@@ -77,7 +78,7 @@ def _run(task: Task, config: Mapping[str, Any], folder: Path, first: bool) -> in
         number = error.signal if isinstance(error, signals.Stopped) else signals.received()
         if number:
             return _stopped(folder, way, first, 128 + number)
-        gone = signals.lost() or _severed(error)
+        gone = signals.lost() or _connection_lost(error)
         known = gone or isinstance(error, UserError)
         text = gone or (str(error) if known else f"{type(error).__name__}: {error}")
         if not known:
@@ -109,7 +110,7 @@ def _close(folder: Path, status: Status, error: str) -> None:
         log.error("the end of the run could not be recorded: %s", reason)
 
 
-def _cut_off(folder: Path, way: str, why: str, code: int) -> None:
+def _record_end(folder: Path, way: str, why: str, code: int) -> None:
     """Record an end that the main thread cannot."""
     if not _reported(folder, 0):
         log.error("error: %s", _advised(why, way))
@@ -127,9 +128,9 @@ def _way_on(config: Mapping[str, Any], folder: Path) -> str:
     return f"resume={whole}" + (f" plugins=[{','.join(plugins)}]" if plugins else "")
 
 
-def _severed(error: BaseException) -> str | None:
+def _connection_lost(error: BaseException) -> str | None:
     """What to say of an error that comes of the loss of another process."""
-    lost = any(text in str(error) for text in _SEVERED)
+    lost = any(text in str(error) for text in _LOST_CONNECTION)
     return "another process of the run is gone, see what its launcher says" if lost else None
 
 

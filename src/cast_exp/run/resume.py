@@ -5,16 +5,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from cast_exp.checkpoints.files import read_checkpoint, require_whole, weights_of
-from cast_exp.errors import UserError
+from cast_exp.checkpoints.fit import differences
+from cast_exp.errors import UserError, listing
 from cast_exp.run.folder import checkpoints
 from cast_exp.tasks.base import COURSE, BaseTask
 
 log = logging.getLogger(__name__)
 
-_LISTED = 4  # keys of each kind in a message
+_LISTED = 4  # names of each kind in a message
+_KINDS = {"missing": "not in it", "unexpected": "only in it"}
 
 
 def checkpoint_to_resume(folder: Path, resume: str | None, module: nn.Module) -> Path | None:
@@ -45,10 +47,15 @@ def checkpoint_to_resume(folder: Path, resume: str | None, module: nn.Module) ->
             reason = f"{error or type(error).__name__}".splitlines()[0]
             log.warning("%s cannot be read (%s); trying the one before", path, reason)
             continue
-        if difference := _difference(weights, module.state_dict()):
+        if found := differences(module.state_dict(), weights, "{}: {} instead of {}"):
+            lines = [
+                f"  {len(names)} {_KINDS.get(kind, kind)}: {listing(names, _LISTED)}"
+                for kind, names in found.items()
+            ]
             raise UserError(
-                f"{path} is a checkpoint of another model than the one configured:\n{difference}\n"
-                "resume with the experiment and model of its run (its folder's config.yaml)"
+                f"{path} is a checkpoint of another model than the one configured:\n"
+                + "\n".join(lines)
+                + "\nresume with the experiment and model of its run (its folder's config.yaml)"
             )
         if isinstance(module, BaseTask):
             _require_same_optimizer(path, checkpoint, module)
@@ -72,19 +79,3 @@ def _require_same_optimizer(path: Path, checkpoint: Mapping[str, Any], task: Bas
             f"{path} has the state of {name} for groups of {former} parameters, which {kind} for "
             f"groups of {groups} cannot go on from; take back what has been changed of optim"
         )
-
-
-def _difference(found: Mapping[str, Tensor], wanted: Mapping[str, Any]) -> str:
-    missing = [key for key in wanted if key not in found]
-    extra = [key for key in found if key not in wanted]
-    shapes = [
-        f"{key}: {tuple(found[key].shape)} instead of {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in found and found[key].shape != wanted[key].shape
-    ]
-    kinds = {"not in it": missing, "only in it": extra, "of another shape": shapes}
-    return "\n".join(
-        f"  {len(keys)} {kind}: {', '.join(keys[:_LISTED])}{', ...' if len(keys) > _LISTED else ''}"
-        for kind, keys in kinds.items()
-        if keys
-    )

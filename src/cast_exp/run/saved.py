@@ -23,7 +23,7 @@ from cast_exp.run.tree import compose, config_tree
 FOLDER_NAMES = "hydra.job.config.override_dirname.exclude_keys"
 _OWN = ("hydra.mode", FOLDER_NAMES)
 _TYPED_EACH_TIME = ("plugins", "resume_changes")
-_LARGEST = 1 << 20  # bytes of a file that holds a command
+_LARGEST = 1 << 22  # bytes of a file that holds a command or a config
 _MERGE = re.compile(r"<<\s*['\"]?\s*:")
 # A function of a config, such as that which reads the environment, or a reference that is escaped.
 _CALL = re.compile(r"\$\{.*:|\\\$", re.DOTALL)
@@ -183,6 +183,23 @@ def _flat(node: DictConfig) -> dict[str, Any]:
     return leaves
 
 
+def read_yaml(path: Path) -> Any:
+    """Content of a file of the folder of a run, YAML or JSON, of which nothing can be relied on.
+
+    Raises:
+        UserError: It is damaged, or larger than any that we write.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise _damaged(path, "too large")
+        text = path.read_text(encoding="utf-8")
+        if _MERGE.search(text):  # which can make much of little
+            raise _damaged(path, "merge keys")
+        return yaml.safe_load(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise _damaged(path, type(error).__name__) from error
+
+
 class _Hydras:
     """What Hydra has left in a file about a command, of which nothing can be relied on."""
 
@@ -190,21 +207,13 @@ class _Hydras:
         self.path = path
         if not path.is_file():
             raise UserError(f"{path} is missing, so what the run was started with cannot be told")
-        if path.stat().st_size > _LARGEST:
-            raise self._damaged("too large")
-        try:
-            text = path.read_text(encoding="utf-8")
-            if _MERGE.search(text):  # which can make much of little
-                raise self._damaged("merge keys")
-            self.content = yaml.safe_load(text)
-        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-            raise self._damaged(type(error).__name__) from error
+        self.content = read_yaml(path)
 
     def texts(self, *keys: str) -> list[str]:
         """The list of texts at some keys, one inside the other."""
         found = self._at(*keys)
         if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
-            raise self._damaged(f"no list of texts at {'.'.join(keys)}")
+            raise _damaged(self.path, f"no list of texts at {'.'.join(keys)}")
         return found
 
     def config_dir(self) -> Path | None:
@@ -226,5 +235,6 @@ class _Hydras:
             node = node.get(key) if isinstance(node, dict) else None
         return node
 
-    def _damaged(self, why: str) -> UserError:
-        return UserError(f"{self.path} is damaged ({why}); start a new run")
+
+def _damaged(path: Path, why: str) -> UserError:
+    return UserError(f"{path} is damaged ({why}); start a new run")

@@ -1,7 +1,6 @@
 """What a user has said may be imported and read: on this command line or in conf/local."""
 
 import re
-from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,16 +41,6 @@ def users_plugins(typed: Sequence[str], tree: Path) -> set[str]:
             "or name the folder that it is in with PYTHONPATH"
         )
     return set(names)
-
-
-def add_part_options(parser: ArgumentParser) -> None:
-    """Give a command without overrides the options that let it use a user's own parts."""
-    parser.add_argument(
-        "--config-dir", type=Path, metavar="DIR", help="a folder of yours with config files"
-    )
-    parser.add_argument(
-        "--plugins", metavar="A,B,...", help="packages of yours that parts may come from"
-    )
 
 
 def allow_parts(config_dir: Path | None, plugins: str | None) -> None:

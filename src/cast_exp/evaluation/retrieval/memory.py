@@ -42,6 +42,7 @@ class SegmentMemory:
         starts = range(0, len(images), IMAGES_PER_FILE)
         self.parts = [images[start : start + IMAGES_PER_FILE].tolist() for start in starts]
         """Images of each file."""
+        self._verified: set[tuple[Path, int]] = set()  # files and levels, by this process
         self._entered: dict[int, Entries] = {}
 
     def missing(self) -> list[int]:
@@ -80,6 +81,8 @@ class SegmentMemory:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Prototypes (M, D) and classes (M,) of all voters of a level, file by file.
 
+        Checksums are compared when a process reads a level of a file for the first time.
+
         Raises:
             UserError: A file has changed since it was written or looked at; at the end, if there
                 were no voters.
@@ -89,8 +92,10 @@ class SegmentMemory:
         for path in self._paths():
             if not path.exists():  # none of its images can be read
                 continue
-            if (found := load_tensors(path, self.key, names)) is None:
+            verify = (path, level) not in self._verified
+            if (found := load_tensors(path, self.key, names, verify)) is None:
                 raise UserError(f"{path} is no longer what it was; evaluate again to make it anew")
+            self._verified.add((path, level))
             prototypes, classes = (found[name] for name in names)
             votes = classes != self.void
             voters += int(votes.sum())
