@@ -3,7 +3,8 @@
 One thread for each test process: the suite runs in parallel and its tensors are small. The reader
 of YAML that is written in C, where there is one: hundreds of commands are composed. Parts of tests
 may be built by name. And Ctrl-C reaches what tests start, also in a suite that runs in the
-background, where a shell turns it off.
+background, where a shell turns it off, and after a test of Lightning's trainer, which ignores it
+from the first on.
 """
 
 import signal
@@ -19,9 +20,13 @@ from cast_exp import plugins
 
 torch.set_num_threads(1)
 plugins.allow("support", "tests", *plugins.LIGHTNING)
-signal.signal(signal.SIGINT, signal.default_int_handler)
 if yaml.__with_libyaml__:
     yaml.SafeLoader = yaml.CSafeLoader  # type: ignore[misc]
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def write_image(path: Path, seed: int, size: tuple[int, int] = (48, 40)) -> None:

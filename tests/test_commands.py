@@ -4,7 +4,7 @@ import argparse
 import re
 import subprocess
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -15,6 +15,7 @@ import pytest
 from support.cli import cast_eval, cast_train
 from support.commands import ROOT, Command, commands, commands_in, sources
 from support.miniature import miniature, reduced
+from support.modules import forget
 from support.placeholders import Things
 
 from cast_exp.cli import check
@@ -54,12 +55,14 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Things:
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A working directory with the package and config files that docs/own_parts.md makes."""
     (tmp_path / "conf").symlink_to(ROOT / "docs" / "examples" / "conf")
     monkeypatch.syspath_prepend(ROOT / "docs" / "examples")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CAST_EXP_RUNS", raising=False)
+    yield
+    forget("my_package")
 
 
 # -- finding them ----------------------------------------------------------------------------------
@@ -93,9 +96,9 @@ def test_every_kind_of_source_has_some() -> None:
 def test_what_is_said_of_a_command_is_an_alternative(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("support.commands.ROOT", tmp_path)
-    (tmp_path / "conf").mkdir()
-    file = tmp_path / "conf/train.yaml"
+    monkeypatch.setattr("support.commands.ROOT", tmp_path / "tree")
+    (tmp_path / "tree" / "conf").mkdir(parents=True)
+    file = tmp_path / "tree/conf/train.yaml"
     file.write_text(
         "# Command:   python -m cast_exp.train experiment=a checkpoint=CKPT 'x.y=[1,2]'\n"
         "#            (DIR holds all; in minutes: b=[1,2] c=3; untrained:\n"

@@ -142,7 +142,7 @@ def test_weights_that_are_missing_added_or_of_another_shape(save):
     with pytest.raises(UserError) as error:
         load_pretrained(save(linear_probe(weights)))
     assert str(error.value) == (
-        "the checkpoint does not fit the model: 2 missing: norm.bias, stages.1.1.attn.proj.bias; "
+        "the checkpoint does not fit the model: 2 missing: stages.1.1.attn.proj.bias, norm.bias; "
         "1 unexpected: stages.0.0.gamma; "
         "1 of another shape: stages.0.1.norm1.bias (7,) for (384,)"
     )
@@ -296,5 +296,5 @@ def test_no_projector(wrap, save):
 def test_a_projector_in_part(save):
     checkpoint, _ = own()
     checkpoint["state_dict"]["projector.0.weight"] = torch.ones(8, 24)
-    with pytest.raises(UserError, match=r"2 missing: 1\.running_mean|3 missing: 1\.num_batches"):
+    with pytest.raises(UserError, match=r"3 missing: 1\.running_mean, 1\.running_var"):
         load_projector(save(checkpoint))

@@ -1,6 +1,6 @@
 """Small evaluations of each kind, to be run by one process or by two."""
 
-import signal
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -88,13 +88,9 @@ def measured(name: str, folder: Path, most: int | None = None) -> tuple[Any, int
     """Figures and the number of calls of the backbone; no figures if interrupted after `most`."""
     judged = subject(name)
     calls = Calls(judged.backbone, most)
-    handler = signal.getsignal(signal.SIGINT)
     figures = None
-    try:
-        with patch.object(memory, "IMAGES_PER_FILE", 2):
-            figures = evaluate(evaluation(name), judged, folder)
-    except SystemExit:
-        signal.signal(signal.SIGINT, handler)  # which Lightning has taken away
+    with suppress(SystemExit), patch.object(memory, "IMAGES_PER_FILE", 2):
+        figures = evaluate(evaluation(name), judged, folder)
     return figures, calls.count
 
 
