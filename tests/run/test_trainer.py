@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback
+from lightning.pytorch.accelerators import CPUAccelerator, MPSAccelerator
 from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.strategies.launchers import subprocess_script
@@ -35,6 +37,13 @@ def test_trainers_that_evaluations_cannot_have(changes: dict[str, Any], complain
     node = {"_target_": "lightning.pytorch.Trainer", "accelerator": "auto", "devices": 1}
     with pytest.raises(UserError, match=complaint):
         evaluation_trainers(node | {"strategy": "auto", "precision": "32-true"} | changes)
+
+
+def test_apples_gpu_is_not_chosen_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MPSAccelerator, "is_available", staticmethod(lambda: True))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    trainer = build_trainer(NODE | {"accelerator": "auto"}, (), {})
+    assert isinstance(trainer.accelerator, CPUAccelerator)
 
 
 def test_what_is_of_training_is_not_read() -> None:

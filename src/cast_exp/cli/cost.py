@@ -1,7 +1,7 @@
 """What each model costs: `cast-exp cost [--sizes 224,512] [--models ...]`."""
 
 import argparse
-import resource
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -223,10 +223,14 @@ def _weights(model: nn.Module) -> int:
     return sum(value.nbytes for value in model.state_dict().values())
 
 
-def _memory(device: str) -> int:
-    """Peak of the memory in use so far, in bytes."""
+def _memory(device: str) -> float:
+    """Peak of the memory in use so far, in bytes; NaN where the system does not tell (Windows)."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return math.nan
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

@@ -18,9 +18,11 @@ Lightning's own handling of signals is off, see `cast_exp.run.trainer`: it broad
 handler, which deadlocks, and requeues SLURM jobs unasked.
 """
 
+import _thread
 import os
 import select
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -53,6 +55,9 @@ class Stopped(BaseException):
 class _Run:
     """What this process knows of the end of the run."""
 
+    reader: socket.socket  # which Python's numbers of signals come through
+    writer: socket.socket
+
     def __init__(
         self, first: bool = True, parent: int | None = None, notify_parent: bool = False
     ) -> None:
@@ -75,11 +80,11 @@ class _Run:
         self.ending = True
         raise Stopped(self.received)
 
-    def watch(self, signals: int) -> None:
-        """In a thread of its own; the numbers of signals come through a pipe."""
+    def watch(self) -> None:
+        """In a thread of its own."""
         while not self.over:
-            if select.select([signals], [], [], 0.5)[0]:
-                for number in set(os.read(signals, 64)).intersection(STOPS):
+            if select.select([self.reader], [], [], 0.5)[0]:
+                for number in set(self.reader.recv(64)).intersection(STOPS):
                     self.pass_on(number)
             self.look_for_others()
             self.end_in_time()
@@ -115,7 +120,7 @@ class _Run:
         waits = self.received and not (self.ending or self.overdue)
         if waits and main and age > (_HELD if self.held else _OTHERS):
             self.overdue = True
-            signal.pthread_kill(main, self.received)
+            _interrupt(main, self.received)
         if self.without_deadline:
             return
         if self.received and age > (_LIMIT if self.stepped or self.ending else _NOTHING):
@@ -130,6 +135,14 @@ class _Run:
         )
         self.report(why, code)
         os._exit(code)
+
+
+def _interrupt(main: int, number: int) -> None:
+    """Have the main thread handle a signal now, also where it sleeps or waits for a file."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(main, number)
+    else:  # Windows, where it handles the signal when it wakes
+        _thread.interrupt_main(signal.Signals(number))
 
 
 _run = _Run()
@@ -150,13 +163,13 @@ def watched(first: bool, parent: int | None, notify_parent: bool) -> Iterator[No
     """
     global _run
     _run = run = _Run(first, parent, notify_parent)
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
+    run.reader, run.writer = socket.socketpair()  # Windows cannot wait for a pipe
+    run.writer.setblocking(False)
     handlers = {n: h for n in STOPS if (h := signal.getsignal(n)) is not signal.SIG_IGN}
-    former = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    former = signal.set_wakeup_fd(run.writer.fileno(), warn_on_full_buffer=False)
     for number in handlers:
         signal.signal(number, run.handle)
-    threading.Thread(target=run.watch, args=(reader,), name="signals", daemon=True).start()
+    threading.Thread(target=run.watch, name="signals", daemon=True).start()
     try:
         yield
     finally:

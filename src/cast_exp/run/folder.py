@@ -9,13 +9,12 @@ runs/eval/EXPERIMENT/STAMP/             an evaluation of other weights
   checkpoints/                          what it can be resumed from
 """
 
-import fcntl
 import json
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -31,6 +30,9 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from cast_exp.errors import UserError
 from cast_exp.ops.files import PARTIAL, write_json
+
+with suppress(ModuleNotFoundError):  # Windows has none: nothing is locked there
+    import fcntl
 
 Status = Literal["running", "finished", "failed", "interrupted"]
 
@@ -185,7 +187,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
             raise UserError(
                 f"{folder} is in use by a run that is still going; wait for it or stop it"
             ) from None
-        except OSError:  # a file system without locks
+        except (NameError, OSError):  # a system or a file system without locks
             pass
         yield
 

@@ -46,6 +46,7 @@ def build_trainer(
     Raises:
         UserError: Devices that do not exist, or another choice that Lightning cannot follow.
     """
+    node = _with_device(node)
     _check_devices(node)
     built = [build(part) for part in loggers.values() if part is not None]
     # Before the others: what they make of an exception must not be interrupted.
@@ -68,6 +69,7 @@ def evaluation_trainers(node: Mapping[str, Any]) -> Callable[..., Trainer]:
     Raises:
         UserError: Devices that do not exist, or a precision that is not for evaluations.
     """
+    node = _with_device(node)
     _check_devices(node)
     if node["precision"] not in _PRECISIONS:
         raise UserError(
@@ -90,6 +92,15 @@ def evaluation_trainers(node: Mapping[str, Any]) -> Callable[..., Trainer]:
         return _built({"_target_": node["_target_"]} | read, **(quiet | bar | options))
 
     return make
+
+
+def _with_device(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Config of a trainer in which `auto` is a CUDA GPU or the CPU.
+
+    Lightning would take Apple's GPU too, for which nothing here is tested.
+    """
+    auto = "gpu" if torch.cuda.is_available() else "cpu"
+    return {**node, "accelerator": auto if node["accelerator"] == "auto" else node["accelerator"]}
 
 
 def start_processes(trainer: Trainer) -> None:
