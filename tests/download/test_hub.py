@@ -3,9 +3,10 @@
 import errno
 import hashlib
 import shutil
+from pathlib import Path
 
 import pytest
-from huggingface_hub import file_download
+from huggingface_hub import file_download, hf_hub_download
 from support.file_server import file_server
 
 from cast_exp.download import hub as module
@@ -156,30 +157,32 @@ def test_an_error_of_any_kind_is_a_line():
         raise RuntimeError("one\ntwo")
 
 
-def cached(folder, content, name=SHA256):
-    """A file as huggingface_hub keeps it."""
-    (folder / "blobs").mkdir()
-    (folder / "blobs" / name).write_bytes(content)
-    (folder / "snapshots").mkdir()
-    link = folder / "snapshots" / "model.safetensors"
-    link.symlink_to(f"../blobs/{name}")
-    return link
+def cached(hub, folder):
+    """A file in the cache of the library."""
+    link = hf_hub_download("them/model", "some/file.pth", cache_dir=folder, endpoint=hub.url)
+    return Path(link)
 
 
-def test_the_cache_of_the_library_is_verified_once(tmp_path, monkeypatch):
+def test_the_cache_of_the_library_is_verified_once(hub, tmp_path, monkeypatch):
     monkeypatch.setenv("CAST_EXP_CACHE", str(tmp_path / "ours"))
-    link = cached(tmp_path, CONTENT)
+    hub.sent = CONTENT[::-1]
+    with pytest.raises(UserError, match=rf"is damaged; delete .*blobs/{SHA256} to fetch it"):
+        verify_cached(cached(hub, tmp_path))
+    cached(hub, tmp_path).resolve().unlink()
+    hub.sent = None
+    link = cached(hub, tmp_path)
     verify_cached(link)
     with monkeypatch.context() as unread:
         unread.setattr(records.hashlib, "file_digest", lambda *_: pytest.fail("read again"))
         verify_cached(link)
     link.write_bytes(CONTENT[::-1])
-    with pytest.raises(UserError, match=rf"is damaged; delete .*blobs/{SHA256} to fetch it"):
+    with pytest.raises(UserError, match="is damaged"):
         verify_cached(link)
 
 
-def test_and_only_where_it_keeps_files_by_their_sha256(tmp_path):
-    verify_cached(cached(tmp_path, CONTENT, name="0" * 40))
+def test_and_only_where_it_keeps_files_by_their_sha256(hub, tmp_path):
+    hub.digests = False
+    verify_cached(cached(hub, tmp_path))
     (tmp_path / "copied").write_bytes(CONTENT)
     verify_cached(tmp_path / "copied")
     verify_cached(tmp_path / "missing")
