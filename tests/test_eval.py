@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support.cli import SMALL, cast_eval, cast_train, runs
 
-from cast_exp.download import sha256_of
+from cast_exp.download.records import digest_of
 from cast_exp.run.folder import read_summary
 
 MODEL = tuple(text for text in SMALL if text.startswith(("model.", "pooling.")))
@@ -39,7 +39,7 @@ def test_a_run_ends_with_its_evaluations_and_they_can_be_had_again(
     assert {"knn/top1", "linear_probe/top1"} <= found.keys()
     card = json.loads((again / "card.json").read_text())
     assert card["weights"]["run"] == str(run.resolve())
-    assert card["weights"]["sha256"] == sha256_of(run / "checkpoints" / "best.ckpt")
+    assert card["weights"]["sha256"] == digest_of(run / "checkpoints" / "best.ckpt")
     assert card["weights"]["which"] == "trained"
     assert [part["images"] for part in card["data"]["knn"]] == [32, 16]
     assert card["model"]["levels"] == [8, 4]

@@ -14,6 +14,7 @@ def test_files_are_fetched_from_a_mirror_once(
     published = PUBLISHED["cast_small_in1k_deit"]
     monkeypatch.setenv("CAST_EXP_CACHE", str(tmp_path))
     with file_server() as server:
+        server.commit = "0" * 40
         monkeypatch.setenv("HF_ENDPOINT", server.url + "/")
         place = f"/{REPOSITORY}/resolve/main/snapshots/{published.file}"
         assert published.url == server.url + place

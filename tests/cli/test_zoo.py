@@ -13,7 +13,8 @@ from timm.models.vision_transformer import VisionTransformer
 from cast_exp.checkpoints import load_pretrained
 from cast_exp.checkpoints.published import PUBLISHED
 from cast_exp.cli.zoo import main
-from cast_exp.download import sha256_of
+from cast_exp.download import records
+from cast_exp.download.records import digest_of
 from cast_exp.errors import UserError
 from cast_exp.models.config import ModelConfig
 
@@ -25,6 +26,7 @@ FILE = "/twke/CAST/resolve/main/snapshots/moco/imagenet1k/cast_small/checkpoint_
 def hub(monkeypatch, tmp_path):
     """An empty hub and an empty cache."""
     with file_server() as server:
+        server.commit = "0123456789" * 4
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         monkeypatch.setenv("CAST_EXP_CACHE", str(tmp_path / "cache"))
         monkeypatch.setenv("COLUMNS", "200")
@@ -51,7 +53,7 @@ def test_where_the_weights_are(monkeypatch):
     assert PUBLISHED[NAME].url == f"https://huggingface.co{FILE}"
 
 
-def test_by_name(hub, tmp_path, capsys):
+def test_by_name(hub, tmp_path, capsys, monkeypatch):
     hub.files[FILE] = as_file(moco(blank(backbone_shapes("cast"))))
     assert main(["info", NAME]) == 0
     assert "not downloaded" in capsys.readouterr().out
@@ -59,10 +61,12 @@ def test_by_name(hub, tmp_path, capsys):
     assert model.config.depths == (3, 3, 3, 2)
     assert main(["info", NAME]) == 0
     printed = capsys.readouterr().out
-    assert sha256_of(PUBLISHED[NAME].path) in printed
+    assert digest_of(PUBLISHED[NAME].path) in printed
     assert f"{len(hub.files[FILE]):,} bytes" in printed
+    assert hub.commit in printed
     assert "68.1 %" in printed
-    load_pretrained(NAME)
+    monkeypatch.setattr(records.hashlib, "file_digest", lambda *_: pytest.fail("read again"))
+    assert PUBLISHED[NAME].fetch() == PUBLISHED[NAME].path
     assert hub.ranges == [None]
 
 
@@ -80,7 +84,7 @@ def test_convert_by_name(hub, tmp_path, capsys):
     assert card["about"] == {
         "name": NAME,
         "source": hub.url + FILE,
-        "sha256": sha256_of(PUBLISHED[NAME].path),
+        "sha256": digest_of(PUBLISHED[NAME].path),
         "trained": "ImageNet-1k, MoCo-v3, 100 epochs",
         "reported": "68.1 % top-1, ImageNet-1k linear probe",
     }
@@ -93,7 +97,7 @@ def test_convert_a_file(hub, tmp_path):
     torch.save(moco(blank(backbone_shapes("vit"))), path)
     assert main(["convert", str(path), "--out", str(tmp_path / "out")]) == 0
     card = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert card["about"] == {"source": "mine.pth", "sha256": sha256_of(path)}
+    assert card["about"] == {"source": "mine.pth", "sha256": digest_of(path)}
     (tmp_path / "out" / "model.safetensors").unlink()
 
 
@@ -111,7 +115,7 @@ def test_what_the_file_of_a_vit_does_not_tell_is_told(tmp_path):
     ("command", "message"),
     [
         (["convert", "nothing", "--out", "x"], "no checkpoint at nothing"),
-        (["convert", NAME, "--out", "x"], "(404"),
+        (["convert", NAME, "--out", "x"], "404 Not Found"),
     ],
 )
 def test_mistakes(hub, command, message):

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelHubMixin, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from cast_exp.checkpoints.files import CARD, WEIGHTS, write_converted
+from cast_exp.download.hub import told_in_a_line, verify_cached
 from cast_exp.errors import UserError
 from cast_exp.models.backbone import Backbone
 
@@ -51,17 +51,15 @@ def fetch_from_hub(name: str) -> Path:
         name: NAME or NAME@REVISION.
 
     Raises:
-        UserError: There is no such model, or it cannot be reached.
+        UserError: There is no such model, it cannot be reached, or its weights are damaged.
     """
     model, _, revision = name.partition("@")
-    try:
-        folder = snapshot_download(model, revision=revision or None, allow_patterns=[WEIGHTS, CARD])
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"{PREFIX}{name} cannot be fetched: {reason}; check the name and the connection"
-        ) from error
-    return Path(folder)
+    with told_in_a_line(f"{PREFIX}{name}", "check name, connection and, if it is private, token"):
+        folder = Path(
+            snapshot_download(model, revision=revision or None, allow_patterns=[WEIGHTS, CARD])
+        )
+    verify_cached(folder / WEIGHTS)
+    return folder
 
 
 class _OnHub(

@@ -1,10 +1,10 @@
 """The weights that the official release publishes."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cast_exp.download import cache_dir, download
+from cast_exp.download.hub import download_from_hub, hub_url
+from cast_exp.download.records import cache_dir
 
 REPOSITORY = "twke/CAST"
 
@@ -26,8 +26,7 @@ class Published:
     @property
     def url(self) -> str:
         """Where it is; $HF_ENDPOINT names a mirror of Hugging Face."""
-        host = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
-        return f"{host.rstrip('/')}/{REPOSITORY}/resolve/main/snapshots/{self.file}"
+        return hub_url(REPOSITORY, f"snapshots/{self.file}")
 
     @property
     def path(self) -> Path:
@@ -38,9 +37,9 @@ class Published:
         """Download it unless it is there, and check it.
 
         Raises:
-            UserError: See `cast_exp.download.download`.
+            UserError: See `download_from_hub`.
         """
-        return download(self.url, self.path)
+        return download_from_hub(REPOSITORY, f"snapshots/{self.file}", self.path)
 
 
 _IN1K = "ImageNet-1k, MoCo-v3, 100 epochs"

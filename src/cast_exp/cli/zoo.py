@@ -17,7 +17,7 @@ from cast_exp.checkpoints.files import CARD, WEIGHTS, write_converted
 from cast_exp.checkpoints.foreign import Normalization
 from cast_exp.checkpoints.load import Weights, load_pretrained, locate
 from cast_exp.checkpoints.published import PUBLISHED
-from cast_exp.download import recorded, sha256_of
+from cast_exp.download.records import digest_of, recorded
 from cast_exp.run.options import add_plugins
 from cast_exp.run.trust import allow_parts
 
@@ -81,7 +81,7 @@ def convert(checkpoint: str, folder: Path, weights: Weights = "trained", **untol
     assert model.config is not None
     about: dict[str, Any] = {"source": path.name}
     if path.is_file():
-        about["sha256"] = (recorded(path) or {}).get("sha256") or sha256_of(path)
+        about["sha256"] = digest_of(path)
     if published := PUBLISHED.get(checkpoint):
         about |= {
             "name": checkpoint,
@@ -112,7 +112,8 @@ def _info(name: str) -> Table:
     table.add_row("source", weights.url)
     here = weights.path.is_file()
     table.add_row("file", f"{weights.path}{'' if here else ' (not downloaded)'}")
-    for key, value in (recorded(weights.path) or {}).items():
-        if key != "url":
-            table.add_row(key, f"{value:,} bytes" if isinstance(value, int) else value)
+    known = recorded(weights.path)
+    for key in ("revision", "size", "sha256"):
+        if value := known.get(key):
+            table.add_row(key, f"{value:,} bytes" if key == "size" else value)
     return table

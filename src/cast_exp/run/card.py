@@ -10,7 +10,7 @@ import cast_exp
 from cast_exp.checkpoints.files import fingerprint
 from cast_exp.checkpoints.load import Weights, locate
 from cast_exp.data.datasets.base import NoSuchSplit, Split
-from cast_exp.download import sha256_of
+from cast_exp.download.records import digest_of
 from cast_exp.evaluation import BaseEvaluation, Subject
 from cast_exp.ops.files import write_json
 from cast_exp.run.folder import rank, run_of
@@ -52,7 +52,7 @@ def _weights(checkpoint: str | None, weights: Weights) -> dict[str, Any]:
     if checkpoint is None:
         return {"checkpoint": None}  # not trained
     path, run = locate(checkpoint).resolve(), run_of(checkpoint)
-    file = {"sha256": sha256_of(path)} if path.is_file() else {}
+    file = {"sha256": digest_of(path)} if path.is_file() else {}
     return {"checkpoint": str(path), "run": run and str(run), "which": weights} | file
 
 

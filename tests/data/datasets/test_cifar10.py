@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.file_server import file_server
 from support.tiny_data import CIFAR10_CLASSES, cifar10_tree
 from torchvision import datasets
 
@@ -65,6 +66,11 @@ def test_missing_data_and_failing_download(tmp_path: Path, monkeypatch: pytest.M
         CIFAR10("train")
     with pytest.raises(UserError, match=r"no CIFAR-10 in .*download=true"):
         CIFAR10("train", tmp_path)
-    monkeypatch.setattr(datasets.CIFAR10, "url", (tmp_path / "offline.tar.gz").as_uri())
-    with pytest.raises(UserError, match=r"could not be fetched .*by hand"):
+    monkeypatch.setattr(datasets.CIFAR10, "url", "http://127.0.0.1:1/cifar.tar.gz")
+    with pytest.raises(UserError, match=r"cannot reach .* put the file of .* at .*/cifar\.tar\.gz"):
         CIFAR10("train", tmp_path, download=True)
+    with file_server() as server:
+        monkeypatch.setattr(datasets.CIFAR10, "url", f"{server.url}/cifar.tar.gz")
+        server.files["/cifar.tar.gz"] = b"<html>Moved</html>"
+        with pytest.raises(UserError, match="answered with a web page"):
+            CIFAR10("train", tmp_path, download=True)

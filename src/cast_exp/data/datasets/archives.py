@@ -7,9 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from filelock import FileLock
-from torchvision.datasets.utils import check_integrity
 
-from cast_exp.download import download
+from cast_exp.download.url import download
 from cast_exp.errors import UserError
 
 
@@ -47,12 +46,7 @@ class Archive:
                 f"no {self.holds} in {root}; correct data.root, or set "
                 "data.dataset.download=true to fetch it"
             )
-        file = download(self.url, root / self.url.rsplit("/", 1)[-1])
-        if not check_integrity(file, self.md5):
-            raise UserError(
-                f"{file} is not the published archive (its MD5 is not {self.md5}); delete it and "
-                f"{file.name}.json, and try again"
-            )
+        file = download(self.url, root / self.url.rsplit("/", 1)[-1], self.md5)
         try:
             # One of several processes unpacks; whoever finds the folder finds all of it.
             with FileLock(f"{file}.lock"), TemporaryDirectory(prefix=".", dir=root) as part:

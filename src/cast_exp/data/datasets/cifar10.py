@@ -8,6 +8,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 from torchvision import datasets
 
+from cast_exp.data.datasets.archives import Archive
 from cast_exp.data.datasets.base import Split
 from cast_exp.data.datasets.image_folder import ImageFolder
 from cast_exp.errors import UserError
@@ -37,7 +38,9 @@ class CIFAR10(Dataset[dict[str, Any]]):
             raise UserError(f"data.root is not set; give the folder that holds {layouts}")
         self._folder: ImageFolder | None = None
         if download or (root / _ARCHIVE).is_dir():
-            self._archive = self._read(root, split, download)
+            published = datasets.CIFAR10
+            Archive(published.url, published.tgz_md5, _ARCHIVE).folder(root, download)
+            self._archive = self._read(root, split)
             self.classes: list[str] = self._archive.classes
         elif (root / "train").is_dir() or (root / "test").is_dir():
             self._folder = ImageFolder(split, root, val="test")
@@ -49,14 +52,10 @@ class CIFAR10(Dataset[dict[str, Any]]):
             )
 
     @staticmethod
-    def _read(root: Path, split: Split, download: bool) -> datasets.CIFAR10:
+    def _read(root: Path, split: Split) -> datasets.CIFAR10:
         try:
-            return datasets.CIFAR10(root, train=split == "train", download=download)
-        except OSError as error:
-            raise UserError(
-                f"CIFAR-10 could not be fetched ({error}); put {_ARCHIVE} into {root} by hand"
-            ) from error
-        except RuntimeError as error:
+            return datasets.CIFAR10(root, train=split == "train")
+        except (OSError, RuntimeError) as error:
             raise UserError(
                 f"{root / _ARCHIVE} is incomplete or damaged; remove it and fetch it again"
             ) from error

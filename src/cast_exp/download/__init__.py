@@ -1,0 +1,1 @@
+"""Downloads: files of Hugging Face and archives at plain URLs, checked by size and digest."""
