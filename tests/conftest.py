@@ -2,9 +2,9 @@
 
 One thread for each test process: the suite runs in parallel and its tensors are small. The reader
 of YAML that is written in C, where there is one: hundreds of commands are composed. Parts of tests
-may be built by name. And Ctrl-C reaches what tests start, also in a suite that runs in the
-background, where a shell turns it off, and after a test of Lightning's trainer, which ignores it
-from the first on.
+may be built by name. And Ctrl-C and SIGHUP reach what tests start, also in a suite that runs in
+the background or under nohup, which turn them off, and after a test of Lightning's trainer, which
+ignores Ctrl-C from the first on.
 """
 
 import signal
@@ -25,8 +25,9 @@ if yaml.__with_libyaml__:
 
 
 @pytest.fixture(autouse=True)
-def _ctrl_c() -> None:
+def _signals() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def write_image(path: Path, seed: int, size: tuple[int, int] = (48, 40)) -> None:

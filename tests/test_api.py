@@ -10,6 +10,7 @@ from cast_exp.errors import UserError
 from cast_exp.run.folder import read_summary, write_summary
 
 
+@pytest.mark.slow
 def test_a_run_and_an_evaluation_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     trained = run_training([*SMALL, "trainer.max_epochs=1"])

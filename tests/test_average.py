@@ -78,6 +78,7 @@ def test_the_backbone_is_that_of_the_average(run: Path, by_hand: Path) -> None:
     assert not torch.allclose(first, third, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_an_evaluation_and_the_end_of_a_training(run: Path, by_hand: Path) -> None:
     both = ("evaluate=[knn,linear_probe]", "evaluation.linear_probe.epochs=3")
     found = {}

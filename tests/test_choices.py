@@ -27,7 +27,7 @@ from cast_exp.train import train
 DENSE = ("retrieval", "figure_ground", "hierarchy")
 EVALUATIONS = ("knn", "linear_probe", *DENSE)
 ROWS = 10  # in a test
-FAST = 0.3  # share of the rows that are not left to the slow suite; they have two pairs of three
+FAST = 0.1  # share of the rows that are not left to the slow suite
 
 SHARED = {
     "data": options("data"),

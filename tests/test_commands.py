@@ -27,6 +27,7 @@ from cast_exp.train import train
 
 ENTRIES = {"cast_exp.train": ("train", train), "cast_exp.eval": ("eval", evaluate_model)}
 ALL = commands()
+LONG = ("results/", "conf/sweep/")  # whose commands are many runs each
 
 
 def unlike(found: Sequence[Command]) -> list[Command]:
@@ -117,7 +118,7 @@ def test_what_is_said_of_a_command_is_an_alternative(
         "d=1 debug=fast",
         "resume=FOLDER",
     ]
-    file = tmp_path / "README.md"
+    file = tmp_path / "tree/README.md"
     file.write_text(
         "As `python -m\ncast_exp.train ... a=1` does (b=1):\n```\n"
         "torchrun --nproc-per-node 2 -m cast_exp.train \\\n    c=1   # the control: d=1\n```\n"
@@ -132,7 +133,14 @@ def test_what_is_said_of_a_command_is_an_alternative(
 # -- checking them ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", RUNS, ids=str)
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, marks=pytest.mark.slow if command.source.startswith(LONG) else ())
+        for command in RUNS
+    ],
+    ids=str,
+)
 def test_no_mistake_is_found_before_the_run(
     command: Command, things: Things, capsys: pytest.CaptureFixture[str]
 ) -> None:

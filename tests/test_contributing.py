@@ -73,6 +73,7 @@ def test_three_files_make_a_part() -> None:
         assert sum(path.startswith("tests/") for path in paths) == 1
 
 
+@pytest.mark.slow
 def test_the_added_tests_and_those_of_all_code_pass(repository: Path) -> None:
     tests = [path for _, path, _ in BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text())]
     tests = [path for path in tests if path.startswith("tests/")]

@@ -58,6 +58,7 @@ def test_a_run_leaves_what_is_needed_to_repeat_and_judge_it(
     assert "MoCoTask" in output
 
 
+@pytest.mark.slow
 def test_a_resumed_run_takes_keys_that_only_its_own_experiment_has() -> None:
     assert cast_train(*SMALL, *BARE, "trainer.max_epochs=2", "trainer.max_steps=4") == 0
     (run,) = runs()
@@ -92,6 +93,7 @@ def test_resumed_run_is_bit_identical_also_in_mid_epoch(tmp_path: Path) -> None:
         assert steps_logged[-1] == 7
 
 
+@pytest.mark.slow
 def test_every_epoch_can_be_kept_also_by_a_run_that_goes_on() -> None:
     kept = ("callbacks.archive.every_n_epochs=1", "callbacks.pictures=null")
     assert cast_train(*SMALL, *kept, "trainer.max_epochs=2") == 0
@@ -104,6 +106,7 @@ def test_every_epoch_can_be_kept_also_by_a_run_that_goes_on() -> None:
     assert len(list((run / "checkpoints").glob("epoch*"))) == 3
 
 
+@pytest.mark.slow
 def test_auto_goes_on_in_the_folder_of_the_run_that_stopped(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -124,6 +127,7 @@ def test_auto_goes_on_in_the_folder_of_the_run_that_stopped(
     assert len(runs()) == 2  # nothing was left unfinished
 
 
+@pytest.mark.slow
 def test_checkpoint_of_another_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert cast_train(*SMALL, *BARE, "trainer.max_steps=1") == 0
     (run,) = runs()
@@ -178,6 +182,7 @@ def test_all_mistakes_at_once_and_no_folder(capsys: pytest.CaptureFixture[str]) 
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 def test_multirun_outlives_a_failing_job(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,6 +211,7 @@ def test_multirun_outlives_a_failing_job(
     assert sorted(path.name for path in sweep.iterdir() if path.is_dir()) == jobs
 
 
+@pytest.mark.slow
 def test_jobs_of_a_multirun_share_a_group_in_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "_run_apart", lambda module, folder: 0)
     assert cast_train("-m", *SMALL, "seed=0,1", "logger=wandb") == 0

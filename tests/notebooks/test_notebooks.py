@@ -36,7 +36,9 @@ def test_notebook_is_the_one_of_its_script(generate: Any, name: str) -> None:
     assert made.strip() == committed.strip(), "run: python notebooks/generate.py"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[1:])]
+)
 def test_notebook_runs_through(name: str, tmp_path: Path) -> None:
     for needed in ("nbformat", "nbclient", "ipykernel"):
         pytest.importorskip(needed, reason="needs the extra `notebooks`")

@@ -123,6 +123,7 @@ def test_a_checkpoint_is_of_its_run_and_auto_finds_it(launch: Any) -> None:
     resume(folder, "data.batch_size=4")
 
 
+@pytest.mark.slow
 def test_jobs_of_a_multirun_are_each_compared(launch: Any) -> None:
     folders = launch("-m", *SMALL, "data.batch_size=4,2", "seed=1")
     sweep = folders[0].parent

@@ -26,6 +26,7 @@ def scenes(*overrides: str) -> list[DictConfig]:
     return [OmegaConf.load(run / "config.yaml").scenes.superpixel for run in saved]
 
 
+@pytest.mark.slow
 def test_each_row_of_a_sweep_is_evaluated_on_its_own_method(tmp_path: Path) -> None:
     mine = tmp_path / "conf" / "superpixel" / "coarse_grid.yaml"
     mine.parent.mkdir(parents=True)
@@ -46,6 +47,7 @@ def test_each_row_of_a_sweep_is_evaluated_on_its_own_method(tmp_path: Path) -> N
         assert config.data.superpixel == config.superpixel
 
 
+@pytest.mark.slow
 def test_so_are_parameters_that_are_swept_or_changed() -> None:
     found = scenes("superpixel=slic", "superpixel.compactness=5,20", "superpixel.iterations=3")
     assert [node.compactness for node in found] == [5, 20]

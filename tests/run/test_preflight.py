@@ -78,6 +78,7 @@ def test_a_wrong_name_of_a_model_is_told_with_all_names() -> None:
         checked_command([*QUICK, "model.name=cast_smal"], "train", train)
 
 
+@pytest.mark.slow
 def test_keys_are_completed(tmp_path: Path) -> None:
     line = "train experiment=shapes_moco superpixel.cou"
     done = subprocess.run(

@@ -196,6 +196,7 @@ JOBS = [
 
 
 @pytest.mark.parametrize("files", JOBS)
+@pytest.mark.slow
 def test_neither_do_those_of_jobs_of_a_multirun(folder: Make, files: dict[str, str]) -> None:
     run = folder("experiment=a,b", files=files)
     (run / "config.yaml").unlink()

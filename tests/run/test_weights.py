@@ -100,6 +100,7 @@ def test_a_checkpoint_decides_the_model_in_every_program(checked: Checked, tiny:
     assert "model=pretrained" in checked("-m", *KNN, f"checkpoint={tiny},{tiny}/model.safetensors")
 
 
+@pytest.mark.slow
 def test_a_model_that_is_named_beside_a_checkpoint_agrees_or_is_refused(
     checked: Checked, tiny: str, tmp_path: Path
 ) -> None:

@@ -87,10 +87,10 @@ def probe(folder: Path, steps: Steps, compile: Any) -> LightningModule:
 @pytest.mark.parametrize(
     ("run", "graphs"),
     [
-        (moco, 2),  # with and without gradients
+        pytest.param(moco, 2, marks=pytest.mark.slow),  # with and without gradients
         pytest.param(regularized, 2, marks=pytest.mark.slow),
         (classification, 2),  # cutmix makes room for more superpixels
-        (segmentation, 1),
+        pytest.param(segmentation, 1, marks=pytest.mark.slow),
         pytest.param(probe, 1, marks=pytest.mark.slow),
     ],
 )
@@ -127,6 +127,7 @@ def test_it_tells_of_a_graph_too_many(caplog: pytest.LogCaptureFixture) -> None:
     assert not caplog.text
 
 
+@pytest.mark.slow
 def test_a_compiled_task_can_be_copied_and_goes_when_it_is_done(tmp_path: Path) -> None:
     task = moco(tmp_path, Steps(), "aot_eager")
     again = pickle.loads(pickle.dumps(deepcopy(task)))

@@ -228,6 +228,7 @@ MODEL = (
 PRETRAIN = ("experiment=shapes_moco", "task.hidden_dim=32", "task.projection_dim=16")
 
 
+@pytest.mark.slow
 def test_pretrain_then_probe_by_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
