@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import pickle
 import socket
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
@@ -35,6 +37,7 @@ def _pool() -> ProcessPoolExecutor:
 
 
 def _join(count: Any, port: int) -> None:
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     with count.get_lock():
         rank = count.value
         count.value += 1
@@ -51,6 +54,13 @@ def _join(count: Any, port: int) -> None:
     }
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
+
+
+def _end_with(parent: int) -> None:
+    """End this process when the one of the tests has: it holds its own pipe open."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _call(call: bytes) -> bytes:
