@@ -5,9 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from torch.utils.data import Dataset
 
 from cast_exp.errors import UserError
@@ -108,26 +106,6 @@ class ImageFiles(Dataset[dict[str, Any]]):
     def _truth_files(self) -> Iterable[Path]:
         """The files that hold what is drawn on the images."""
         return []
-
-
-def read_map(path: Path, image: Sized) -> NDArray[np.uint8]:
-    """Decode the label map of an image, uint8 (H, W): grey values, or the indices of a palette.
-
-    Raises:
-        UnreadableImage: Missing, empty, truncated or undecodable file.
-        UserError: The map is neither grey nor has a palette, has more than 8 bits or another size
-            than its image.
-    """
-    with readable(path), Image.open(path) as drawn:
-        drawn.load()
-    if drawn.mode not in ("L", "P"):
-        raise UserError(
-            f"{path} is an image of mode {drawn.mode}; a label map should be grey or have a "
-            "palette, with 8 bits"
-        )
-    labels = np.array(drawn)
-    require_size(path, labels, image)
-    return labels
 
 
 def require_size(path: Path, labels: NDArray[Any], image: Sized) -> None:
