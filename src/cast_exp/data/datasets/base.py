@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
+from PIL import Image
 from torch.utils.data import Dataset
 
 from cast_exp.errors import UserError
@@ -135,6 +136,12 @@ def _reason(path: Path, error: Exception) -> str:
         return error.strerror.lower()
     if path.stat().st_size == 0:
         return "empty file (0 bytes)"
+    if isinstance(error, Image.DecompressionBombError) and Image.MAX_IMAGE_PIXELS:
+        pixels = int(str(error).partition("(")[2].split()[0])
+        return (
+            f"{pixels / 1e6:.1f} megapixels, but Pillow opens {2 * Image.MAX_IMAGE_PIXELS / 1e6:.1f} "
+            "at most; scale it down or cut it into parts"
+        )
     if "cannot identify" in str(error):
         return "not an image of a known format"
     return str(error) or type(error).__name__
