@@ -19,7 +19,9 @@ frame: {size: 3, paint: {colour: red}}
     "wheel/large.yaml": "spokes: 36\nradius: 3",
     "wheel/_shared.yaml": "spokes: 1",
     "sport/racing.yaml": "# @package _global_\ndefaults: [{override /wheel: large}]\nspeed: 3",
-    "sport/slurm.yaml": "# @package _global_\ndefaults: [{override /hydra/launcher: submitit_slurm}]",
+    "sport/slurm.yaml": """# @package _global_
+defaults: [{override /hydra/launcher: submitit_slurm}]
+""",
     "sport/broken.yaml": "# @package _global_\ndefaults: [{override /whee: large}]",
 }
 

@@ -137,10 +137,10 @@ def _reason(path: Path, error: Exception) -> str:
     if path.stat().st_size == 0:
         return "empty file (0 bytes)"
     if isinstance(error, Image.DecompressionBombError) and Image.MAX_IMAGE_PIXELS:
-        pixels = int(str(error).partition("(")[2].split()[0])
+        pixels, most = int(str(error).partition("(")[2].split()[0]), 2 * Image.MAX_IMAGE_PIXELS
         return (
-            f"{pixels / 1e6:.1f} megapixels, but Pillow opens {2 * Image.MAX_IMAGE_PIXELS / 1e6:.1f} "
-            "at most; scale it down or cut it into parts"
+            f"{pixels / 1e6:.1f} megapixels, but Pillow opens {most / 1e6:.1f} at most; scale it "
+            "down or cut it into parts"
         )
     if "cannot identify" in str(error):
         return "not an image of a known format"
