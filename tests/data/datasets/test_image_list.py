@@ -52,6 +52,7 @@ def read(root: Path, text: str | bytes) -> list[Listed]:
         ("x", "images/x.jpg", None),
         ("images/a.jpg masks/none.png", "images/a.jpg", None),
         ("none", None, None),
+        (f"{'long' * 200}/a.jpg", None, None),
         ("none.jpg a.png", None, None),
     ],
 )
@@ -59,6 +60,15 @@ def test_lines(root: Path, line: str, image: str | None, mask: str | None) -> No
     (found,) = read(root, line.replace("ROOT", str(root)))
     assert found.image == (image and root / image)
     assert found.mask == (mask and root / mask)
+
+
+def test_a_relative_root(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root.parent)
+    (found,) = read(Path(root.name), "/images/a.jpg masks/other map.png")
+    assert (found.image, found.mask) == (
+        Path(root.name, "images/a.jpg"),
+        Path(root.name, "masks/other map.png"),
+    )
 
 
 @pytest.mark.parametrize("text", ["\ufeffa\r\n\r\n  x \r\n", "\n a\t\n\n\nx", "\ufeff\na\rx\r"])
@@ -89,6 +99,7 @@ def test_lists_that_are_none(root: Path) -> None:
 
 def test_names(root: Path) -> None:
     files = Files(root, "images", [".jpg"])
+    (root / "images/._a.jpg").touch()
     assert files.names("") == ["a", "deep/a", "photo", "photo 1", "x"]
     assert files.names("deep") == ["deep/a"]
     cases = Files(root, "masks", ["_map.png", ".png"])
@@ -97,3 +108,7 @@ def test_names(root: Path) -> None:
     labels = Files(root, "masks", ["_map.png"])
     assert by_name("x", files, labels).mask == root / "masks/x_map.png"
     assert by_name("a", files, labels).mask is None
+    (root / "x.png").touch()
+    assert files.find("x.png") == root / "x.png"
+    assert by_name("photo", files, Files(root, "elsewhere", [".png"])).mask is None
+    assert by_name("x", files, Files(root, "elsewhere", [".png"])).mask is None, "not the root's"

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.tiny_data import bsds500_tree, cifar10_tree, imagenet_tree, noise
+from support.tiny_data import bsds500_tree, cifar10_tree, imagenet_tree, noise, part_imagenet_tree
 from support.voc import voc_tree
 from torchvision.datasets import ImageNet
 
-from cast_exp.data.datasets import BSDS500, CIFAR10, VOC, ImageFolder, VOCFolder
+from cast_exp.data.datasets import BSDS500, CIFAR10, VOC, ImageFolder, PartImageNet, VOCFolder
 from cast_exp.data.datasets.nearby import imagenet_command, other_root
 from cast_exp.errors import UserError
 
@@ -35,6 +35,7 @@ FOLDER = partial(VOCFolder, classes=["background", "cat", "dog"])
         (FOLDER, voc_tree, "d/VOCdevkit/VOC2012", ["d", "d/VOCdevkit"]),
         (FOLDER, voc_tree, "d/it is", ["d", "d/it is/ImageSets/Segmentation"]),
         (BSDS500, bsds500_tree, "d/BSR/BSDS500/data", ["d", "d/BSR", "d/BSR/BSDS500/data/images"]),
+        (PartImageNet, part_imagenet_tree, "d", [".", "d/annotations"]),
         (CIFAR10, cifar10_tree, "d", [".", "d/train"]),
     ],
 )
@@ -56,6 +57,13 @@ def test_a_relative_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert other_root(Path("."), lambda root: (root / "train").is_dir()) == (
         f"; did you mean data.root={tmp_path}?"
     )
+    unlabelled = partial(ImageFolder, train=".", val=None, labelled=False)
+    assert "did you mean" not in complaint(unlabelled, tmp_path / "photo"), "any folder would do"
+
+    def refused(root: Path) -> bool:
+        raise PermissionError(root)
+
+    assert other_root(tmp_path, refused) == ""
     assert other_root(Path("nowhere/at all"), lambda root: False) == ""
 
 

@@ -71,7 +71,7 @@ class ImageFolder(Dataset[dict[str, Any]]):
             raise UserError(
                 f"no folder {self.folder}; expected {layout}"
                 + (
-                    other_root(root, lambda other: (other / name).is_dir())
+                    other_root(root, lambda other: name != "." and (other / name).is_dir())
                     or (imagenet_command(root) if root.is_dir() else "")
                     or f" with <root> = {root}: correct data.root or data.dataset.{split}"
                     + "=null, which holds out some training images" * (name == val)

@@ -29,15 +29,18 @@ class Files:
     def __str__(self) -> str:
         return f"{self.folder} ({', '.join(f'*{suffix}' for suffix in self._suffixes)})"
 
+    def get(self, name: str) -> Path | None:
+        """The file of a name, which is a path in the folder, with or without suffix."""
+        return self._at(self.folder / name)
+
     def find(self, written: str) -> Path | None:
-        """The file of a name in the folder, of a path below the root or of an absolute path.
+        """The file of a name, of a path below the root or of an absolute path.
 
         A path below the root may begin with "/", as in the lists of DeepLab.
         """
-        for path in (self.folder / written, self._root / written, self._root / written.lstrip("/")):
-            if found := self._inside(path.parent).get(path.name):
-                return found
-        return None
+        root = self._root
+        paths = (self.folder / written, root / written, root / written.lstrip("/"))
+        return next(filter(None, map(self._at, paths)), None)
 
     def name(self, file: Path) -> str:
         """What lists call a file: its path in the folder, without suffix."""
@@ -45,20 +48,25 @@ class Files:
         return self._stem(str(within))
 
     def names(self, folder: str) -> list[str]:
-        """Names of all files with such a suffix in a folder in the folder, however deep."""
-        files = (self.folder / folder).rglob("*")
-        return sorted(self.name(file) for file in files if self._stem(file.name) != file.name)
+        """Names of all files with such a suffix below a folder in the folder; no hidden ones."""
+        return sorted(
+            self.name(Path(parent, name))
+            for parent, _, names in os.walk(self.folder / folder, followlinks=True)
+            for name in names
+            if self._stem(name) != name and not name.startswith(".")
+        )
 
-    def _inside(self, folder: Path) -> dict[str, Path]:
-        """The files in a folder by their names, with and without suffix."""
+    def _at(self, path: Path) -> Path | None:
+        """The file of a path, with or without suffix; each folder is read once."""
+        folder = path.parent
         if folder not in self._seen:
             names: list[str] = []
-            if folder.is_dir():
+            if os.path.isdir(folder):  # which takes whatever a list has
                 with os.scandir(folder) as entries:
                     names = sorted(entry.name for entry in entries if not entry.is_dir())
             short = {self._stem(name): folder / name for name in reversed(names)}
             self._seen[folder] = short | {name: folder / name for name in names}
-        return self._seen[folder]
+        return self._seen[folder].get(path.name)
 
     def _stem(self, name: str) -> str:
         ends = [suffix for suffix in self._suffixes if name.lower().endswith(suffix)]
@@ -77,7 +85,7 @@ class Listed:
 def by_name(name: str, images: Files, masks: Files) -> Listed:
     """The image of a name and the label map of the same name."""
     image = images.find(name)
-    return Listed(name, image, masks.find(images.name(image) if image else name))
+    return Listed(name, image, masks.get(images.name(image)) if image else None)
 
 
 def read_list(file: Path, images: Files, masks: Files) -> list[Listed]:
@@ -117,7 +125,7 @@ def _matched(line: str, images: Files, masks: Files, file: Path) -> Listed:
     for gap in re.finditer(r"\s*\t\s*" if "\t" in line else r"\s+", line):
         rest = line[gap.end() :]
         if image := images.find(line[: gap.start()]):
-            mask = masks.find(images.name(image)) if _COLUMNS.fullmatch(rest) else None
+            mask = masks.get(images.name(image)) if _COLUMNS.fullmatch(rest) else None
             found.append(Listed(line, image, mask or masks.find(rest)))
     whole = [each for each in found if each.mask]
     if len(whole) > 1:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 
@@ -21,8 +22,11 @@ def other_root(root: Path, fits: Callable[[Path], bool]) -> str:
     Returns:
         The end of a message; empty if none would do.
     """
-    found = next(filter(fits, _around(root)), None)
-    return f"; did you mean data.root={quote(str(found))}?" if found else ""
+    for folder in _around(root):
+        with suppress(OSError):  # folders of others
+            if fits(folder):
+                return f"; did you mean data.root={quote(str(folder))}?"
+    return ""
 
 
 def imagenet_command(folder: Path) -> str:

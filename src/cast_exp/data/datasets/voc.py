@@ -133,7 +133,7 @@ class VOCFolder(ImageFiles):
             self._images = list(compress(self._images, part))
             self._labels = list(compress(self._labels, part))
         objects = Files(root, "SegmentationObject", [".png"])
-        found = [objects.find(self._files.name(image)) for image in self._images]
+        found = [objects.get(self._files.name(image)) for image in self._images]
         self._objects = [path for path in found if path] if all(found) else None
 
     def _listed(self, name: str) -> list[Listed]:
