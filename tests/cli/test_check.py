@@ -186,6 +186,9 @@ def test_classes_without_pixels(tmp_path: Path, capsys: pytest.CaptureFixture[st
     said = capsys.readouterr().out
     assert said.count("wrong 1 of 2 classes have no pixel: cell; masks of 0 and 255?") == 2
     assert said.count("of the pixels are void (255)") == 2
+    mapped = [*command, "data.dataset.label_map={0:0,255:1}"]
+    assert main([*mapped, "data.dataset.classes=[background,cell]"]) == 0
+    assert "2 of 2 classes, 0.00% of the pixels void" in capsys.readouterr().out
 
 
 def test_scenes_by_command(tmp_path: Path) -> None:

@@ -19,6 +19,9 @@ frame: {size: 3, paint: {colour: red}}
     "wheel/large.yaml": "spokes: 36\nradius: 3",
     "wheel/_shared.yaml": "spokes: 1",
     "sport/racing.yaml": "# @package _global_\ndefaults: [{override /wheel: large}]\nspeed: 3",
+    "sport/slurm.yaml": """# @package _global_
+defaults: [{override /hydra/launcher: submitit_slurm}]
+""",
     "sport/broken.yaml": "# @package _global_\ndefaults: [{override /whee: large}]",
 }
 
@@ -45,6 +48,16 @@ def explained(overrides: Sequence[str]) -> list[str]:
         ("wheel=lage", "wheel=lage: there is no such wheel; did you mean large?"),
         ("wheel=xyz", "wheel=xyz: there is no such wheel; options are large, small"),
         ("sport=racin", "sport=racin: there is no such sport; did you mean racing?"),
+        (
+            "hydra/sweeper=optuna",
+            "hydra/sweeper=optuna: there is no such hydra/sweeper; it is of a plug-in of Hydra: "
+            "pip install hydra-optuna-sweeper",
+        ),
+        (
+            "sport=slurm",
+            "In 'hydra/config': Could not find 'hydra/launcher/submitit_slurm'; it is of a plug-in "
+            "of Hydra: pip install hydra-submitit-launcher",
+        ),
         ("sed=3", "sed: there is no such key; did you mean seed?"),
         ("frame.siz=3", "frame.siz: there is no such key; did you mean frame.size?"),
         ("colour=blue", "colour: there is no such key; did you mean frame.paint.colour?"),

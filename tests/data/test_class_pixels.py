@@ -40,8 +40,8 @@ def test_masks_of_0_and_255() -> None:
     for sampled in (False, True):
         (fault,) = class_faults(np.array([9, 0, 4]), ["background", "cell"], sampled)
         assert fault == (
-            "1 of 2 classes have no pixel: cell; masks of 0 and 255? Make them 0 and 1, for 255 is "
-            "void"
+            "1 of 2 classes have no pixel: cell; masks of 0 and 255? Set "
+            "'data.dataset.label_map={0:0,255:1}'"
         )
 
 

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from cast_exp.data.datasets.base import UnreadableImage
+from cast_exp.data.datasets.base import UnreadableImage, readable
 from cast_exp.data.datasets.bsds500 import read_segmentations
 from cast_exp.data.datasets.images import read_image, to_rgb
 from cast_exp.errors import UserError
@@ -117,10 +117,10 @@ def _read_example(path: Path, truth: Path, size: int) -> Example:
 
 def _read_label_map(path: Path) -> Labels:
     try:
-        with Image.open(path) as file:
+        with readable(path), Image.open(path) as file:
             labels = np.asarray(file)
-    except Exception as error:  # decoders raise anything
-        raise UserError(f"cannot read {path}: {error}") from error
+    except UnreadableImage as error:
+        raise UserError(f"cannot read {error}") from error
     if labels.ndim != 2:
         raise UserError(f"{path} is a colour image; a label map has one channel (or a palette)")
     return labels

@@ -4,13 +4,36 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_PLUGINS = {
+    "hydra/launcher/joblib": "hydra-joblib-launcher",
+    "hydra/launcher/ray": "hydra-ray-launcher",
+    "hydra/launcher/ray_aws": "hydra-ray-launcher",
+    "hydra/launcher/rq": "hydra-rq-launcher",
+    "hydra/launcher/submitit_local": "hydra-submitit-launcher",
+    "hydra/launcher/submitit_slurm": "hydra-submitit-launcher",
+    "hydra/sweeper/ax": "hydra-ax-sweeper",
+    "hydra/sweeper/nevergrad": "hydra-nevergrad-sweeper",
+    "hydra/sweeper/optuna": "hydra-optuna-sweeper",
+    "hydra/hydra_logging/colorlog": "hydra-colorlog",
+    "hydra/job_logging/colorlog": "hydra-colorlog",
+}
+"""Packages of the options that Hydra's own plug-ins add."""
+_QUOTED = re.compile(r"'([^']+)'")
 _WRAPPED = re.compile(r"^\w+ raised while resolving interpolation: ")
 
 
 def gist(error: BaseException) -> str:
     """What an exception of Hydra or OmegaConf says, without what they wrap around it."""
     text = str(error) or str(error.__cause__ or type(error).__name__)
-    return _WRAPPED.sub("", text.strip().splitlines()[0])
+    line = _WRAPPED.sub("", text.strip().splitlines()[0])
+    hints = filter(None, map(plugin_hint, _QUOTED.findall(line)))
+    return "; ".join([line, *hints])
+
+
+def plugin_hint(option: str) -> str | None:
+    """How to get an option of Hydra, `hydra/<group>/<option>`, if a plug-in of Hydra's has it."""
+    package = _PLUGINS.get(option)
+    return f"it is of a plug-in of Hydra: pip install {package}" if package else None
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cast_exp.config.messages import gist, nearest
+from cast_exp.config.messages import gist, nearest, plugin_hint
 from cast_exp.errors import UserError
 
 _FAILURES = (HydraException, OmegaConfBaseException, OSError)
@@ -137,7 +137,8 @@ def _wrong_option(override: Override, option: str) -> str | None:
     known = options(group)
     if option in known:
         return None
-    return f"{group}={option}: there is no such {group}; {nearest(option, known)}"
+    hint = plugin_hint(f"{group}/{option}") or nearest(option, known)
+    return f"{group}={option}: there is no such {group}; {hint}"
 
 
 def _wrong_key(config: DictConfig, names: Sequence[str], override: Override) -> str | None:

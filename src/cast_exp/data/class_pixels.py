@@ -36,7 +36,7 @@ def class_faults(
         shown = ", ".join(missing[:_SHOWN]) + ", ..." * (len(missing) > _SHOWN)
         hint = ""
         if len(classes) - len(missing) == 1 and pixels[-1] > 0:
-            hint = f"; masks of 0 and {VOID}? Make them 0 and 1, for {VOID} is void"
+            hint = f"; masks of 0 and {VOID}? Set 'data.dataset.label_map={{0:0,{VOID}:1}}'"
         faults.append(f"{len(missing)} of {len(classes)} classes have no pixel: {shown}{hint}")
     if (void := pixels[-1] / pixels.sum()) > _MOST_VOID:
         faults.append(f"{void:.0%} of the pixels are void ({VOID})")

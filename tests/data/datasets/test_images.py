@@ -11,7 +11,9 @@ from PIL import Image
 
 from cast_exp.data.datasets import ImageFolder, UnreadableImage, read_image
 from cast_exp.data.datasets.images import DeepImage, RGBItems, to_rgb
+from cast_exp.data.datasets.label_reader import read_map
 from cast_exp.errors import UserError
+from cast_exp.predict.photo import read_photo
 
 KINDS = {
     "jpg": ["RGB", "L", "CMYK"],
@@ -205,6 +207,18 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
             read_image(tmp_path / name)
         assert caught.value.path == str(tmp_path / name)
         assert caught.value.reason
+
+
+def test_huge_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = Image.new("L", (1500, 1400))
+    image.save(path := tmp_path / "huge.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)
+    readers = (read_image, read_photo, lambda path: read_map(path, image))
+    for read in readers:
+        with pytest.raises(
+            UnreadableImage, match=r"2\.1 megapixels, but Pillow opens 2\.0 at most"
+        ):
+            read(path)
 
 
 def test_items_of_a_data_set(tmp_path: Path) -> None:

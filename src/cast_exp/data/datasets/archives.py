@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from filelock import FileLock
 
+from cast_exp.data.datasets.nearby import other_root
 from cast_exp.download.url import download
 from cast_exp.errors import UserError
 
@@ -43,8 +44,11 @@ class Archive:
             return folder
         if not fetch:
             raise UserError(
-                f"no {self.holds} in {root}; correct data.root, or set "
-                "data.dataset.download=true to fetch it"
+                f"no {self.holds} in {root}"
+                + (
+                    other_root(root, lambda other: (other / self.holds).is_dir())
+                    or "; correct data.root, or set data.dataset.download=true to fetch it"
+                )
             )
         file = download(self.url, root / self.url.rsplit("/", 1)[-1], self.md5)
         try:

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
@@ -110,26 +109,6 @@ class ImageFiles(Dataset[dict[str, Any]]):
         return []
 
 
-def read_map(path: Path, image: Sized) -> NDArray[np.uint8]:
-    """Decode the label map of an image, uint8 (H, W): grey values, or the indices of a palette.
-
-    Raises:
-        UnreadableImage: Missing, empty, truncated or undecodable file.
-        UserError: The map is neither grey nor has a palette, has more than 8 bits or another size
-            than its image.
-    """
-    with readable(path), Image.open(path) as drawn:
-        drawn.load()
-    if drawn.mode not in ("L", "P"):
-        raise UserError(
-            f"{path} is an image of mode {drawn.mode}; a label map should be grey or have a "
-            "palette, with 8 bits"
-        )
-    labels = np.array(drawn)
-    require_size(path, labels, image)
-    return labels
-
-
 def require_size(path: Path, labels: NDArray[Any], image: Sized) -> None:
     """Make sure that labels (H, W) that were read from a file fit their image.
 
@@ -157,6 +136,12 @@ def _reason(path: Path, error: Exception) -> str:
         return error.strerror.lower()
     if path.stat().st_size == 0:
         return "empty file (0 bytes)"
+    if isinstance(error, Image.DecompressionBombError) and Image.MAX_IMAGE_PIXELS:
+        pixels, most = int(str(error).partition("(")[2].split()[0]), 2 * Image.MAX_IMAGE_PIXELS
+        return (
+            f"{pixels / 1e6:.1f} megapixels, but Pillow opens {most / 1e6:.1f} at most; scale it "
+            "down or cut it into parts"
+        )
     if "cannot identify" in str(error):
         return "not an image of a known format"
     return str(error) or type(error).__name__

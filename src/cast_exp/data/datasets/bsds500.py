@@ -1,6 +1,7 @@
 """BSDS500: photographs that several people have segmented (Arbelaez et al., 2011)."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from cast_exp.data.datasets.base import ImageFiles, Split, require_size
 from cast_exp.data.datasets.images import read_image
+from cast_exp.data.datasets.nearby import other_root
 from cast_exp.errors import UserError
 
 _LAYOUT = "<root>/images/<split>/*.jpg and <root>/groundTruth/<split>/*.mat"
@@ -40,7 +42,14 @@ class BSDS500(ImageFiles):
         self._truth = root / "groundTruth" / name
         super().__init__(sorted((root / "images" / name).glob("*.jpg")))
         if not self._images:
-            raise UserError(f"no images in {root / 'images' / name}; expected {_LAYOUT}")
+            raise UserError(
+                f"no images in {root / 'images' / name}; expected {_LAYOUT}"
+                + other_root(root, lambda other: (other / "images" / name).is_dir())
+            )
+        renamed = root / "ground_truth"
+        if renamed.is_dir() and not self._truth.is_dir():
+            paths = f"{quote(str(renamed))} {quote(str(root / 'groundTruth'))}"
+            raise UserError(f"no folder {self._truth}; expected {_LAYOUT}: mv {paths}")
         there = {path.stem for path in self._truth.glob("*.mat")}
         if missing := [path.stem for path in self._images if path.stem not in there]:
             raise UserError(

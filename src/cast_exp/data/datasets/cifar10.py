@@ -11,6 +11,7 @@ from torchvision import datasets
 from cast_exp.data.datasets.archives import Archive
 from cast_exp.data.datasets.base import Split
 from cast_exp.data.datasets.image_folder import ImageFolder
+from cast_exp.data.datasets.nearby import other_root
 from cast_exp.errors import UserError
 
 _ARCHIVE = datasets.CIFAR10.base_folder
@@ -47,8 +48,14 @@ class CIFAR10(Dataset[dict[str, Any]]):
             self.classes = self._folder.classes
         else:
             raise UserError(
-                f"no CIFAR-10 in {root}; expected {layouts}: correct data.root, or set "
-                "data.dataset.download=true to fetch it"
+                f"no CIFAR-10 in {root}; expected {layouts}"
+                + (
+                    other_root(
+                        root,
+                        lambda other: any((other / name).is_dir() for name in (_ARCHIVE, "train")),
+                    )
+                    or ": correct data.root, or set data.dataset.download=true to fetch it"
+                )
             )
 
     @staticmethod

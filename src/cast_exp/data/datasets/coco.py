@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cast_exp.data.datasets.nearby import other_root
 from cast_exp.errors import UserError
 
 Entry = dict[str, Any]
@@ -32,7 +33,7 @@ class CocoFile:
 
 
 def read_coco(path: Path) -> CocoFile:
-    """Read an annotation file.
+    """Read an annotation file, which is in a folder of the root.
 
     Raises:
         UserError: It is missing, or not what it should be.
@@ -40,8 +41,13 @@ def read_coco(path: Path) -> CocoFile:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
+        reason, root = (error.strerror or str(error)).lower(), path.parents[1]
         raise UserError(
-            f"cannot read {path} ({(error.strerror or str(error)).lower()}); correct data.root"
+            f"cannot read {path} ({reason})"
+            + (
+                other_root(root, lambda other: (other / path.relative_to(root)).is_file())
+                or "; correct data.root"
+            )
         ) from error
     except ValueError as error:
         raise UserError(f"{path} is not JSON or is damaged ({error}); fetch it again") from error

@@ -15,6 +15,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from cast_exp.data.datasets.base import Split
 from cast_exp.data.datasets.held_out import Share, part_of
 from cast_exp.data.datasets.images import read_image
+from cast_exp.data.datasets.nearby import imagenet_command, other_root
 from cast_exp.errors import UserError
 
 _NONE = np.empty(0, np.bytes_)
@@ -68,9 +69,13 @@ class ImageFolder(Dataset[dict[str, Any]]):
         self.folder = root / name
         if not self.folder.is_dir():
             raise UserError(
-                f"no folder {self.folder}; expected {layout} with <root> = {root}: correct "
-                f"data.root or data.dataset.{split}"
-                + ("=null, which holds out some training images" if name == val else "")
+                f"no folder {self.folder}; expected {layout}"
+                + (
+                    other_root(root, lambda other: name != "." and (other / name).is_dir())
+                    or (imagenet_command(root) if root.is_dir() else "")
+                    or f" with <root> = {root}: correct data.root or data.dataset.{split}"
+                    + "=null, which holds out some training images" * (name == val)
+                )
             )
         if labelled:
             siblings = [root / other for other in (train, val) if other is not None]
@@ -128,11 +133,11 @@ class ImageFolder(Dataset[dict[str, Any]]):
     def _nothing_found(self, layout: str, labelled: bool) -> str:
         loose = len(_image_names(self.folder)) if labelled else 0
         if loose:
-            return (
-                f"{self.folder} holds {loose} images but no class folders; expected {layout}: sort "
-                "them into one folder per class, or set data.dataset.labelled=false"
+            return f"{self.folder} holds {loose} images but no class folders; expected {layout}" + (
+                imagenet_command(self.folder)
+                or ": sort them into one folder per class, or set data.dataset.labelled=false"
             )
-        return f"no images in {self.folder}; expected {layout}"
+        return f"no images in {self.folder}; expected {layout}{imagenet_command(self.folder)}"
 
     def __len__(self) -> int:
         return len(self._names)

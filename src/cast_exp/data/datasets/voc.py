@@ -1,22 +1,25 @@
 """Images with label maps as Pascal VOC has them: VOC 2012, VOC with SBD, any folder like it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import compress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torchvision.datasets import SBDataset
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
 from cast_exp.data.datasets.archives import Archive
-from cast_exp.data.datasets.base import ImageFiles, Split, read_map
+from cast_exp.data.datasets.base import ImageFiles, Split
 from cast_exp.data.datasets.held_out import Share, part_of
+from cast_exp.data.datasets.image_list import Files, Listed, by_name, read_list
 from cast_exp.data.datasets.images import read_image
+from cast_exp.data.datasets.label_reader import LabelReader, Value, read_map
+from cast_exp.data.datasets.nearby import other_root
+from cast_exp.data.datasets.palette import Palette
 from cast_exp.data.datasets.sbd import write_labels
-from cast_exp.errors import UserError
+from cast_exp.errors import UserError, listing
 from cast_exp.ops.labels import VOID
 
 VOC_CLASSES = (
@@ -26,7 +29,6 @@ VOC_CLASSES = (
 )
 """The 21 semantic classes of Pascal VOC in the order of the labels."""
 
-_LAYOUT = "<root>/{JPEGImages,SegmentationClass}/* and <root>/ImageSets/Segmentation/<split>.txt"
 _YEAR = DATASET_YEAR_DICT["2012"]
 _VOC = Archive(_YEAR["url"], _YEAR["md5"], "VOCdevkit")
 _SBD = Archive(SBDataset.url, SBDataset.md5, "benchmark_RELEASE")
@@ -35,10 +37,10 @@ _SBD = Archive(SBDataset.url, SBDataset.md5, "benchmark_RELEASE")
 class VOCFolder(ImageFiles):
     """Any images with label maps in VOC's layout.
 
-    ``root`` holds ``ImageSets/Segmentation/<list>.txt`` (a name in each line), images
-    ``JPEGImages/<name>.jpg`` (or of another suffix) and label maps
-    ``SegmentationClass/<name>.png``, palette or grey, of the image's size.
-    ``SegmentationObject/<name>.png`` with a number for each object is optional.
+    ``root`` holds a list of images for each split, ``ImageSets/Segmentation/<list>.txt`` (see
+    `read_list`), the images ``JPEGImages/<name>.jpg`` (or of another suffix) and the label maps
+    ``SegmentationClass/<name>.png``, of the images' size (see `LabelReader`). The folders may have
+    other names. ``SegmentationObject/<name>.png`` with a number for each object is optional.
 
     An item has, besides ``image`` and ``label`` (0: there is none), uint8 arrays (H, W):
     ``semantic``, the index of the class or 255 for void; if there are objects of all names of the
@@ -50,11 +52,23 @@ class VOCFolder(ImageFiles):
     Args:
         split: ``train`` or ``val``.
         root: The folder.
-        classes: Names of the label values 0, 1, ...; the first is ``background`` if there is such a
+        classes: Names of the classes 0, 1, ...; the first is ``background`` if there is such a
             class.
         train: Name of the list of training images.
         val: Name of the list of validation images; None: there is none.
         held_out: Share of the training images that validates if ``val`` is None.
+        images: Folder of the images.
+        masks: Folder of the label maps.
+        lists: Folder of the lists; None: ``train`` and ``val`` are folders of images in ``images``,
+            and of label maps in ``masks``.
+        image_suffix: What an image has after its name; None: any usual one, such as ``.jpg``.
+        mask_suffix: What a label map has after its name, such as ``_labelIds.png``.
+        label_map: The class of each value of the label maps (255 for void).
+        reduce_zero_label: 0 is void and 1 the first class, as in mmsegmentation.
+        ignore_index: The value of void.
+        palette: Of label maps in colours: the colours of each class by its name (of pixels to
+            ignore: ``void``), or in the order of the classes, or a file with a line ``name,R,G,B``
+            for each, below ``root``.
 
     Attributes:
         held_out: Names of the images that are held out; empty if there is a list of validation
@@ -76,70 +90,88 @@ class VOCFolder(ImageFiles):
         train: str = "train",
         val: str | None = "val",
         held_out: Share = 0.05,
+        images: str = "JPEGImages",
+        masks: str = "SegmentationClass",
+        lists: str | None = "ImageSets/Segmentation",
+        image_suffix: str | None = None,
+        mask_suffix: str = ".png",
+        label_map: Mapping[Value, Value] | None = None,
+        reduce_zero_label: bool = False,
+        ignore_index: Value = VOID,
+        palette: Palette | None = None,
     ) -> None:
+        layout = f"<root>/{{{images},{masks}}}/{'*' if lists else '<split>/*'}"
+        layout += f" and <root>/{lists}/<split>.txt" if lists else ""
         if root is None:
-            raise UserError(f"data.root is not set; give the folder <root> that holds {_LAYOUT}")
-        if not all((root / part).is_dir() for part in ("JPEGImages", "ImageSets/Segmentation")):
-            raise UserError(f"{root} is not laid out as {_LAYOUT}; correct data.root")
+            raise UserError(f"data.root is not set; give the folder <root> that holds {layout}")
+        folders = [images, masks, *([lists] if lists else [])]
+        if missing := [folder for folder in folders if not (root / folder).is_dir()]:
+            raise UserError(
+                f"no {listing(missing)} in {root}; expected {layout}"
+                + (
+                    other_root(root, lambda other: all((other / f).is_dir() for f in folders))
+                    or ": correct data.root, or data.dataset.{images,masks,lists}"
+                )
+            )
         super().__init__([])
         self.semantic_classes = list(classes)
-        self._root = root
+        self._palette = root / palette if isinstance(palette, str | Path) else None
+        self._reader = LabelReader(
+            classes, label_map, reduce_zero_label, ignore_index, self._palette or palette
+        )
+        self._lists = root / lists if lists else None
+        self._files = Files(root, images, [image_suffix] if image_suffix else IMG_EXTENSIONS)
+        self._masks = Files(root, masks, [mask_suffix])
         self._labels: list[Path] = []
-        names = self._names(train if split == "train" or val is None else val)
+        listed = self._listed(train if split == "train" or val is None else val)
+        self._add(listed, self._masks)
         self.held_out: list[str] = []
         if val is None:
+            names = [self._files.name(image) for image in self._images]
             part = part_of(split, map(os.fsencode, names), held_out)
             self.held_out = list(compress(names, part if split == "val" else ~part))
-            names = list(compress(names, part))
-        self._add(names, root / "SegmentationClass")
-        objects = _by_stem(root / "SegmentationObject", [".png"])
-        self._objects = [objects[n] for n in names] if objects.keys() >= set(names) else None
+            self._images = list(compress(self._images, part))
+            self._labels = list(compress(self._labels, part))
+        objects = Files(root, "SegmentationObject", [".png"])
+        found = [objects.get(self._files.name(image)) for image in self._images]
+        self._objects = [path for path in found if path] if all(found) else None
 
-    def _names(self, name: str) -> list[str]:
-        """The names of a list."""
-        file = self._root / f"ImageSets/Segmentation/{name}.txt"
-        if not file.is_file():
-            there = ", ".join(sorted(found.stem for found in file.parent.glob("*.txt")))
-            raise UserError(f"no list {file} (there is: {there or 'none'}); expected {_LAYOUT}")
-        lines = file.read_text(encoding="utf-8").split("\n")
-        names = [line.split()[0] for line in lines if line.strip()]
+    def _listed(self, name: str) -> list[Listed]:
+        """What a list names, or a folder of images holds."""
+        if self._lists:
+            return read_list(self._lists / f"{name}.txt", self._files, self._masks)
+        names = self._files.names(name)
         if not names:
-            raise UserError(f"{file} is empty; it should have the name of an image in each line")
-        return names
+            folder = self._files.folder / name
+            raise UserError(f"no images in {folder}; correct data.dataset.images, train or val")
+        return [by_name(each, self._files, self._masks) for each in names]
 
-    def _add(self, names: list[str], labels: Path) -> None:
+    def _add(self, listed: Sequence[Listed], masks: Files) -> None:
         """Add images and label maps, of which every one must be there."""
-        for kind, files, folder, suffixes in (
-            ("image", self._images, self._root / "JPEGImages", IMG_EXTENSIONS),
-            ("label map", self._labels, labels, [".png"]),
+        for kind, files, folder in (
+            ("image", [each.image for each in listed], self._files),
+            ("label map", [each.mask for each in listed], masks),
         ):
-            found = _by_stem(folder, suffixes)
-            missing = [name for name in names if name not in found]
+            missing = [each.written for each, file in zip(listed, files, strict=True) if not file]
             if missing:
-                shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
                 raise UserError(
-                    f"{len(missing)} of {len(names)} listed images have no {kind} in {folder}: "
-                    f"{shown}; add the files, or take the names off the list"
+                    f"{len(missing)} of {len(listed)} listed images have no {kind} in {folder}: "
+                    f"{listing(missing, 5)}; add the files, or take the names off the list"
                 )
-            files += [found[name] for name in names]
+        self._images += [each.image for each in listed if each.image]
+        self._labels += [each.mask for each in listed if each.mask]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         image = read_image(self._images[index])
-        semantic = read_map(self._labels[index], image)
-        classes = len(self.semantic_classes)
-        counts = np.bincount(semantic.ravel(), minlength=VOID)
-        if strange := (classes + counts[classes:VOID].nonzero()[0]).tolist():
-            raise UserError(
-                f"{self._labels[index]} has the value {strange[0]}, but the {classes} classes have "
-                f"0 to {classes - 1} ({VOID} is void); correct the file or data.dataset.classes"
-            )
+        semantic = self._reader.read(self._labels[index], image)
         item = {"image": image, "label": 0, "semantic": semantic}
         if self._objects is not None:
             item["instance"] = read_map(self._objects[index], image)
         return item
 
     def _truth_files(self) -> list[Path]:
-        return [*self._labels, *(self._objects or [])]
+        own = [self._palette] if self._palette else []
+        return [*self._labels, *(self._objects or []), *own]
 
 
 class VOC(VOCFolder):
@@ -183,15 +215,13 @@ class VOCAugmented(VOC):
         super().__init__(split, root, download)
         if split == "train":
             dataset = _SBD.folder(root, download) / "dataset"
-            own = {*self._names("train"), *self._names("val")}
-            self._add(sorted(write_labels(dataset) - own), dataset / "SegmentationClass")
+            own = {
+                self._files.name(each.image)
+                for name in ("train", "val")
+                for each in self._listed(name)
+                if each.image
+            }
+            masks = Files(dataset, "SegmentationClass", [".png"])
+            names = sorted(write_labels(dataset) - own)
+            self._add([by_name(name, self._files, masks) for name in names], masks)
             self._objects = None
-
-
-def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    """The files of a folder that have one of the suffixes, by their names without."""
-    if not folder.is_dir():
-        return {}
-    with os.scandir(folder) as entries:
-        split = [os.path.splitext(entry.name) for entry in entries]
-    return {stem: folder / (stem + end) for stem, end in split if end.lower() in suffixes}
