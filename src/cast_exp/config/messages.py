@@ -4,13 +4,22 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
+
 _WRAPPED = re.compile(r"^\w+ raised while resolving interpolation: ")
+_ENDLESS = "Recursive interpolation detected"
 
 
 def gist(error: BaseException) -> str:
-    """What an exception of Hydra or OmegaConf says, without what they wrap around it."""
+    """What an exception of Hydra, OmegaConf or YAML says, without what they wrap around it."""
+    if isinstance(error, MarkedYAMLError) and (mark := error.problem_mark):
+        return f"{mark.name}, line {mark.line + 1}: no YAML ({error.problem})"
     text = str(error) or str(error.__cause__ or type(error).__name__)
-    return _WRAPPED.sub("", text.strip().splitlines()[0])
+    text = _WRAPPED.sub("", text.strip().splitlines()[0])
+    if text == _ENDLESS and isinstance(error, OmegaConfBaseException):
+        return f"{error.full_key}: refers to itself"
+    return text
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -56,13 +56,13 @@ def run_folder(runs: str, name: str, resume: str | None) -> str:
     Raises:
         UserError: `resume` is neither.
     """
-    return _agreed(lambda: _folder(resume, RUN, Path(runs, name), saved=True))
+    return _agreed(lambda: _folder(resume, RUN, Path(str(runs), str(name)), saved=True))
 
 
 @cache
 def sweep_folder(runs: str, name: str, resume: str | None) -> str:
     """Absolute folder of a multirun; arguments and errors as for `run_folder`."""
-    return _folder(resume, SWEEP, Path(runs, name), "sweep-")
+    return _folder(resume, SWEEP, Path(str(runs), str(name)), "sweep-")
 
 
 @cache
@@ -88,7 +88,7 @@ def evaluation_folder(
         raise UserError(f"resume={resume}: give the folder of an evaluation, or auto")
     if own and os.access(own, os.W_OK):
         return _agreed(lambda: _folder(resume, RUN, own / "eval", f"{name}-"))
-    return _agreed(lambda: _folder(resume, RUN, Path(runs, "eval", name)))
+    return _agreed(lambda: _folder(resume, RUN, Path(str(runs), "eval", str(name))))
 
 
 def run_of(weights: str | None) -> Path | None:

@@ -15,7 +15,17 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cast_exp.config import combinations, explain, gist, key_of, listed, mistakes, options, swept
+from cast_exp.config import (
+    FAILURES,
+    combinations,
+    explain,
+    gist,
+    key_of,
+    listed,
+    mistakes,
+    options,
+    swept,
+)
 from cast_exp.errors import UserError
 from cast_exp.plugins import LIGHTNING, only
 from cast_exp.run.changes import review_changes
@@ -284,7 +294,7 @@ def _check(
                 vain = dict.fromkeys(filter(vain.__contains__, unread_by_training(config, typed)))
             lines = lines or mistakes(config, entry)
             configs.append(config)
-        except (HydraException, OmegaConfBaseException) as error:
+        except FAILURES as error:
             lines = explain(config_name, job, error)
         for line in lines:
             found.setdefault(line, job)
