@@ -146,13 +146,14 @@ def test_lightning_leaves_signals_and_lost_processes_alone() -> None:
     assert "_launch_process_observer(self.procs)" in launch
 
 
+@pytest.mark.parametrize("rank", ["0", "1"])
 @pytest.mark.parametrize("launcher", ["torchrun", "srun"])
 def test_a_run_on_one_device_has_one_process(
-    launcher: str, monkeypatch: pytest.MonkeyPatch
+    launcher: str, rank: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     variables = {
-        "torchrun": {"TORCHELASTIC_RUN_ID": "any", "RANK": "1"},
-        "srun": {"SLURM_NTASKS": "2", "SLURM_PROCID": "1"},
+        "torchrun": {"TORCHELASTIC_RUN_ID": "any", "RANK": rank, "WORLD_SIZE": "2"},
+        "srun": {"SLURM_NTASKS": "2", "SLURM_PROCID": rank},
     }
     for name, value in variables[launcher].items():
         monkeypatch.setenv(name, value)

@@ -31,6 +31,7 @@ from cast_exp.ops.files import write_text
 from cast_exp.run.folder import (
     RUN,
     RUN_FOLDER,
+    discard,
     evaluation_folder,
     forget_stale_ranks,
     launched_by,
@@ -105,6 +106,7 @@ def launch(
         multirun = settings.mode == RunMode.MULTIRUN
         if (multirun or requeued()) and read_summary(folder).get("status") == "finished":
             return  # before the multirun was resumed or the SLURM job was started again
+        new = not (folder / RUN).exists()
         if rank() == 0:
             write_text(folder / RUN, OmegaConf.to_yaml(config, resolve=True))
         if multirun or apart:
@@ -115,9 +117,12 @@ def launch(
         else:
             os.environ[RUN_FOLDER] = str(folder)  # tells the other processes
             try:
-                ended.append((folder, run_job(task, _plain(config), folder)))
+                code = run_job(task, _plain(config), folder)
             finally:
                 del os.environ[RUN_FOLDER]
+            ended.append((folder, code))
+            if code == 2 and new and rank() == 0:
+                discard(folder)
 
     program = sys.argv
     sys.argv = [program[0], *command]  # which Hydra and Lightning read

@@ -21,7 +21,7 @@ from cast_exp.data.base import available_cores
 from cast_exp.distributed import signals
 from cast_exp.errors import UserError
 from cast_exp.run.build import build
-from cast_exp.run.folder import launched_by, rank
+from cast_exp.run.folder import launched_by, processes
 
 READ_BY_EVALUATIONS = (
     *("accelerator", "devices", "num_nodes", "strategy", "plugins"),
@@ -186,7 +186,7 @@ def _check_devices(node: Mapping[str, Any]) -> None:
             f"trainer.devices={devices}: strategy=single has one device; for more choose "
             "strategy=ddp (GPUs) or strategy=ddp_cpu"
         )
-    if node["strategy"] == "auto" and rank() > 0:
+    if node["strategy"] == "auto" and processes() > 1:
         raise UserError(
             f"{launched_by()} has started several processes of this run, but strategy=single is "
             "for one; choose strategy=ddp (GPUs) or strategy=ddp_cpu, with trainer.devices=N"
