@@ -14,6 +14,7 @@ from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.strategies.launchers import subprocess_script
 from support.probe_run import images
 
+from cast_exp.callbacks import NanGuard
 from cast_exp.checkpoints.checkpoint_io import CheckpointIO
 from cast_exp.distributed.signals import Stopped
 from cast_exp.errors import UserError
@@ -35,6 +36,13 @@ def test_trainers_that_evaluations_cannot_have(changes: dict[str, Any], complain
     node = {"_target_": "lightning.pytorch.Trainer", "accelerator": "auto", "devices": 1}
     with pytest.raises(UserError, match=complaint):
         evaluation_trainers(node | {"strategy": "auto", "precision": "32-true"} | changes)
+
+
+@pytest.mark.parametrize("own", [[], [NanGuard(seed=3)]])
+def test_processes_stop_together_whatever_the_callbacks(own: list[Callback]) -> None:
+    trainer = build_trainer(NODE, own, {})
+    (guard,) = (callback for callback in trainer.callbacks if isinstance(callback, NanGuard))
+    assert guard.checks == bool(own)
 
 
 def test_what_is_of_training_is_not_read() -> None:

@@ -74,7 +74,8 @@ class _Check:
             if key not in parameters and not open_ended:
                 name = getattr(target, "__name__", str(target))
                 hint = nearest(key, parameters)
-                self._report(_join(path, key), f": {name} has no such option; {hint}")
+                origin, _ = self._read(node, key, _join(path, key))
+                self._report(origin, f": {name} has no such option; {hint}")
                 continue
             expected = parameters[key].annotation if key in parameters else Any
             self._value(node, key, path, expected)
@@ -172,7 +173,10 @@ class _Check:
             self._report(_join(path, "_target_"), f"={name}: {error.reason}")
             return _UNKNOWN
         except Exception as error:  # whatever a module raises
-            self._report(_join(path, "_target_"), f"={name}: cannot be imported ({gist(error)})")
+            told = f"cannot be imported ({type(error).__name__}: {gist(error)})"
+            self._report(
+                _join(path, "_target_"), f"={name}: {told}; correct the path or mend the module"
+            )
             return _UNKNOWN
         partial = bool(node.get("_partial_"))
         before = len(self.found)

@@ -28,6 +28,7 @@ from cast_exp.config import conf_dir
 from cast_exp.distributed import signals
 from cast_exp.errors import UserError
 from cast_exp.ops.files import write_text
+from cast_exp.ops.output import tolerant_output
 from cast_exp.run.folder import (
     RUN,
     RUN_FOLDER,
@@ -58,7 +59,10 @@ def run_app(task: Task, config_name: str) -> None:
     launcher, child = launched_by(), rank() > 0
     parent = os.getppid() if launcher == "torchrun" or (launcher == "Lightning" and child) else None
     try:
-        with signals.watched(not child, parent, notify_parent=launcher == "Lightning"):
+        with (
+            tolerant_output(),
+            signals.watched(not child, parent, notify_parent=launcher == "Lightning"),
+        ):
             sys.exit(_run_app(task, config_name))
     except UserError as error:
         if not child:
@@ -128,6 +132,8 @@ def launch(
     sys.argv = [program[0], *command]  # which Hydra and Lightning read
     try:
         hydra.main(str(conf_dir()), config_name, version_base=VERSION_BASE)(job)()
+    except BrokenPipeError:
+        raise  # of what reads --help
     except OSError as error:  # of Hydra, which makes the folder; what jobs raise is theirs
         raise UserError(
             f"the folder of the run cannot be written ({error}); make room, or correct paths.runs"

@@ -31,7 +31,8 @@ def refusals(config: DictConfig, trains: bool) -> list[str]:
         config: Composed config without mistakes.
         trains: Whether the run is a training.
     """
-    trainer: Any = OmegaConf.to_container(config.trainer, resolve=True) | _OF_THE_PROCESS
+    written: Any = OmegaConf.to_container(config.trainer, resolve=True)
+    trainer = {**written, **_OF_THE_PROCESS}
     lines = []
     with _quietly():
         try:

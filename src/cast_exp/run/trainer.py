@@ -16,6 +16,7 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.callbacks import LambdaCallback, RichProgressBar
 from lightning.pytorch.strategies.launchers import subprocess_script
 
+from cast_exp.callbacks import NanGuard
 from cast_exp.checkpoints.checkpoint_io import CheckpointIO
 from cast_exp.data.base import available_cores
 from cast_exp.distributed import signals
@@ -40,7 +41,8 @@ def build_trainer(
 
     Args:
         node: Config of the trainer.
-        callbacks: What runs beside it; see `build_callbacks`.
+        callbacks: What runs beside it; see `build_callbacks`. Without a `NanGuard`, one that checks
+            nothing is added, as processes stop together by it.
         loggers: Configs by name; None leaves one out.
 
     Raises:
@@ -50,7 +52,9 @@ def build_trainer(
     built = [build(part) for part in loggers.values() if part is not None]
     # Before the others: what they make of an exception must not be interrupted.
     ending = LambdaCallback(on_exception=lambda *_: signals.end())
-    return _built(node, callbacks=[ending, *callbacks], logger=built)
+    guarded = any(isinstance(callback, NanGuard) for callback in callbacks)
+    first = [ending] if guarded else [ending, NanGuard(checks=False)]
+    return _built(node, callbacks=[*first, *callbacks], logger=built)
 
 
 def evaluation_trainers(node: Mapping[str, Any]) -> Callable[..., Trainer]:
