@@ -64,15 +64,12 @@ def no_part(value: Any, expected: Any) -> str | None:
     members = get_args(expected) if _is_union(expected) else (expected,)
     notes = [note for one in members for note in getattr(one, "__metadata__", ())]
     wanted = [note.kind.__name__ for note in notes if isinstance(note, Builds)]
+    is_part = isinstance(value, Mapping) and _TARGET in value
     optional = types.NoneType in members
-    if (
-        not wanted
-        or (value is None and optional)
-        or (isinstance(value, Mapping) and _TARGET in value)
-    ):
+    if not wanted or is_part or (value is None and optional):
         return None
-    article = "null or " if optional else ""
-    return f"should be {article}a node with a {_TARGET} that makes a {' or '.join(wanted)}"
+    null = "null or " if optional else ""
+    return f"should be {null}a node with a {_TARGET} that makes a {' or '.join(wanted)}"
 
 
 def element(expected: Any, key: Any = None) -> Any:

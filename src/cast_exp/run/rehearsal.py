@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,10 +15,7 @@ from cast_exp.errors import UserError
 from cast_exp.run.build import build
 from cast_exp.run.trainer import build_trainer, evaluation_trainers
 
-_OF_THE_PROCESS = {
-    "deterministic": None,
-    "benchmark": None,
-}  # what trainers change beside themselves
+_OF_THE_PROCESS = dict.fromkeys(("deterministic", "benchmark"))  # trainers set them for all
 
 
 def refusals(config: DictConfig, trains: bool) -> list[str]:
@@ -33,32 +30,32 @@ def refusals(config: DictConfig, trains: bool) -> list[str]:
     """
     written: Any = OmegaConf.to_container(config.trainer, resolve=True)
     trainer = {**written, **_OF_THE_PROCESS}
+    attempts: list[Callable[[], Any]] = [
+        lambda: build_trainer(trainer, [], {}) if trains else evaluation_trainers(trainer)()
+    ]
+    checkpoint = str(config.model.get("checkpoint"))
+    if checkpoint not in PUBLISHED and not checkpoint.startswith(PREFIX):
+        attempts.append(lambda: build(config.task if trains else config.model))
     lines = []
-    with _quietly():
+    for attempt in attempts:
         try:
-            build_trainer(trainer, [], {}) if trains else evaluation_trainers(trainer)()
+            with _quietly(), torch.device("meta"):  # no memory, no random numbers
+                attempt()
         except UserError as error:
             lines.append(str(error))
-        checkpoint = str(config.model.get("checkpoint"))
-        if checkpoint in PUBLISHED or checkpoint.startswith(PREFIX):
-            return lines
-        try:
-            with torch.device("meta"):  # no memory, no random numbers
-                build(config.task if trains else config.model)
-        except UserError as error:
-            lines.append(str(error))
-        except Exception:  # a part of the user's may not know this device
+        except Exception:  # of a part that does not know this device, or has a fault: the run tells
             pass
     return lines
 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """The run says all of it again."""
+    """Keep back logs and warnings, which the run repeats."""
+    before = logging.root.manager.disable
     logging.disable()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)

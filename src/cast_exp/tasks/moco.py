@@ -111,12 +111,11 @@ class MoCoTask(BaseTask):
                 f"data.batch_size={data.batch_size}: MoCo contrasts images of a batch, so there "
                 "should be two or more; with few images, add some"
             )
-        images = len(data.raw("train"))
-        if not data.drop_last and images % data.batch_size == 1:
+        if not data.drop_last and len(data.raw("train")) % data.batch_size == 1:
             raise UserError(
-                f"data.drop_last=false: the last of {images} images would be a batch of its own, "
-                "and MoCo contrasts images of a batch; set data.drop_last=true or another "
-                "data.batch_size"
+                f"data.drop_last=false: the last of {len(data.raw('train'))} images would be a "
+                "batch of its own, and MoCo contrasts images of a batch; set data.drop_last=true "
+                "or another data.batch_size"
             )
         return super().training_data(data)
 
