@@ -37,10 +37,15 @@ def test_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_that_fails(
     code: int, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_summary(tmp_path, "failed", error="no images there")
-    monkeypatch.setattr("cast_exp.api.launch", lambda *_, **__: [(tmp_path, code)])
+    folder = tmp_path / "debug" / "now"
+    write_summary(folder, "failed", error="no images there")
+    monkeypatch.setattr("cast_exp.api.launch", lambda *_, **__: [(folder, code)])
     with pytest.raises(error, match=f"no images there|exit code {code}.*run.log"):
+        run_training(["resume=FOLDER"])
+    assert folder.is_dir()
+    with pytest.raises(error):
         run_training(SMALL)
+    assert folder.is_dir() == (code != 2)  # of a new run that was refused
 
 
 def test_a_multirun_that_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

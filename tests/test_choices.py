@@ -117,6 +117,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> None:
         return []
 
     monkeypatch.setattr(preflight, "mistakes", checked)
+    monkeypatch.setattr(preflight, "refusals", lambda *_, **__: [])  # of devices that are not here
 
 
 def surprises(

@@ -20,6 +20,7 @@ from support.placeholders import Things
 
 from cast_exp.cli import check
 from cast_exp.eval import evaluate_model
+from cast_exp.run import preflight
 from cast_exp.run.folder import run_folder, sweep_folder
 from cast_exp.run.preflight import checked_command
 from cast_exp.run.resolvers import register_resolvers
@@ -142,8 +143,12 @@ def test_what_is_said_of_a_command_is_an_alternative(
     ids=str,
 )
 def test_no_mistake_is_found_before_the_run(
-    command: Command, things: Things, capsys: pytest.CaptureFixture[str]
+    command: Command,
+    things: Things,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(preflight, "refusals", lambda *_, **__: [])  # of devices that are not here
     words = things.words(command)
     register_resolvers()
     run_folder.cache_clear()

@@ -98,3 +98,13 @@ def test_a_checkpoint_names_a_grouping_by_its_import_path(package: str) -> None:
     with pytest.raises(Exception, match="which is no Grouping"):
         Pooling.of((4,), "cast_exp.models.Pooling", {})
     sys.modules.pop(package)
+
+
+def test_a_typo_is_not_advised_back(package: str) -> None:
+    with plugins.only(package):
+        with pytest.raises(
+            NotAllowed, match=rf"no package strangers_part; did you mean {package}\?"
+        ):
+            resolve("strangers_part.Part")
+        with pytest.raises(NotAllowed, match="no package zzz; install it, or correct the path"):
+            resolve("zzz.Part")

@@ -170,6 +170,7 @@ def test_mistakes_are_told_in_one_message(
     assert expected in error
     assert "error: " in error
     assert "Traceback" not in error
+    assert not runs()
 
 
 def test_all_mistakes_at_once_and_no_folder(capsys: pytest.CaptureFixture[str]) -> None:

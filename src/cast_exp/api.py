@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cast_exp.config import key_of
 from cast_exp.distributed.signals import Stopped
 from cast_exp.errors import UserError
 from cast_exp.eval import evaluate_model
 from cast_exp.run.app import launch
-from cast_exp.run.folder import read_summary
+from cast_exp.run.folder import discard, read_summary
 from cast_exp.run.job import Task
 from cast_exp.train import train
 
@@ -66,6 +67,8 @@ def _run(task: Task, name: str, overrides: Sequence[str]) -> Run:
     ((folder, code),) = ended
     summary = read_summary(folder)
     if code == 2:
+        if not any(key_of(text) == "resume" for text in overrides):
+            discard(folder)
         raise UserError(
             str(summary.get("error") or f"the run has not ended well; see {folder / 'run.log'}")
         )

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 def evaluate_model(
     *,
-    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")],
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=200)],
     seed: Annotated[int, Field(ge=0, lt=2**32)],
     checkpoint: str | None,
     weights: Weights,
@@ -38,7 +38,7 @@ def evaluate_model(
     evaluate: list[str],
     evaluate_untrained: bool,
     evaluation: dict[str, EvaluationNode],
-    logger: dict[str, LoggerNode],
+    logger: dict[str, LoggerNode | None],
     plugins: list[str],
     **parts: Node,
 ) -> dict[str, float]:

@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -118,6 +119,10 @@ def _is_allowed(path: str, exactly: bool = False) -> bool:
 def _advice(path: str) -> str:
     home = path.rpartition(".")[0]
     package = home if home.startswith("lightning.") else home.partition(".")[0]
+    if missing([package]):
+        near = get_close_matches(package, {*_OURS, *_allowed, *installed()}, n=1)
+        hint = f"did you mean {near[0]}?" if near else "install it, or correct the path"
+        return f"there is no package {package}; {hint}"
     return (
         f"if you trust it, add plugins=[{package}] (or --plugins {package}) to the command, or to "
         "conf/local/default.yaml"

@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = vars(_parser().parse_args(arguments))
     # These take seconds, which --help need not.
+    from cast_exp.ops.output import tolerant_output
     from cast_exp.predict.job import Job
     from cast_exp.run.superpixels import load_methods
     from cast_exp.run.trust import allow_parts
@@ -37,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         allow_parts(config_dir, options.pop("plugins"))
         method = load_methods([name], count, config_dir)[name]
-        return Job(method=method, **options).run()
+        with tolerant_output():
+            return Job(method=method, **options).run()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

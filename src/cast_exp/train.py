@@ -39,7 +39,7 @@ from cast_exp.tasks import BaseTask
 
 def train(
     *,
-    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")],
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=200)],
     seed: Annotated[int, Field(ge=0, lt=2**32)],
     weights: Weights,
     resume: str | None,
@@ -49,8 +49,8 @@ def train(
     data: DataNode,
     task: TaskNode,
     trainer: TrainerNode,
-    callbacks: dict[str, CallbackNode],
-    logger: dict[str, LoggerNode],
+    callbacks: dict[str, CallbackNode | None],
+    logger: dict[str, LoggerNode | None],
     optim: dict[str, Node],
     evaluate: list[str],
     evaluate_untrained: bool,

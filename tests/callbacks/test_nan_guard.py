@@ -37,6 +37,17 @@ def test_stops_and_saves_the_batch_and_seed(tmp_path: Path, bad: float, at_step:
     assert torch.equal(found["batch"]["images"][1], expected["images"][1])
 
 
+def test_without_checks_it_only_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = tiny_trainer(tmp_path, NanGuard(checks=False))
+    monkeypatch.setattr(signals, "received", lambda: 15 * (trainer.global_step == 5))
+    with pytest.raises(signals.Stopped, match="SIGTERM"):
+        trainer.fit(TinyTask(bad_loss=math.nan, at_step=1), datamodule=tiny_data())
+    assert trainer.global_step == 6
+    assert not (tmp_path / "nan").exists()
+
+
 def test_a_sound_run_is_left_alone(tmp_path: Path) -> None:
     tiny_trainer(tmp_path, NanGuard()).fit(TinyTask(), datamodule=tiny_data())
     assert not (tmp_path / "nan").exists()

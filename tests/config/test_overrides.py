@@ -22,6 +22,7 @@ frame: {size: 3, paint: {colour: red}}
     "sport/slurm.yaml": """# @package _global_
 defaults: [{override /hydra/launcher: submitit_slurm}]
 """,
+    "sport/wrong.yaml": "# @package _global_\nspeed: [1\nseed: 2",
     "sport/broken.yaml": "# @package _global_\ndefaults: [{override /whee: large}]",
 }
 
@@ -46,7 +47,14 @@ def explained(overrides: Sequence[str]) -> list[str]:
     ("override", "expected"),
     [
         ("wheel=lage", "wheel=lage: there is no such wheel; did you mean large?"),
-        ("wheel=xyz", "wheel=xyz: there is no such wheel; options are large, small"),
+        (
+            "wheel=xyz",
+            "wheel=xyz: there is no such wheel; options are large, small; for a file of your own "
+            "add --config-dir FOLDER",
+        ),
+        ("wheel=5", "wheel=5: there is no such wheel; options are large, small"),
+        ("wheel=null", "wheel=null: name one of large, small, or leave it out"),
+        ("sport=null", "sport=null: name one of broken, racing, slurm, wrong, or leave it out"),
         ("sport=racin", "sport=racin: there is no such sport; did you mean racing?"),
         (
             "hydra/sweeper=optuna",
@@ -88,11 +96,15 @@ def test_keys_of_the_chosen_options_are_known() -> None:
 def test_mistakes_in_the_files_themselves() -> None:
     (found,) = explained(["sport=broken"])
     assert "whee" in found
+    (found,) = explained(["sport=wrong"])
+    assert "wrong.yaml, line 3: no YAML (" in found
 
 
 def test_sweeps() -> None:
     (found,) = explained(["wheel=small,lage", "seed=1,2"])
     assert found == "wheel=lage: there is no such wheel; did you mean large?"
+    (found,) = explained(["sport=racing,null"])
+    assert found.startswith("sport=null: ")
 
 
 @pytest.mark.parametrize(

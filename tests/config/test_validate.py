@@ -4,8 +4,10 @@ from typing import Annotated, Any
 import pytest
 from omegaconf import OmegaConf
 from pydantic import Field
+from support.toys import Bell
 
 from cast_exp import plugins
+from cast_exp.config import Builds
 from cast_exp.config.validate import mistakes
 
 TOYS = "support.toys"
@@ -105,6 +107,13 @@ def test_values_that_fit_their_annotation(value: str) -> None:
         ("garage: /not/there", "bicycle.garage=/not/there: Path does not point to a directory"),
         ("gears: '3'", "bicycle.gears=3: should be a valid integer or should be 'many'"),
         ("gears: 31", "bicycle.gears=31: should be less than or equal to 30"),
+        ("ratios: [1, .nan]", "bicycle.ratios.1=nan: should be a finite number"),
+        ("tilt: [-.inf, 0]", "bicycle.tilt.0=-inf: should be a finite number"),
+        ("tilt: [3, 1]", "bicycle.tilt=[3, 1]: the second number should not be below the first"),
+        (
+            "paint: {_target_: support.toys.polish, _partial_: true, every_n_epochs: -1}",
+            "bicycle.paint.every_n_epochs=-1: should be greater than or equal to 0",
+        ),
     ],
 )
 def test_values_that_do_not_fit(value: str, complaint: str) -> None:
@@ -117,6 +126,44 @@ def test_mistake_is_reported_where_it_was_made() -> None:
     assert found.startswith("gears=none: should be a valid integer")
     (found,) = check("{wheel: {spokes: 0}, bicycle: {spares: {a: '${wheel}', b: '${wheel}'}}}")
     assert found == "wheel.spokes=0: should be greater than or equal to 1"
+
+
+def test_a_reference_to_itself_is_a_mistake() -> None:
+    assert check("seed: '${seed}'") == ["seed: refers to itself"]
+    assert check("{seed: '${gears}', gears: '${seed}'}")[0].endswith(": refers to itself")
+    assert check("name: '${name}x'") == ["name: name: refers to itself"]
+
+
+def shop(
+    *, bell: Annotated[Any, Builds(Bell)], bells: dict[str, Annotated[Any, Builds(Bell)] | None]
+) -> None:
+    """An entry point that builds what it is given."""
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ("bells: {a: null, b: {_target_: support.toys.Bell}}", None),
+        ("bells: {a: 5}", "bells.a=5: should be null or a node with a _target_ that makes a Bell"),
+        ("bells: {a: {tone: 3}}", "bells.a={'tone': 3}: should be null or a node with a _target_"),
+        ("bell: null", "bell=null: should be a node with a _target_ that makes a Bell"),
+    ],
+)
+def test_what_is_to_be_built_is_a_node(changes: str, complaint: str | None) -> None:
+    config = OmegaConf.create("{bell: {_target_: support.toys.Bell}, bells: {}}")
+    config.merge_with(OmegaConf.create(changes))
+    if "bell: null" in changes:
+        config.bell = None
+    found = mistakes(config, shop)
+    assert [line[: len(complaint or "")] for line in found] == [complaint] * bool(complaint)
+
+
+def test_what_a_resolver_says_of_a_value_is_reported_under_its_key() -> None:
+    def doubled(gears: int) -> int:
+        raise ValueError(f"gears={gears}: should be even")
+
+    OmegaConf.register_new_resolver("doubled", doubled, replace=True)
+    assert check("{seed: '${doubled:${gears}}'}") == ["gears=3: should be even"]
 
 
 def test_all_mistakes_are_reported() -> None:
@@ -132,6 +179,9 @@ def test_all_mistakes_are_reported() -> None:
 def test_wrong_key_comes_with_the_nearest() -> None:
     (found,) = check("bicycle: {color: red}")
     assert found == "bicycle.color: Bicycle has no such option; did you mean colour?"
+    assert check("{wheel: {xyz: 1}, bicycle: {spares: {a: {xyz: '${wheel.xyz}'}}}}") == check(
+        "wheel: {xyz: 1}"
+    )
     (found,) = check("wheel: {xyz: 1}")
     assert found == "wheel.xyz: Wheel has no such option; options are spokes"
 
@@ -151,7 +201,10 @@ def test_targets_that_cannot_be_imported() -> None:
     (found,) = check("wheel: {_target_: support.toys.Weel}")
     assert found.startswith("wheel._target_=support.toys.Weel: cannot be imported")
     (found,) = check("wheel: {_target_: no.such.module}")
-    assert found.startswith("wheel._target_=no.such.module: cannot be imported")
+    assert found == (
+        "wheel._target_=no.such.module: cannot be imported (ModuleNotFoundError: No module named "
+        "'no'); correct the path or mend the module"
+    )
 
 
 def test_broken_references() -> None:

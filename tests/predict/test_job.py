@@ -1,5 +1,6 @@
 """A command for many pictures: what is done, passed over, failed and refused."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,3 +100,15 @@ def test_what_cannot_be_done_is_known_before_any_work(
     with pytest.raises(UserError, match=complaint):
         replace(job, **changes).run()
     assert not job.out.exists()
+
+
+def test_a_name_that_is_not_utf8_stops_no_other_picture(job: Job) -> None:
+    first, _ = sorted(job.photos[0].iterdir())
+    strange = first.with_name(os.fsdecode(b"\xff.png"))
+    try:
+        first.rename(strange)
+    except OSError:  # macOS
+        pytest.skip("the file system has names in UTF-8 only")
+    assert replace(job, html=True).run() == 0
+    pages = [path.read_text(encoding="utf-8") for path in job.out.rglob("page.html")]
+    assert sorted("<title>?.png" in page for page in pages) == [False, True]

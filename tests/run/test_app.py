@@ -123,3 +123,16 @@ def test_a_signal_to_a_multirun_or_its_job_ends_both(
     assert int((tmp_path / "pid").read_text()) == first  # no other job was started
     with pytest.raises(ProcessLookupError):
         os.kill(first, 0)
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_run_that_is_refused_at_once_leaves_no_folder(used: bool, tmp_path: Path) -> None:
+    def task(*, paths: dict[str, str], **_: object) -> dict[str, float]:
+        if used:
+            Path(paths["run"], "metrics.csv").touch()
+        raise UserError("no such data")
+
+    runs = tmp_path / "runs"
+    assert ended(task, "experiment=shapes_moco", "debug=fast", f"paths.runs={runs}") == 2
+    assert len(list(runs.glob("debug/*/config.yaml"))) == used
+    assert (runs / "debug").exists() == used

@@ -203,3 +203,18 @@ def test_two_runs_cannot_be_at_work_in_a_folder(
         run_job(dict, {}, tmp_path)
     with pytest.raises(UserError, match="in use"), sole_writer(tmp_path):
         pass
+
+
+def test_a_full_disk_is_told_in_one_line_whoever_finds_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def task(**_: object) -> dict[str, float]:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError as error:
+            raise RuntimeError("the event file is lost") from error
+
+    assert run_job(task, {}, tmp_path) == 2
+    told = capsys.readouterr().err
+    assert f"error: {tmp_path} cannot be written: no space left on device" in told
+    assert "Traceback" not in told

@@ -63,5 +63,5 @@ def test_learning_rate_follows_the_effective_batch() -> None:
     assert scaled_lr(1.5e-4, 256, 1, 256) == 1.5e-4
     assert scaled_lr(1.5e-4, 512, 2, 256) == pytest.approx(6e-4)
     for wrong in ((0, 1, 1, 1), (1.0, "x", 1, 1), (1.0, 1, True, 1), (1.0, 1, 1, -2)):
-        with pytest.raises(UserError, match="should be a number above 0"):
+        with pytest.raises(UserError, match="should be a finite number above 0"):
             scaled_lr(*wrong)  # type: ignore[arg-type]

@@ -103,3 +103,10 @@ def test_only_the_first_process_prints(
     show_result(tmp_path, {"val/top1": 0.5})
     show_plan(Plan(1, 1, 1, 1, 1, 1.0, 1, 1, 1), None, [])
     assert capsys.readouterr().out == ""
+
+
+def test_a_config_is_shown_where_hydra_has_left_no_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_config(tmp_path, {"seed": 3})
+    assert "seed: 3" in capsys.readouterr().out

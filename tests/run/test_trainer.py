@@ -16,6 +16,7 @@ from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.strategies.launchers import subprocess_script
 from support.probe_run import images
 
+from cast_exp.callbacks import NanGuard
 from cast_exp.checkpoints.checkpoint_io import CheckpointIO
 from cast_exp.distributed.signals import Stopped
 from cast_exp.errors import UserError
@@ -44,6 +45,13 @@ def test_apples_gpu_is_not_chosen_unasked(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     trainer = build_trainer(NODE | {"accelerator": "auto"}, (), {})
     assert isinstance(trainer.accelerator, CPUAccelerator)
+
+
+@pytest.mark.parametrize("own", [[], [NanGuard(seed=3)]])
+def test_processes_stop_together_whatever_the_callbacks(own: list[Callback]) -> None:
+    trainer = build_trainer(NODE, own, {})
+    (guard,) = (callback for callback in trainer.callbacks if isinstance(callback, NanGuard))
+    assert guard.checks == bool(own)
 
 
 def test_what_is_of_training_is_not_read() -> None:
@@ -155,13 +163,14 @@ def test_lightning_leaves_signals_and_lost_processes_alone() -> None:
     assert "_launch_process_observer(self.procs)" in launch
 
 
+@pytest.mark.parametrize("rank", ["0", "1"])
 @pytest.mark.parametrize("launcher", ["torchrun", "srun"])
 def test_a_run_on_one_device_has_one_process(
-    launcher: str, monkeypatch: pytest.MonkeyPatch
+    launcher: str, rank: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     variables = {
-        "torchrun": {"TORCHELASTIC_RUN_ID": "any", "RANK": "1"},
-        "srun": {"SLURM_NTASKS": "2", "SLURM_PROCID": "1"},
+        "torchrun": {"TORCHELASTIC_RUN_ID": "any", "RANK": rank, "WORLD_SIZE": "2"},
+        "srun": {"SLURM_NTASKS": "2", "SLURM_PROCID": rank},
     }
     for name, value in variables[launcher].items():
         monkeypatch.setenv(name, value)

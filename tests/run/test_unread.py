@@ -54,7 +54,7 @@ def test_what_an_evaluation_does_not_read_is_refused_by_name(typed: str) -> None
     [
         "precision=bf16",
         "trainer.precision=16-mixed",
-        "trainer.devices=2",
+        "trainer.devices=1",
         "strategy=ddp_cpu",
         "task.readout=cls",
         "data.image_size=32",

@@ -66,3 +66,27 @@ def test_rounding_of_a_normalisation_is_let_pass() -> None:
 def test_a_method_is_shown_with_its_parameters() -> None:
     assert repr(Grid(16)) == "Grid(count=16)"
     assert repr(Rows(2)).startswith("Rows(count=2, strength=0.5")
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (
+            np.zeros((4, 5), np.float32),
+            r"Rows should give integer labels .*not float32 of \(4, 5\)",
+        ),
+        (
+            np.zeros((4, 4), np.int32),
+            r"of shape \(4, 5\), not int32 of \(4, 4\).*segment_image\(\)",
+        ),
+    ],
+)
+def test_labels_of_a_wrong_form_name_the_method(
+    made: np.ndarray, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Rows, "segment_image", lambda *_: made)
+    with pytest.raises(UserError, match=told):
+        Rows()(torch.zeros(1, 3, 4, 5))
+    monkeypatch.setattr(Grid, "segment", lambda *_: torch.from_numpy(made)[None])
+    with pytest.raises(UserError, match=r"Grid should give int64 labels of shape \(1, 4, 5\), not"):
+        Grid(4)(torch.zeros(1, 3, 4, 5))

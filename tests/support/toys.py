@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import DirectoryPath, Field
 from torch import nn
 
+from cast_exp.config import Ordered
 from cast_exp.tasks import BaseTask
 
 
@@ -59,9 +60,15 @@ class Bicycle(nn.Module):
         stack: Sequence[Wheel] = (),
         rider: Rider | None = None,
         used: bool = False,
+        tilt: Annotated[tuple[float, float], Ordered] = (0.0, 1.0),
     ) -> None:
         super().__init__()
         self.wheel = wheel
+
+
+def polish(every_n_epochs: int | None = None) -> nn.Module:
+    """A function that takes an interval, as Lightning's callbacks do."""
+    return nn.Identity()
 
 
 def build_wheel(spokes: int = 3) -> Wheel:

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import torch
 from support.moco_run import fit, tiny_cast, tiny_task, two_views
+from support.tiny_run import tiny_data
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -170,3 +171,11 @@ def test_spread_tells_collapse() -> None:
     assert feature_spread(axis).item() == pytest.approx(1 / 8, abs=0.01)  # one of 64 directions
     assert feature_spread(7 * axis).item() == pytest.approx(feature_spread(axis).item())
     assert feature_spread(torch.randn(1, 64)).item() == 0
+
+
+@pytest.mark.parametrize(("batch_size", "drop_last"), [(1, True), (47, False)])
+def test_a_batch_of_one_image_is_refused(batch_size: int, drop_last: bool) -> None:
+    data = tiny_data(batch_size)  # of 48 images
+    data.drop_last = drop_last
+    with pytest.raises(UserError, match="MoCo contrasts images of a batch"):
+        tiny_task().training_data(data)

@@ -54,10 +54,13 @@ class NanGuard(Callback):
 
     Args:
         seed: Seed of the run, to be saved with the batch.
+        checks: Whether losses and weights are looked at; if not, all that is left is to stop the
+            processes together.
     """
 
-    def __init__(self, seed: int | None = None) -> None:
+    def __init__(self, seed: int | None = None, checks: bool = True) -> None:
         self.seed = seed
+        self.checks = checks
         self._last: _Step | None = None
         self._stepped = False
         self._told = 0  # number of the signal that stops the run before the next step
@@ -124,6 +127,8 @@ class NanGuard(Callback):
             NonFiniteLoss: The last loss or a weight is NaN or infinite.
         """
         self._look(trainer)
+        if not self.checks:
+            return
         finite = torch.stack([weight.isfinite().all() for weight in pl_module.parameters()])
         if self._last and not bool(finite.all()):
             raise self._error(trainer, self._last, "some weights are")
@@ -137,7 +142,7 @@ class NanGuard(Callback):
             return
         if self._last.ready:
             self._last.ready.synchronize()
-        if self._last.told[0]:
+        if self.checks and self._last.told[0]:
             raise self._error(trainer, self._last, "the loss is")
 
     def _hear(self) -> None:

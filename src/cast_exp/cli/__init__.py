@@ -6,6 +6,7 @@ from importlib import import_module
 
 from cast_exp.config.messages import nearest
 from cast_exp.errors import UserError
+from cast_exp.ops.output import tolerant_output
 
 COMMANDS = {
     "check": "check a data set before a run",
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if name not in COMMANDS:
             raise UserError(f"there is no command {name!r}; {nearest(name, COMMANDS)}")
-        code: int = import_module(f"cast_exp.cli.{name}").main(rest)
+        with tolerant_output():
+            code: int = import_module(f"cast_exp.cli.{name}").main(rest)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -2,9 +2,13 @@
 
 import inspect
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from pydantic import AfterValidator
+
+_TARGET = "_target_"
 
 
 @dataclass(frozen=True)
@@ -15,6 +19,16 @@ class Builds:
     """
 
     kind: type
+
+
+def _in_order(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] > bounds[1]:
+        raise ValueError("the second number should not be below the first")
+    return bounds
+
+
+Ordered = AfterValidator(_in_order)
+"""Says in an annotation that two numbers are bounds: `Annotated[tuple[float, float], Ordered]`."""
 
 
 def wrong_kind(target: Callable[..., Any], partial: bool, expected: Any) -> str | None:
@@ -38,6 +52,24 @@ def wrong_kind(target: Callable[..., Any], partial: bool, expected: Any) -> str 
     if not made:
         return f"does not say what it returns; here should be a {wanted}"
     return f"makes a {' or '.join(one.__name__ for one in made)}; here should be a {wanted}"
+
+
+def no_part(value: Any, expected: Any) -> str | None:
+    """What keeps a value from standing where `Builds` says that a part should.
+
+    Args:
+        value: Node of a config.
+        expected: Annotation of the place. Only one that allows None allows null.
+    """
+    members = get_args(expected) if _is_union(expected) else (expected,)
+    notes = [note for one in members for note in getattr(one, "__metadata__", ())]
+    wanted = [note.kind.__name__ for note in notes if isinstance(note, Builds)]
+    is_part = isinstance(value, Mapping) and _TARGET in value
+    optional = types.NoneType in members
+    if not wanted or is_part or (value is None and optional):
+        return None
+    null = "null or " if optional else ""
+    return f"should be {null}a node with a {_TARGET} that makes a {' or '.join(wanted)}"
 
 
 def element(expected: Any, key: Any = None) -> Any:
@@ -95,12 +127,16 @@ def _union(annotations: list[Any]) -> Any:
     return Union[tuple(annotations)] if annotations else Any  # noqa: UP007
 
 
+def _is_union(annotation: Any) -> bool:
+    return get_origin(annotation) in (Union, types.UnionType)
+
+
 def _alternatives(expected: Any) -> Iterable[Any]:
     """The members of unions, with what annotations are wrapped in taken off."""
     if get_origin(expected) is Annotated:
         inner, *notes = get_args(expected)
         named = [note.kind for note in notes if isinstance(note, Builds)]
         return named or _alternatives(inner)
-    if get_origin(expected) in (Union, types.UnionType):
+    if _is_union(expected):
         return [one for part in get_args(expected) for one in _alternatives(part)]
     return [expected]

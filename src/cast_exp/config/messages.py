@@ -4,6 +4,9 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
+
 _PLUGINS = {
     "hydra/launcher/joblib": "hydra-joblib-launcher",
     "hydra/launcher/ray": "hydra-ray-launcher",
@@ -20,12 +23,17 @@ _PLUGINS = {
 """Packages of the options that Hydra's own plug-ins add."""
 _QUOTED = re.compile(r"'([^']+)'")
 _WRAPPED = re.compile(r"^\w+ raised while resolving interpolation: ")
+_ENDLESS = "Recursive interpolation detected"
 
 
 def gist(error: BaseException) -> str:
-    """What an exception of Hydra or OmegaConf says, without what they wrap around it."""
+    """What an exception of Hydra, OmegaConf or YAML says, without what they wrap around it."""
+    if isinstance(error, MarkedYAMLError) and (mark := error.problem_mark):
+        return f"{mark.name}, line {mark.line + 1}: no YAML ({error.problem})"
     text = str(error) or str(error.__cause__ or type(error).__name__)
     line = _WRAPPED.sub("", text.strip().splitlines()[0])
+    if line == _ENDLESS and isinstance(error, OmegaConfBaseException):
+        return f"{error.full_key}: refers to itself"
     hints = filter(None, map(plugin_hint, _QUOTED.findall(line)))
     return "; ".join([line, *hints])
 

@@ -8,14 +8,16 @@ from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from cast_exp.config.messages import gist, nearest, plugin_hint
 from cast_exp.errors import UserError
 
-_FAILURES = (HydraException, OmegaConfBaseException, OSError)
+FAILURES = (HydraException, OmegaConfBaseException, OSError, ValueError, YAMLError)
+"""What Hydra raises for overrides or files that it can make no config of."""
 
 
 def explain(config_name: str, overrides: Sequence[str], error: Exception) -> list[str]:
@@ -60,14 +62,16 @@ def explain(config_name: str, overrides: Sequence[str], error: Exception) -> lis
                 if not isinstance(alone, DictConfig):
                     found.append(f"{override.input_line}: {gist(alone)}")
     elif not found:
-        found.append(gist(config))
+        missing = isinstance(config, MissingConfigException) and config.missing_cfg_file
+        away = missing and not plugin_hint(missing)
+        found.append(gist(config).rstrip(".") + (_elsewhere() if away else ""))
     return found or [gist(error)]
 
 
 def values_of(override: str) -> list[str]:
     """The values of an override as text: one, or those of a sweep or a list."""
     (parsed,) = OverridesParser.create().parse_overrides([override])
-    return _choices(parsed)
+    return [value for value in _choices(parsed) if value is not None]
 
 
 def swept(overrides: Sequence[str]) -> list[str]:
@@ -109,7 +113,7 @@ def options(group: str) -> list[str]:
 def _compose(config_name: str, overrides: list[str]) -> DictConfig | Exception:
     try:
         config: DictConfig = compose(config_name, overrides, return_hydra_config=True)
-    except _FAILURES as error:
+    except FAILURES as error:
         return error
     return config
 
@@ -120,8 +124,8 @@ def _syntax(text: str, error: OverrideParseException) -> str:
     return f"{gist(error)}; quote special characters, as in 'key=\"a=b\"'"
 
 
-def _choices(override: Override) -> list[str]:
-    """The options that an override of a group names, several in a sweep or a list."""
+def _choices(override: Override) -> list[str | None]:
+    """The values of an override, several in a sweep or a list; None for null."""
     if override.is_delete():
         return []
     if override.is_sweep_override():
@@ -129,16 +133,29 @@ def _choices(override: Override) -> list[str]:
     else:
         value = override.value()
         values = value if isinstance(value, list) else [value]
-    return [str(v.text if isinstance(v, QuotedString) else v) for v in values if v is not None]
+    texts = (v.text if isinstance(v, QuotedString) else v for v in values)
+    return [None if text is None else str(text) for text in texts]
 
 
-def _wrong_option(override: Override, option: str) -> str | None:
+def _wrong_option(override: Override, option: str | None) -> str | None:
     group = override.key_or_group
     known = options(group)
     if option in known:
         return None
-    hint = plugin_hint(f"{group}/{option}") or nearest(option, known)
-    return f"{group}={option}: there is no such {group}; {hint}"
+    if option is None:
+        return f"{group}=null: name one of {', '.join(known)}, or leave it out"
+    plugin = plugin_hint(f"{group}/{option}")
+    hint = plugin or nearest(option, known)
+    elsewhere = "" if plugin or hint.startswith("did") else _elsewhere()
+    return f"{group}={option}: there is no such {group}; {hint}{elsewhere}"
+
+
+def _elsewhere() -> str:
+    """A hint, unless config files of the user's are named already."""
+    path = GlobalHydra.instance().config_loader().get_search_path().get_path()
+    if any(place.provider == "command-line" for place in path):
+        return ""
+    return "; for a file of your own add --config-dir FOLDER"
 
 
 def _wrong_key(config: DictConfig, names: Sequence[str], override: Override) -> str | None:

@@ -10,20 +10,30 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, get_type_hints
+from math import isfinite
+from typing import Annotated, Any, get_type_hints
 
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 from pydantic_core import SchemaError
 
-from cast_exp.config.kinds import element, wrong_kind
+from cast_exp.config.kinds import element, no_part, wrong_kind
 from cast_exp.config.messages import gist, nearest
 from cast_exp.plugins import NotAllowed, resolve
 
 _OF_HYDRA = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 _REFERENCE = re.compile(r"\$\{(\w[\w.]*)\}")
+_PROBLEM = re.compile(r"(\w[\w.]*)(=.*)")  # as resolvers word it
+# Least values, which Lightning and torch do not annotate: 0 stands for never, -1 for no end.
+_LEAST = {
+    **dict.fromkeys(("max_epochs", "max_steps", "save_top_k"), -1),
+    **dict.fromkeys(("every_n_epochs", "every_n_train_steps", "log_every_n_steps"), 0),
+    **dict.fromkeys(("refresh_rate", "limit_train_batches", "gradient_clip_val"), 0),
+    **dict.fromkeys(("lr", "eps", "weight_decay", "momentum"), 0),
+    **dict.fromkeys(("accumulate_grad_batches", "check_val_every_n_epoch", "num_nodes"), 1),
+}
 _UNKNOWN: Any = object()  # stands for a value that cannot be told, or is reported already
 
 
@@ -64,7 +74,8 @@ class _Check:
             if key not in parameters and not open_ended:
                 name = getattr(target, "__name__", str(target))
                 hint = nearest(key, parameters)
-                self._report(_join(path, key), f": {name} has no such option; {hint}")
+                origin, _ = self._read(node, key, _join(path, key))
+                self._report(origin, f": {name} has no such option; {hint}")
                 continue
             expected = parameters[key].annotation if key in parameters else Any
             self._value(node, key, path, expected)
@@ -89,7 +100,12 @@ class _Check:
             self.found = {k: v for k, v in self.found.items() if not k.startswith(f"{origin}.")}
             self._report(f"{origin}._target_", f"={node._target_}: {problem}")
             return _UNKNOWN
+        if problem := no_part(node, kind):
+            self._report(origin, f"={'null' if node is None else node}: {problem}")
+            return _UNKNOWN
         value = self._plain(node, origin, kind)
+        if isinstance(value, float) and not isfinite(value):
+            self._report(origin, f"={value}: should be a finite number")
         if value is _UNKNOWN or origin in self.found:
             return _UNKNOWN
         if complaint := _complaint(value, expected):
@@ -104,12 +120,17 @@ class _Check:
         """A value, and the key where it was written, following references."""
         raw = parent._get_node(key)
         text = raw._value() if isinstance(raw, Node) else None
+        passed = {path}
         while isinstance(text, str) and (match := _REFERENCE.fullmatch(text)):
             owner, _, name = match[1].rpartition(".")
             holder = OmegaConf.select(self.config, owner) if owner else self.config
             if not isinstance(holder, DictConfig) or name not in holder.keys():  # noqa: SIM118
                 break
             path, parent, key = match[1], holder, name
+            if path in passed:
+                self._report(path, ": refers to itself")
+                return path, _UNKNOWN
+            passed.add(path)
             text = holder._get_node(name)._value()  # type: ignore[union-attr]
         try:
             if OmegaConf.is_missing(parent, key):
@@ -117,7 +138,12 @@ class _Check:
                 return path, _UNKNOWN
             return path, parent[key]
         except OmegaConfBaseException as error:
-            self._report(path, f": {gist(error)}")
+            text = gist(error)
+            told = _PROBLEM.fullmatch(text)
+            if told and OmegaConf.select(self.config, told[1]) is not None:
+                self._report(told[1], told[2])  # of an argument, known by its own key
+            else:
+                self._report(path, f": {text}")
             return path, _UNKNOWN
 
     def _plain(self, value: Any, path: str, expected: Any) -> Any:
@@ -147,7 +173,10 @@ class _Check:
             self._report(_join(path, "_target_"), f"={name}: {error.reason}")
             return _UNKNOWN
         except Exception as error:  # whatever a module raises
-            self._report(_join(path, "_target_"), f"={name}: cannot be imported ({gist(error)})")
+            told = f"cannot be imported ({type(error).__name__}: {gist(error)})"
+            self._report(
+                _join(path, "_target_"), f"={name}: {told}; correct the path or mend the module"
+            )
             return _UNKNOWN
         partial = bool(node.get("_partial_"))
         before = len(self.found)
@@ -183,7 +212,10 @@ def _signature(target: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter]
     for name, p in parameters.items():
         if p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY):
             told = p.annotation is not kinds.empty and not isinstance(p.annotation, str)
-            named[name] = p.replace(annotation=hints.get(name, p.annotation if told else Any))
+            annotation = hints.get(name, p.annotation if told else Any)
+            if name in _LEAST and annotation is not Any:
+                annotation = Annotated[annotation, Field(ge=_LEAST[name])]
+            named[name] = p.replace(annotation=annotation)
     return named, any(p.kind is kinds.VAR_KEYWORD for p in parameters.values())
 
 
@@ -234,7 +266,7 @@ def _adapter(expected: Any) -> TypeAdapter[Any] | None:
 
 
 def _reason(detail: Any) -> str:
-    text = str(detail["msg"]).replace("Input should be", "should be")
+    text = str(detail["msg"]).removeprefix("Value error, ").replace("Input should be", "should be")
     place = [str(part) for part in detail["loc"] if isinstance(part, int)]
     return f"item {'.'.join(place)} {text}" if place else text
 

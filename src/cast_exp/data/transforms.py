@@ -16,6 +16,8 @@ from pydantic import Field
 from torch import Tensor
 from torchvision.transforms import v2
 
+from cast_exp.config import Ordered
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -26,7 +28,9 @@ RandomErasing = Callable[[Tensor], tuple[Tensor, Tensor]]
 """uint8 view (3, H, W) -> what the network sees of it and what superpixels are computed of."""
 
 Probability = Annotated[float, Field(ge=0, le=1)]
-Range = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
+Positive = Annotated[float, Field(ge=0)]
+Hue = Annotated[float, Field(ge=0, le=0.5)]
+Range = Annotated[tuple[Positive, Positive], Ordered]
 
 
 @cache
@@ -98,7 +102,7 @@ class TwoViews(Augmentation):
         self,
         size: Annotated[int, Field(ge=1)] = 224,
         crop_scale: Range = (0.08, 1.0),
-        jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.2, 0.1),
+        jitter: tuple[Positive, Positive, Positive, Hue] = (0.4, 0.4, 0.2, 0.1),
         jitter_probability: Probability = 0.8,
         grayscale_probability: Probability = 0.2,
         blur_sigma: Range = (0.1, 2.0),

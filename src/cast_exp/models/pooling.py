@@ -49,6 +49,9 @@ class Pooling:
         levels: Segments at each level, fine to coarse, as counts (64) or as fractions of the
             superpixels (0.33); empty for no grouping at all.
         grouping: Builds one grouping from keyword arguments `dim`, `heads` and `mask_empty`.
+
+    Raises:
+        UserError: Levels that are none (see `check_levels`), or a grouping without such arguments.
     """
 
     levels: Sequence[int | float] = (64, 32, 16, 8)
@@ -56,6 +59,7 @@ class Pooling:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", check_levels(self.levels))
+        _check_arguments(self.grouping, {})
 
     def described(self) -> dict[str, Any]:
         """The fields of `ModelConfig` that `Pooling.of` makes it of again.
@@ -92,12 +96,21 @@ class Pooling:
         return cls(levels, partial(grouping, **options))
 
 
-def _check_options(grouping: Callable[..., Grouping], options: Mapping[str, Any]) -> None:
-    what = f"the model's grouping, {getattr(grouping, '__name__', grouping)},"
+def _check_arguments(grouping: Callable[..., Grouping], options: Mapping[str, Any]) -> str:
+    """Look whether a grouping takes its options and what all groupings get; what to call it."""
+    name = getattr(grouping, "__name__", None) or getattr(grouping, "func", grouping).__name__
+    what = f"the model's grouping, {name},"
     try:
         signature(grouping).bind(**{**options, "dim": 0, "heads": 0, "mask_empty": True})
     except TypeError as error:
-        raise UserError(f"{what} is wrong: {error}") from None
+        raise UserError(
+            f"{what} is wrong: {error}; it is built with dim, heads, mask_empty and its options"
+        ) from None
+    return what
+
+
+def _check_options(grouping: Callable[..., Grouping], options: Mapping[str, Any]) -> None:
+    what = _check_arguments(grouping, options)
     try:
         hints = get_type_hints(grouping.__init__, include_extras=True)
     except NameError:  # what is imported for type checkers only

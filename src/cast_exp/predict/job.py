@@ -16,7 +16,7 @@ from cast_exp.checkpoints.files import fingerprint
 from cast_exp.checkpoints.published import PUBLISHED
 from cast_exp.data.datasets.base import UnreadableImage
 from cast_exp.data.datasets.images import ValueRange
-from cast_exp.errors import UserError
+from cast_exp.errors import UserError, listing
 from cast_exp.models import Backbone, SegmentationModel
 from cast_exp.models.pooling import check_levels
 from cast_exp.predict import Task
@@ -106,7 +106,7 @@ class Job:
         if self.html:
             superpixels = scene.full_superpixels.numpy()
             page = hierarchy_page(
-                photo.path.name, pixels, superpixels, tree, *heads_of(hierarchy, tree)
+                listing([photo.path.name]), pixels, superpixels, tree, *heads_of(hierarchy, tree)
             )
             files["page.html"] = page.encode()
         return files

@@ -28,9 +28,11 @@ from cast_exp.config import conf_dir
 from cast_exp.distributed import signals
 from cast_exp.errors import UserError
 from cast_exp.ops.files import write_text
+from cast_exp.ops.output import tolerant_output
 from cast_exp.run.folder import (
     RUN,
     RUN_FOLDER,
+    discard,
     evaluation_folder,
     forget_stale_ranks,
     launched_by,
@@ -57,7 +59,10 @@ def run_app(task: Task, config_name: str) -> None:
     launcher, child = launched_by(), rank() > 0
     parent = os.getppid() if launcher == "torchrun" or (launcher == "Lightning" and child) else None
     try:
-        with signals.watched(not child, parent, notify_parent=launcher == "Lightning"):
+        with (
+            tolerant_output(),
+            signals.watched(not child, parent, notify_parent=launcher == "Lightning"),
+        ):
             sys.exit(_run_app(task, config_name))
     except UserError as error:
         if not child:
@@ -105,6 +110,7 @@ def launch(
         multirun = settings.mode == RunMode.MULTIRUN
         if (multirun or requeued()) and read_summary(folder).get("status") == "finished":
             return  # before the multirun was resumed or the SLURM job was started again
+        new = not (folder / RUN).exists()
         if rank() == 0:
             write_text(folder / RUN, OmegaConf.to_yaml(config, resolve=True))
         if multirun or apart:
@@ -115,14 +121,19 @@ def launch(
         else:
             os.environ[RUN_FOLDER] = str(folder)  # tells the other processes
             try:
-                ended.append((folder, run_job(task, _plain(config), folder)))
+                code = run_job(task, _plain(config), folder)
             finally:
                 del os.environ[RUN_FOLDER]
+            ended.append((folder, code))
+            if code == 2 and new and rank() == 0:
+                discard(folder)
 
     program = sys.argv
     sys.argv = [program[0], *command]  # which Hydra and Lightning read
     try:
         hydra.main(str(conf_dir()), config_name, version_base=VERSION_BASE)(job)()
+    except BrokenPipeError:
+        raise  # of what reads --help
     except OSError as error:  # of Hydra, which makes the folder; what jobs raise is theirs
         raise UserError(
             f"the folder of the run cannot be written ({error}); make room, or correct paths.runs"

@@ -12,6 +12,7 @@ runs/eval/EXPERIMENT/STAMP/             an evaluation of other weights
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -39,6 +40,8 @@ Status = Literal["running", "finished", "failed", "interrupted"]
 RUN, SWEEP = "config.yaml", "multirun.yaml"  # the file that tells a folder's kind
 RUN_FOLDER = "CAST_EXP_RUN_FOLDER"  # the variable that tells other processes of a run its folder
 _RANK = {"torchrun": "RANK", "Lightning": "LOCAL_RANK", "srun": "SLURM_PROCID"}
+_PROCESSES = {"torchrun": "WORLD_SIZE", "Lightning": "WORLD_SIZE", "srun": "SLURM_NTASKS"}
+_FROM_THE_START = {".hydra", ".lock", RUN, "run.log", "summary.json"}
 _LONGEST = 120  # characters of a job's folder; file systems allow 255 bytes
 
 
@@ -58,13 +61,13 @@ def run_folder(runs: str, name: str, resume: str | None) -> str:
     Raises:
         UserError: `resume` is neither.
     """
-    return _agreed(lambda: _folder(resume, RUN, Path(runs, name), saved=True))
+    return _agreed(lambda: _folder(resume, RUN, Path(str(runs), str(name)), saved=True))
 
 
 @cache
 def sweep_folder(runs: str, name: str, resume: str | None) -> str:
     """Absolute folder of a multirun; arguments and errors as for `run_folder`."""
-    return _folder(resume, SWEEP, Path(runs, name), "sweep-")
+    return _folder(resume, SWEEP, Path(str(runs), str(name)), "sweep-")
 
 
 @cache
@@ -90,7 +93,7 @@ def evaluation_folder(
         raise UserError(f"resume={resume}: give the folder of an evaluation, or auto")
     if own and os.access(own, os.W_OK):
         return _agreed(lambda: _folder(resume, RUN, own / "eval", f"{name}-"))
-    return _agreed(lambda: _folder(resume, RUN, Path(runs, "eval", name)))
+    return _agreed(lambda: _folder(resume, RUN, Path(str(runs), "eval", str(name))))
 
 
 def run_of(weights: str | None) -> Path | None:
@@ -118,6 +121,12 @@ def rank() -> int:
     """Number of this process among those of the run, 0 for the one that writes files."""
     launcher = launched_by()
     return int(os.environ[_RANK[launcher]]) if launcher else 0
+
+
+def processes() -> int:
+    """How many processes have been started together for the run, this one among them."""
+    launcher = launched_by()
+    return int(os.environ.get(_PROCESSES[launcher], 1)) if launcher else 1
 
 
 def launched_by() -> Literal["torchrun", "Lightning", "srun"] | None:
@@ -201,6 +210,14 @@ def remove_partials(folder: Path) -> None:
         inner[:] = [name for name in inner if not Path(place, name, RUN).exists()]
         for name in filter(PARTIAL.fullmatch, names):
             Path(place, name).unlink(missing_ok=True)
+
+
+def discard(folder: Path) -> None:
+    """Remove the folder of a new run that was refused, unless it has made something already."""
+    if folder.is_dir() and {path.name for path in folder.iterdir()} <= _FROM_THE_START:
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # other runs are in it
+            folder.parent.rmdir()
 
 
 def _folder(

@@ -13,6 +13,7 @@ from typing import Any
 
 from cast_exp.distributed import OutOfStep, signals
 from cast_exp.errors import UserError
+from cast_exp.ops.files import room_for
 from cast_exp.run.folder import (
     SWEEP,
     Status,
@@ -65,7 +66,8 @@ def _run(task: Task, config: Mapping[str, Any], folder: Path, first: bool) -> in
             log.info("folder of the run: %s", folder)
             remove_partials(folder)
             write_summary(folder, "running")
-        metrics = task(**config)
+        with room_for(folder):  # whichever library writes
+            metrics = task(**config)
         if first:
             seconds = round(time.monotonic() - start, 1)
             write_summary(folder, "finished", seconds=seconds, metrics=metrics)

@@ -21,11 +21,13 @@ def wrong_evaluations(config: DictConfig, some: bool) -> list[str]:
     """
     asked, known = config.evaluate, ", ".join(map(str, config.evaluation))
     if not OmegaConf.is_list(asked):
-        return [f"evaluate={asked}: should be a list, as in evaluate=[{asked}]"]
+        shown = "null" if asked is None else asked
+        return [f"evaluate={shown}: should be a list, as in evaluate=[knn]"]
     if some and not asked:
         return [f"nothing to evaluate; set evaluate to some of [{known}]"]
     strange = [name for name in asked if name not in config.evaluation]
-    return [f"evaluate=[{','.join(asked)}]: {name} is none of {known}" for name in strange]
+    shown = ",".join(map(str, asked))
+    return [f"evaluate=[{shown}]: {name} is none of {known}" for name in strange]
 
 
 def misfits(config: DictConfig, choices: DictConfig, trains: bool) -> list[str]:

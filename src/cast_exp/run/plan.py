@@ -11,7 +11,7 @@
 """
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isfinite
 
 from lightning.pytorch import Trainer
 
@@ -32,8 +32,9 @@ def scaled_lr(base_lr: float, batch_size: int, accumulate: int, reference_batch:
         "optim.reference_batch": reference_batch,
     }
     for name, number in numbers.items():
-        if isinstance(number, bool) or not isinstance(number, int | float) or number <= 0:
-            raise UserError(f"{name}={number}: should be a number above 0")
+        is_number = isinstance(number, int | float) and not isinstance(number, bool)
+        if not (is_number and isfinite(number) and number > 0):
+            raise UserError(f"{name}={number}: should be a finite number above 0")
     return base_lr * batch_size * accumulate / reference_batch
 
 

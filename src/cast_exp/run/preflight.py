@@ -15,13 +15,24 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cast_exp.config import combinations, explain, gist, key_of, listed, mistakes, options, swept
+from cast_exp.config import (
+    FAILURES,
+    combinations,
+    explain,
+    gist,
+    key_of,
+    listed,
+    mistakes,
+    options,
+    swept,
+)
 from cast_exp.errors import UserError
 from cast_exp.plugins import LIGHTNING, only
 from cast_exp.run.changes import review_changes
 from cast_exp.run.folder import RUN, SWEEP, rank
 from cast_exp.run.follow import following
 from cast_exp.run.misfits import misfits, wrong_evaluations
+from cast_exp.run.rehearsal import refusals
 from cast_exp.run.resolvers import read_environment, register_resolvers
 from cast_exp.run.saved import FOLDER_NAMES, Saved, check_hydra
 from cast_exp.run.tree import compose, config_tree
@@ -51,6 +62,7 @@ _VALUED = (
     "--experimental-rerun",
 )
 _FLAGS = ("--help -h", "--hydra-help", "--version", "--multirun -m", "--shell-completion -sc")
+_HERE = "BasicLauncher"  # the launcher that runs jobs on this machine
 _GRID = "BasicSweeper"  # the sweeper that runs every combination of the values
 
 
@@ -273,6 +285,7 @@ def _check(
         try:
             config = composed or hydra.compose(config_name, job, return_hydra_config=True)
             choices = config.hydra.runtime.choices
+            here = config.hydra.launcher._target_.endswith(_HERE)
             lines = wrong_plugins(config, trusted)
             lines = lines or wrong_evaluations(config, some=config_name == EVAL)
             config = _as_run(config, multirun=composed is None)
@@ -283,8 +296,10 @@ def _check(
             else:
                 vain = dict.fromkeys(filter(vain.__contains__, unread_by_training(config, typed)))
             lines = lines or mistakes(config, entry)
+            if here and not lines:
+                lines = refusals(config, trains=config_name != EVAL)
             configs.append(config)
-        except (HydraException, OmegaConfBaseException) as error:
+        except FAILURES as error:
             lines = explain(config_name, job, error)
         for line in lines:
             found.setdefault(line, job)

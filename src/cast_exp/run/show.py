@@ -43,7 +43,9 @@ def show_config(folder: Path, config: Mapping[str, Any]) -> None:
         config: Resolved config.
     """
     if rank() == 0:
-        written: Any = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "config.yaml"))
+        path = folder / ".hydra" / "config.yaml"
+        there = path.is_file()  # unless hydra.output_subdir says otherwise
+        written: Any = OmegaConf.to_container(OmegaConf.load(path)) if there else config
         tree = Tree("[bold]config")
         _grow(tree, config, written)
         Console().print(tree)

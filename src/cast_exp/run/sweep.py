@@ -1,6 +1,7 @@
 """What came out of a multirun: a table and a plot over its jobs, renewed after each of them."""
 
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -51,7 +52,8 @@ class SweepSummary(Callback):  # type: ignore[misc]
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Mark the multirun as unfinished, so that it can be resumed."""
-        write_summary(Path(config.hydra.sweep.dir), "running")
+        with suppress(OSError):  # Hydra fails to make the folder, too, and tells of it
+            write_summary(Path(config.hydra.sweep.dir), "running")
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Take in the job that has just ended, if it is one of a multirun."""

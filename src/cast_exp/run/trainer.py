@@ -16,12 +16,13 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.callbacks import LambdaCallback, RichProgressBar
 from lightning.pytorch.strategies.launchers import subprocess_script
 
+from cast_exp.callbacks import NanGuard
 from cast_exp.checkpoints.checkpoint_io import CheckpointIO
 from cast_exp.data.base import available_cores
 from cast_exp.distributed import signals
 from cast_exp.errors import UserError
 from cast_exp.run.build import build
-from cast_exp.run.folder import launched_by, rank
+from cast_exp.run.folder import launched_by, processes
 
 READ_BY_EVALUATIONS = (
     *("accelerator", "devices", "num_nodes", "strategy", "plugins"),
@@ -40,7 +41,8 @@ def build_trainer(
 
     Args:
         node: Config of the trainer.
-        callbacks: What runs beside it; see `build_callbacks`.
+        callbacks: What runs beside it; see `build_callbacks`. Without a `NanGuard`, one that checks
+            nothing is added, as processes stop together by it.
         loggers: Configs by name; None leaves one out.
 
     Raises:
@@ -51,7 +53,9 @@ def build_trainer(
     built = [build(part) for part in loggers.values() if part is not None]
     # Before the others: what they make of an exception must not be interrupted.
     ending = LambdaCallback(on_exception=lambda *_: signals.end())
-    return _built(node, callbacks=[ending, *callbacks], logger=built)
+    guarded = any(isinstance(callback, NanGuard) for callback in callbacks)
+    first = [ending] if guarded else [ending, NanGuard(checks=False)]
+    return _built(node, callbacks=[*first, *callbacks], logger=built)
 
 
 def evaluation_trainers(node: Mapping[str, Any]) -> Callable[..., Trainer]:
@@ -197,7 +201,7 @@ def _check_devices(node: Mapping[str, Any]) -> None:
             f"trainer.devices={devices}: strategy=single has one device; for more choose "
             "strategy=ddp (GPUs) or strategy=ddp_cpu"
         )
-    if node["strategy"] == "auto" and rank() > 0:
+    if node["strategy"] == "auto" and processes() > 1:
         raise UserError(
             f"{launched_by()} has started several processes of this run, but strategy=single is "
             "for one; choose strategy=ddp (GPUs) or strategy=ddp_cpu, with trainer.devices=N"

@@ -11,12 +11,10 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from cast_exp.config import conf_dir, explain, listed
+from cast_exp.config import FAILURES, conf_dir, explain, listed
 from cast_exp.errors import UserError
 from cast_exp.run.resolvers import register_resolvers
 
@@ -76,6 +74,6 @@ def compose(config_name: str, overrides: Sequence[str] = ()) -> DictConfig:
     """
     try:
         config: DictConfig = hydra.compose(config_name, list(overrides), return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except FAILURES as error:
         raise UserError(listed(explain(config_name, overrides, error))) from error
     return config

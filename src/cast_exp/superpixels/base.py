@@ -54,8 +54,9 @@ class SuperpixelMethod(ABC):
             Labels, int64 (B, H, W) on the device of ``images``.
 
         Raises:
-            UserError: Wrong shape or type, (all methods but ``Grid``) values outside 0..1, or, on
-                the CPU, where a look at them waits for nothing, labels that are not below `labels`.
+            UserError: Wrong shape or type, (all methods but ``Grid``) values outside 0..1; labels
+                of another shape or type or, on the CPU, where a look at them waits for nothing,
+                that are not below `labels`.
         """
         if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
             shape = tuple(images.shape)
@@ -65,6 +66,13 @@ class SuperpixelMethod(ABC):
                 f"superpixels need float images in 0..1, not {images.dtype}; divide by 255"
             )
         found = self.segment(images)
+        wanted = (len(images), *images.shape[2:])
+        if found.shape != wanted or found.dtype != torch.int64:
+            raise UserError(
+                f"{type(self).__name__} should give int64 labels of shape {wanted}, not "
+                f"{str(found.dtype).removeprefix('torch.')} of {tuple(found.shape)}; mend its "
+                "segment()"
+            )
         if found.device.type == "cpu":
             count = self.labels(*images.shape[2:])
             for label in found.aminmax():
@@ -106,8 +114,17 @@ class HostMethod(SuperpixelMethod):
     def segment(self, images: Tensor) -> Tensor:
         """Segment image by image, on the 8-bit values that the floats were made from."""
         require_unit_range(images)
-        labels = [self.segment_image(image) for image in to_bytes(images)]
-        return torch.from_numpy(np.stack(labels).astype(np.int64)).to(images.device)
+        labels = [self._labels_of(image) for image in to_bytes(images)]
+        return torch.from_numpy(np.stack(labels)).to(images.device)
+
+    def _labels_of(self, image: NDArray[np.uint8]) -> NDArray[np.int64]:
+        found = np.asarray(self.segment_image(image))
+        if found.shape != image.shape[:2] or not np.issubdtype(found.dtype, np.integer):
+            raise UserError(
+                f"{type(self).__name__} should give integer labels of shape {image.shape[:2]}, not "
+                f"{found.dtype} of {found.shape}; mend its segment_image()"
+            )
+        return found.astype(np.int64)
 
     @abstractmethod
     def segment_image(self, image: NDArray[np.uint8]) -> NDArray[Any]:

@@ -103,12 +103,19 @@ class MoCoTask(BaseTask):
         """The images; see `BaseTask.training_data`.
 
         Raises:
-            UserError: There is one image in a batch, and so nothing to contrast it with.
+            UserError: There is one image in a batch, be it the last of an epoch, and so nothing to
+                contrast it with.
         """
         if data.batch_size < 2:
             raise UserError(
                 f"data.batch_size={data.batch_size}: MoCo contrasts images of a batch, so there "
                 "should be two or more; with few images, add some"
+            )
+        if not data.drop_last and len(data.raw("train")) % data.batch_size == 1:
+            raise UserError(
+                f"data.drop_last=false: the last of {len(data.raw('train'))} images would be a "
+                "batch of its own, and MoCo contrasts images of a batch; set data.drop_last=true "
+                "or another data.batch_size"
             )
         return super().training_data(data)
 

@@ -1,11 +1,13 @@
 """The contract of every grouping: shapes, gradients, and a class token of its own."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
+from cast_exp.errors import UserError
 from cast_exp.models import Pooling, Size, create_model, grouping
 from cast_exp.models.grouping import Grouping
 
@@ -113,3 +115,34 @@ def test_it_is_told_which_images_have_fewer_segments():
     assert not grouping(tokens, cls_token, 3).padding.any()
     assert not seen[1].padding.any()
     assert list(grouping.shaping()) == list(grouping.parameters())
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (None, "not NoneType"),
+        (
+            (torch.zeros(1, 2, 8), torch.zeros(1, 2, 4), torch.zeros(1, 2)),
+            r"not \(1, 2, 8\), \(1, 2, 4",
+        ),
+    ],
+)
+def test_a_result_of_a_wrong_form_names_the_class(made: object, told: str) -> None:
+    class Own(Grouping):
+        def group(self, given: object) -> object:
+            return made
+
+    with pytest.raises(UserError, match=rf"Own.group\(\) should return .*\(1, 4, 2\).*{told}"):
+        Own()(torch.zeros(1, 4, 8), torch.zeros(1, 1, 8), 2)
+
+
+def test_a_constructor_that_lacks_what_all_get_is_told_of() -> None:
+    class Own(Grouping):
+        def __init__(self, dim: int, mask_empty: bool) -> None: ...
+
+        def group(self, given: object) -> object: ...
+
+    with pytest.raises(UserError, match=r"grouping, Own, is wrong: got an .*'heads'; it is built"):
+        Pooling((4, 2), Own)
+    with pytest.raises(UserError, match="grouping, Own, is wrong"):
+        Pooling((4, 2), partial(Own))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -19,10 +19,11 @@ from PIL.TiffImagePlugin import (
 )
 from torch.utils.data import Dataset
 
+from cast_exp.config import Ordered
 from cast_exp.data.datasets.base import RawDataset, readable
 from cast_exp.errors import UserError
 
-ValueRange = tuple[float, float]
+ValueRange = Annotated[tuple[float, float], Ordered]
 """The values that become black and white."""
 
 _TIFF = (b"II*\0", b"MM\0*")

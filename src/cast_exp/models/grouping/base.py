@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from cast_exp.errors import UserError
+
 
 @dataclass(frozen=True)
 class Ungrouped:
@@ -46,6 +48,12 @@ class Grouped:
     padding: Tensor
     assignment: Tensor
     seeds: Tensor
+
+
+def _shown(result: object) -> str:
+    members = result if isinstance(result, tuple) else (result,)
+    shapes = (str(tuple(x.shape)) if isinstance(x, Tensor) else type(x).__name__ for x in members)
+    return ", ".join(shapes)
 
 
 class Grouping(nn.Module, ABC):
@@ -88,13 +96,24 @@ class Grouping(nn.Module, ABC):
             padding: True where a token is empty, bool (B, N); None where none is.
             attention: Attention that each token got in the block before, float (B, N); None unless
                 the grouping reads it.
+
+        Raises:
+            UserError: `group` returns something else than it should.
         """
         if padding is None:
             padding = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         there = (~padding if self.mask_empty else torch.ones_like(padding)).sum(1, keepdim=True)
         missing = torch.arange(count, device=tokens.device) >= there
         given = Ungrouped(tokens, count, missing, padding, attention)
-        grouped, assignment, seeds = self.group(given)
+        result = self.group(given)
+        batch, length, width = tokens.shape
+        wanted = [(batch, count, width), (batch, length, count), (batch, count)]
+        if not isinstance(result, tuple) or [getattr(x, "shape", 0) for x in result] != wanted:
+            raise UserError(
+                f"{type(self).__name__}.group() should return tokens, assignment and seeds of "
+                f"shapes {', '.join(map(str, wanted))}, not {_shown(result)}"
+            )
+        grouped, assignment, seeds = result
         return Grouped(grouped, self.group_cls(cls_token), missing, assignment, seeds)
 
     def group_cls(self, cls_token: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from PIL import Image
 from pydantic import Field
 from torch.utils.data import Dataset
 
+from cast_exp.config import Ordered
 from cast_exp.data.datasets.base import Split
 from cast_exp.data.datasets.shapes.creatures import PARTS, SPECIES, Creature, Piece, grow
 from cast_exp.data.datasets.shapes.textures import (
@@ -25,6 +26,8 @@ _INK = 45
 _TRIES = 8
 _LARGEST = 0.97  # extent of a creature, as a share of the image's side
 _FINE = 128  # side of the raster on which areas are measured
+Area = Annotated[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(le=1)]], Ordered]
+
 _PART_BITS = 4
 _PART_MASK = (1 << _PART_BITS) - 1
 
@@ -67,7 +70,7 @@ class Shapes(Dataset[dict[str, Any]]):
         size: Annotated[int, Field(ge=16)] = 96,
         classes: Annotated[int, Field(ge=2, le=len(SPECIES))] = len(SPECIES),
         creatures: Annotated[int, Field(ge=1, le=15)] = 1,
-        area: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(le=1)]] = (0.2, 0.3),
+        area: Area = (0.2, 0.3),
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
         self.split = split
