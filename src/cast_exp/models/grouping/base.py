@@ -106,15 +106,20 @@ class Grouping(nn.Module, ABC):
         missing = torch.arange(count, device=tokens.device) >= there
         given = Ungrouped(tokens, count, missing, padding, attention)
         result = self.group(given)
-        batch, length, width = tokens.shape
+        if not torch.compiler.is_compiling():  # where it would add to the graph's conditions
+            self._check(result, given)
+        grouped, assignment, seeds = result
+        return Grouped(grouped, self.group_cls(cls_token), missing, assignment, seeds)
+
+    def _check(self, result: object, given: Ungrouped) -> None:
+        batch, length, width = given.tokens.shape
+        count = given.segments
         wanted = [(batch, count, width), (batch, length, count), (batch, count)]
         if not isinstance(result, tuple) or [getattr(x, "shape", 0) for x in result] != wanted:
             raise UserError(
                 f"{type(self).__name__}.group() should return tokens, assignment and seeds of "
                 f"shapes {', '.join(map(str, wanted))}, not {_shown(result)}"
             )
-        grouped, assignment, seeds = result
-        return Grouped(grouped, self.group_cls(cls_token), missing, assignment, seeds)
 
     def group_cls(self, cls_token: Tensor) -> Tensor:
         """Class token after the grouping, (B, 1, C); it does not depend on the segments."""
