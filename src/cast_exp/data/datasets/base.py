@@ -155,7 +155,7 @@ def readable(path: str | Path) -> Iterator[None]:
 def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:
         return "empty file (0 bytes)"
     if "cannot identify" in str(error):
         return "not an image of a known format"
