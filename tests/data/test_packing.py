@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
@@ -91,6 +92,27 @@ def test_an_interrupted_pack_goes_on_after_its_last_sound_image(
     assert asked == list(range(sound, 6))
     assert path.read_bytes() == (tmp_path / "straight.tar").read_bytes()
     assert pack(path, images) == [], "it is there already"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.parametrize("image", [0, 3, 5])
+def test_a_killed_process_leaves_what_can_be_gone_on_with(
+    image: int, images: EncodedImages, tmp_path: Path
+) -> None:
+    path = tmp_path / "train.tar"
+    pack(tmp_path / "straight.tar", images)
+
+    def dies(start: int) -> Iterator[bytes | str]:
+        yield from (images[number] for number in range(start, image))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if not (process := os.fork()):
+        write_pack(path, images.names, images.about, dies)
+    _, status = os.waitpid(process, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    assert not path.exists()
+    pack(path, images)
+    assert path.read_bytes() == (tmp_path / "straight.tar").read_bytes()
 
 
 def test_a_pack_of_other_images_is_not_gone_on_with(images: EncodedImages, tmp_path: Path) -> None:

@@ -54,6 +54,8 @@ def main(arguments: Sequence[str]) -> int:
     )
     add_config_dir(parser)
     options = parser.parse_args(arguments)
+    if options.short_side is not None and options.short_side < 1:
+        parser.error("--short-side must be at least 1")
     logging.basicConfig(format="%(message)s")
     logging.getLogger("cast_exp").setLevel(logging.INFO)
     data = build(composed(options.overrides, options.config_dir).data)
@@ -69,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
             )
         path = options.out / f"{'images' if name == '.' else name.removesuffix('.tar')}.tar"
         write_pack(path, images.names, images.about, partial(_contents, images))
-        print(f"{path}: {len(images):,} images, {path.stat().st_size / 2**30:.2f} GiB")
+        print(f"{path}: {len(images):,} images, {path.stat().st_size / 2**20:,.1f} MiB")
     return 0
 
 

@@ -180,7 +180,7 @@ def _read(tar: Path) -> Iterator[Member]:
             for member in tar_members(file):
                 yield member
                 last = member.name
-    except (OSError, tarfile.TarError) as error:
+    except (OSError, ValueError, tarfile.TarError) as error:
         raise UserError(
             f"{tar} is cut short or damaged at {last} or after it ({error}); it should be an "
             "uncompressed tar without links: copy, download or pack it again"
