@@ -67,11 +67,15 @@ def flip(content: bytearray, image: bytes) -> None:
     content[content.index(image) + 9] ^= 1
 
 
+def grow(content: bytearray, _: bytes) -> None:
+    content.extend(b"x" * 50_000)
+
+
 def nothing(content: bytearray, _: bytes) -> None:
     pass
 
 
-@pytest.mark.parametrize(("damage", "sound"), [(nothing, 4), (cut, 3), (flip, 2)])
+@pytest.mark.parametrize(("damage", "sound"), [(nothing, 4), (grow, 4), (cut, 3), (flip, 2)])
 def test_an_interrupted_pack_goes_on_after_its_last_sound_image(
     damage: Callable[..., None], sound: int, images: EncodedImages, tmp_path: Path
 ) -> None:
