@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from cast_exp.errors import UserError
 from cast_exp.ops.files import PARTIAL, atomic_write, room_for, write_csv, write_json, write_text
@@ -102,7 +103,10 @@ def test_many_writers_of_one_file(tmp_path: Path) -> None:
 def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
     write_text(tmp_path / "ours", "")
-    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    with atomic_write(tmp_path / "tensors") as new:
+        save_file({}, new)
+    modes = {(tmp_path / name).stat().st_mode for name in ("plain", "ours", "tensors")}
+    assert len(modes) == 1
 
 
 def nested(error: Exception) -> Exception:

@@ -11,6 +11,7 @@ from support.tiny_data import TREES, noise
 from timm.models.vision_transformer import VisionTransformer
 
 from cast_exp.checkpoints import save_pretrained
+from cast_exp.cli import main as cast_exp
 from cast_exp.config import conf_dir
 from cast_exp.models import Pooling, create_model
 
@@ -38,6 +39,14 @@ class Things:
         """A data set in the layout that an option of `data` reads."""
         root = self.folder / "data" / option
         return root if root.exists() else TREES[option](root)
+
+    def packed(self, option: str) -> Path:
+        """A pack of the same."""
+        root = self.folder / "packed" / option
+        if not root.exists():
+            data = [f"data={option}", f"data.root={self.data(option)}"]
+            assert cast_exp(["pack", *data, "--out", str(root)]) == 0
+        return root
 
     def run(self, experiment: str) -> Path:
         """The folder of a run that is finished."""
@@ -80,7 +89,10 @@ class Things:
     def _value(self, command: Command, key: str, value: str) -> str:
         """What a value of a key, or of the option before it, stands for."""
         if key == "data.root":
-            return str(self.data(chosen_data(command.words)))
+            option = chosen_data(command.words)
+            return str(self.packed(option) if value == "PACKED" else self.data(option))
+        if key == "--out" and value.startswith("/"):
+            return f"{self.folder}{value}"
         if key == "experiment" and value == "...":
             return _RECIPES[command.module]
         if value == "VIT":

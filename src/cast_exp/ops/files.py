@@ -42,7 +42,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
     try:
         with room_for(path, partial):
             path.parent.mkdir(parents=True, exist_ok=True)
+            partial.touch()
+            mode = partial.stat().st_mode
             yield partial
+            partial.chmod(mode)  # safetensors makes files that nobody else can read
             with open(partial, "rb+") as file:
                 os.fsync(file.fileno())
             partial.replace(path)

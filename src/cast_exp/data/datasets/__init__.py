@@ -5,6 +5,7 @@ from cast_exp.data.datasets.bsds500 import BSDS500
 from cast_exp.data.datasets.cifar10 import CIFAR10
 from cast_exp.data.datasets.densepose import DensePose
 from cast_exp.data.datasets.image_folder import ImageFolder
+from cast_exp.data.datasets.imagenet import ImageNet
 from cast_exp.data.datasets.imagenet100 import ImageNet100, imagenet100_classes
 from cast_exp.data.datasets.images import read_image
 from cast_exp.data.datasets.part_imagenet import PartImageNet
@@ -18,6 +19,7 @@ __all__ = [
     "VOC_CLASSES",
     "DensePose",
     "ImageFolder",
+    "ImageNet",
     "ImageNet100",
     "NoSuchSplit",
     "PartImageNet",

@@ -134,7 +134,7 @@ def readable(path: str | Path) -> Iterator[None]:
 def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:
         return "empty file (0 bytes)"
     if isinstance(error, Image.DecompressionBombError) and Image.MAX_IMAGE_PIXELS:
         pixels, most = int(str(error).partition("(")[2].split()[0]), 2 * Image.MAX_IMAGE_PIXELS

@@ -1,29 +1,30 @@
-"""Images in folders: ImageNet, COCO and any folder of one's own."""
+"""Images in folders, or in tars of them: COCO and any folder of one's own."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch.utils.data import Dataset
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from cast_exp.data.datasets.base import Split
+from cast_exp.data.datasets.base import Split, readable
 from cast_exp.data.datasets.held_out import Share, part_of
-from cast_exp.data.datasets.images import read_image
+from cast_exp.data.datasets.images import decode_image
 from cast_exp.data.datasets.nearby import imagenet_command, other_root
+from cast_exp.data.datasets.tars import Tar
+from cast_exp.data.datasets.trees import Folder, ImageTree
 from cast_exp.errors import UserError
 
 _NONE = np.empty(0, np.bytes_)
-_SUFFIXES = tuple(os.fsencode(suffix) for suffix in IMG_EXTENSIONS)
 
 
 class ImageFolder(Dataset[dict[str, Any]]):
     """``root/<split folder>/<class>/**/*.jpg``, or the same without the class folders.
+
+    An uncompressed tar stands for a split folder: ``root/<split folder>.tar``.
 
     The class index is the position of the class folder's name in sorted order, over the class
     folders of both splits, so that labels of the two always agree. Within a class, files are in
@@ -63,27 +64,29 @@ class ImageFolder(Dataset[dict[str, Any]]):
         held_out: Share = 0.05,
     ) -> None:
         name = train if split == "train" or val is None else val
-        layout = f"<root>/{name}/{'<class>/' if labelled else ''}*.jpg"
+        layout = self._layout(name, labelled)
         if root is None:
             raise UserError(f"data.root is not set; give the folder that holds {layout}")
         self.folder = root / name
-        if not self.folder.is_dir():
+        tree = self._find(root, name)
+        if tree is None:
             raise UserError(
                 f"no folder {self.folder}; expected {layout}"
                 + (
-                    other_root(root, lambda other: name != "." and (other / name).is_dir())
-                    or (imagenet_command(root) if root.is_dir() else "")
+                    other_root(root, lambda other: name != "." and _is_in(other, name))
+                    or imagenet_command(root)
                     or f" with <root> = {root}: correct data.root or data.dataset.{split}"
                     + "=null, which holds out some training images" * (name == val)
                 )
             )
+        self.tree = tree
         if labelled:
-            siblings = [root / other for other in (train, val) if other is not None]
-            self._index_classes([folder for folder in siblings if folder.is_dir()])
+            others = [other for other in (train, val) if other not in (None, name)]
+            self._index_classes([tree, *filter(None, (self._find(root, o) for o in others))])
         else:
             self.classes = ["image"]
-            self._folders = [self.folder]
-            self._names = _image_names(self.folder)
+            self._prefixes = [""]
+            self._names = tree.images()
             self._labels = np.zeros(len(self._names), np.int32)
         if len(self) == 0:
             raise UserError(self._nothing_found(layout, labelled))
@@ -91,17 +94,29 @@ class ImageFolder(Dataset[dict[str, Any]]):
         if val is None:
             self._take_part(split, held_out)
 
-    def _index_classes(self, split_folders: list[Path]) -> None:
-        present = sorted(self._class_folders(self.folder))
-        self.classes = sorted(set().union(*map(self._class_folders, split_folders)))
-        self._folders = [self.folder / name for name in self.classes]
+    def _layout(self, name: str, labelled: bool) -> str:
+        """What the root should hold for a split."""
+        return f"<root>/{name}/{'<class>/' if labelled else ''}*.jpg"
+
+    def _find(self, root: Path, name: str) -> ImageTree | None:
+        """The images of a split folder, or of what stands for it."""
+        folder, tar = root / name, root / f"{name}.tar"
+        if folder.is_dir():
+            return Folder(folder)
+        return next((Tar(path) for path in (folder, tar) if path.is_file()), None)
+
+    def _index_classes(self, trees: list[ImageTree]) -> None:
+        classes = [self._class_folders(tree) for tree in trees]
+        present = sorted(classes[0])
+        self.classes = sorted(set().union(*classes))
+        self._prefixes = [f"{name}/" for name in self.classes]
         # Reading directories is waiting: threads hide the latency of network file systems.
         with ThreadPoolExecutor(16) as pool:
-            found = list(pool.map(_image_names, [self.folder / name for name in present]))
+            found = list(pool.map(trees[0].images, present))
         counts = dict(zip(present, map(len, found), strict=True))
         if empty := [name for name in present if not counts[name]]:
             raise UserError(
-                f"{len(empty)} class folder(s) in {self.folder} hold no image: "
+                f"{len(empty)} class folder(s) in {self.tree.place} hold no image: "
                 f"{', '.join(empty[:20])}{', ...' if len(empty) > 20 else ''}; "
                 "fill them or remove them"
             )
@@ -111,11 +126,7 @@ class ImageFolder(Dataset[dict[str, Any]]):
 
     def _take_part(self, split: Split, share: float) -> None:
         """Keep the images that are in the split, of all that the training folder holds."""
-        within = [os.fsencode(folder.relative_to(self.folder)) for folder in self._folders]
-        prefixes = [b"" if folder == b"." else folder + b"/" for folder in within]
-        names = [
-            prefixes[label] + name for label, name in zip(self._labels, self._names, strict=True)
-        ]
+        names = [os.fsencode(name) for name in self.names()]
         part = part_of(split, names, share)
         held_out = compress(names, part if split == "val" else ~part)
         self.held_out = [os.fsdecode(name) for name in held_out]
@@ -125,49 +136,46 @@ class ImageFolder(Dataset[dict[str, Any]]):
         """The classes that the split has an image of."""
         return set(np.unique(self._labels).tolist())
 
-    def _class_folders(self, folder: Path) -> set[str]:
-        """Names of the class folders directly below ``folder``."""
-        with os.scandir(folder) as entries:
-            return {e.name for e in entries if not e.name.startswith(".") and e.is_dir()}
+    def _class_folders(self, tree: ImageTree) -> set[str]:
+        """Names of the class folders."""
+        return tree.folders()
 
     def _nothing_found(self, layout: str, labelled: bool) -> str:
-        loose = len(_image_names(self.folder)) if labelled else 0
+        loose = len(self.tree.images()) if labelled else 0
         if loose:
-            return f"{self.folder} holds {loose} images but no class folders; expected {layout}" + (
-                imagenet_command(self.folder)
-                or ": sort them into one folder per class, or set data.dataset.labelled=false"
+            return (
+                f"{self.tree.place} holds {loose} images but no class folders; expected {layout}"
+                + (
+                    imagenet_command(self.folder)
+                    or ": sort them into one folder per class, or set data.dataset.labelled=false"
+                )
             )
-        return f"no images in {self.folder}; expected {layout}{imagenet_command(self.folder)}"
+        return f"no images in {self.tree.place}; expected {layout}{imagenet_command(self.folder)}"
 
     def __len__(self) -> int:
         return len(self._names)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"image": read_image(self.path(index)), "label": int(self._labels[index])}
+        name = self._name(index)
+        with readable(self.tree.path(name)), self.tree.open(name) as file:
+            return {"image": decode_image(file), "label": int(self._labels[index])}
 
     def path(self, index: int) -> str:
         """The file of image ``index``."""
-        return str(self._folders[self._labels[index]] / os.fsdecode(self._names[index]))
+        return self.tree.path(self._name(index))
+
+    def _name(self, index: int) -> str:
+        return f"{self._prefixes[self._labels[index]]}{os.fsdecode(self._names[index])}"
+
+    def names(self) -> Iterator[str]:
+        """The path of each image below the split folder, in order."""
+        for label, name in zip(self._labels, self._names, strict=True):
+            yield self._prefixes[label] + os.fsdecode(name)
 
     def files(self) -> Iterator[str]:
-        """The file of each image, in order."""
-        folders = [f"{folder}{os.sep}" for folder in self._folders]
-        for label, name in zip(self._labels, self._names, strict=True):
-            yield folders[label] + os.fsdecode(name)
+        """The file of each image, in order, and whatever else they are read from."""
+        return self.tree.files(self.names())
 
 
-def _image_names(folder: Path) -> NDArray[np.bytes_]:
-    """Sorted names, relative to ``folder``, of the image files in it and below it."""
-    return np.array(sorted(_walk(os.fsencode(folder), b"")), np.bytes_)
-
-
-def _walk(folder: bytes, prefix: bytes) -> Iterable[bytes]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(b"."):
-                continue
-            # The suffix first: asking for the type of a file can cost a system call.
-            if entry.name.lower().endswith(_SUFFIXES):
-                yield prefix + entry.name
-            elif entry.is_dir():
-                yield from _walk(entry.path, prefix + entry.name + b"/")
+def _is_in(root: Path, name: str) -> bool:
+    return any((root / place).exists() for place in (name, f"{name}.tar"))

@@ -123,24 +123,31 @@ def read_image(path: str | Path) -> Image.Image | DeepImage:
             4 channels that are not grey or colour with alpha.
     """
     with readable(path), Path(path).open("rb") as file:
-        try:
-            image = Image.open(file)
-        except UnidentifiedImageError:
-            file.seek(0)
-            if file.read(4) not in _TIFF:
-                raise
-            return _tiff_beyond_pillow(file)
-        if isinstance(image, TiffImageFile):
-            _check_channels(image.tag_v2.get(SAMPLESPERPIXEL, 1), image.mode)
-        white = _white(image)  # which loading makes Pillow forget
-        image.load()
-        if white == _WHITE:
-            return image
-        if image.mode[0] in "IF" and image.format != "PPM":
-            values = np.asarray(image)
-        else:  # Pillow cuts or rescales them
-            values = _decoded(file, alpha=image.mode in ("LA", "RGBA"))
-        return DeepImage(values, white, image.getexif().get(ExifTag.Orientation, 1))
+        return decode_image(file)
+
+
+def decode_image(file: BinaryIO) -> Image.Image | DeepImage:
+    """What `read_image` does, of an open file; it raises what its decoder does."""
+    try:
+        image = Image.open(file)
+    except UnidentifiedImageError:
+        file.seek(0)
+        if not (magic := file.read(4)):
+            raise ValueError("empty file (0 bytes)") from None
+        if magic not in _TIFF:
+            raise
+        return _tiff_beyond_pillow(file)
+    if isinstance(image, TiffImageFile):
+        _check_channels(image.tag_v2.get(SAMPLESPERPIXEL, 1), image.mode)
+    white = _white(image)  # which loading makes Pillow forget
+    image.load()
+    if white == _WHITE:
+        return image
+    if image.mode[0] in "IF" and image.format != "PPM":
+        values = np.asarray(image)
+    else:  # Pillow cuts or rescales them
+        values = _decoded(file, alpha=image.mode in ("LA", "RGBA"))
+    return DeepImage(values, white, image.getexif().get(ExifTag.Orientation, 1))
 
 
 def _white(image: Image.Image) -> int | None:

@@ -8,7 +8,6 @@ from shlex import quote
 
 _INSIDE = ("VOCdevkit/VOC2012", "BSDS500/data", "BSR/BSDS500/data", "ILSVRC/Data/CLS-LOC")
 _TARS = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")
-_DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
 _VAL_CLASSES = "LOC_val_solution.csv"  # in the root of Kaggle's ImageNet
 
 
@@ -30,20 +29,18 @@ def other_root(root: Path, fits: Callable[[Path], bool]) -> str:
 
 
 def imagenet_command(folder: Path) -> str:
-    """How to prepare ImageNet as it is published, if that is what a folder holds.
+    """What to do about ImageNet as it is published, if that is what a folder holds.
 
     Returns:
         The end of a message; empty if it is something else.
     """
+    if not folder.is_dir():  # a tar stands for it
+        return ""
     with os.scandir(folder) as entries:
         names = {entry.name for entry in entries}
     here = quote(str(folder.absolute()))
     if names.intersection(_TARS):
-        calls = "".join(f"; ImageNet({str(folder)!r}, {split!r})" for split in ("train", "val"))
-        return (
-            f"; to unpack the archives, with {_DEVKIT} beside them and scipy installed: "
-            f'python -c "from torchvision.datasets import ImageNet{calls}"'
-        )
+        return "; data=imagenet and data=imagenet100 read the published archives as they are"
     if any(name.startswith("n0") and name.endswith(".tar") for name in names):
         return (
             f'; to unpack the classes: cd {here} && for f in *.tar; do mkdir -p "${{f%.tar}}" && '
