@@ -123,6 +123,13 @@ def test_segments(run: Path, by_hand: Path, capsys: pytest.CaptureFixture[str]) 
     assert "1 done before" in segmented(run, "--weights", "average")[1]
 
 
+def test_its_classifier_is_evaluated_without_a_word(run: Path) -> None:
+    assert cast_eval(f"run={run}", "weights=average") == 0
+    (made,) = [each for each in runs(run / "eval") if "classification/top1" in metrics(each)]
+    assert metrics(made)["classification/top1"] == pytest.approx(metrics(run)["val/ema_top1"])
+    assert (made / "evaluations.md").read_text().startswith("| % | average |")
+
+
 def test_a_conversion(run: Path, by_hand: Path) -> None:
     assert zoo.main(["convert", str(run), "--out", "mine", "--weights", "average"]) == 0
     wanted = torch.load(by_hand, weights_only=True)["state_dict"]
