@@ -98,6 +98,10 @@ class Others(Patches):
     classes = ("black", "blue", "cyan", "green", "red", "pink", "yellow", "white")
 
 
+class One(Patches):
+    classes = Patches.classes[:1]
+
+
 class Seven(Patches):
     classes = Patches.classes[:7]
 
@@ -125,16 +129,19 @@ def test_without_names_the_number_of_classes_counts() -> None:
         Classification(images()).check(subject)
     with pytest.raises(UserError, match="no classifier of images; give a checkpoint of a sup"):
         Classification(images()).check(Subject(probe_run.backbone()))
+    with pytest.raises(UserError, match="no classes to tell apart; choose labelled data"):
+        Classification(images(One)).check()
 
 
 class Photos:
-    """Four images whose classes are chosen later."""
+    """Four images to validate on, whose classes are chosen later."""
 
     classes = tuple(map(str, range(1000)))
     labels = [0] * 4
 
     def __init__(self, split: str) -> None:
-        pass
+        if split != "val":
+            raise UserError("there are no training images")
 
     def __len__(self) -> int:
         return 4

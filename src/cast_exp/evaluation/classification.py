@@ -16,7 +16,7 @@ from cast_exp.distributed import rank
 from cast_exp.errors import UserError
 from cast_exp.evaluation.base import Evaluation
 from cast_exp.evaluation.confusion import write_confusion
-from cast_exp.evaluation.subject import Subject, check_classes, check_recognition
+from cast_exp.evaluation.subject import Subject, check_classes
 from cast_exp.ops import contingency
 from cast_exp.ops.files import atomic_write, write_csv
 from cast_exp.ops.pictures import to_bytes
@@ -74,7 +74,7 @@ class Classification(Evaluation):
     are taken with the highest probability for what they are not.
 
     Args:
-        images: Validation images; the names of the classes are those of the training images.
+        images: Validation images; no others are needed.
         readout: What stands for an image, if the checkpoint does not say.
         classes: Outputs of a classifier whose checkpoint does not name its classes; None for as
             many as the data have. (An official linear probe has 1000 on any data.)
@@ -105,9 +105,13 @@ class Classification(Evaluation):
         Raises:
             UserError: Missing data, one class only, no classifier or one of other classes.
         """
-        check_recognition(self.images, self._readout(subject), subject)
+        if len(self._names) < 2:
+            raise UserError(
+                "classification: the images have no classes to tell apart; choose labelled data"
+            )
         if subject is None:
             return
+        read_out(subject.backbone.look(last_grouping=False), self._readout(subject))
         if subject.classifier is None:
             raise UserError(
                 "classification: there is no classifier of images; give a checkpoint of a "
@@ -206,11 +210,10 @@ class Classification(Evaluation):
         with atomic_write(self.folder / "pictures" / f"{sheet}.png") as new:
             Image.fromarray(prediction_sheet(pictures)).save(new, "png")
 
-    def _readout(self, subject: Subject | None) -> Readout:
+    def _readout(self, subject: Subject) -> Readout:
         """What the classifier was trained to read, or else what is configured."""
-        known = subject and subject.classifier and subject.classifier.readout
-        return known or self.readout
+        return (subject.classifier and subject.classifier.readout) or self.readout
 
     @property
     def _names(self) -> list[str]:
-        return [*map(str, self.images.classes)]
+        return [*map(str, self.images.raw("val").classes)]

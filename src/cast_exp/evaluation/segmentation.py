@@ -37,7 +37,7 @@ class Segmentation(SceneEvaluation):
     `confusion.csv`, `confused.csv` (see `write_confusion`); `pictures/*.png`.
 
     Args:
-        scenes: Images with "semantic".
+        scenes: Validation images with "semantic"; no others are needed.
         tolerance: Distance up to which a boundary counts as found, as a share of the diagonal.
         limit: At most that many validation images; None for all.
         pictures: Draw that many images, the first ones.
@@ -71,9 +71,7 @@ class Segmentation(SceneEvaluation):
                 "(evaluate=[...])"
             )
         model = subject.segmenter
-        check_classes(
-            "segmentation", model.num_classes, model.classes, self.scenes.semantic_classes
-        )
+        check_classes("segmentation", model.num_classes, model.classes, self._names)
 
     def prepare(self) -> None:
         """Look what is done and what is to do."""
@@ -117,6 +115,11 @@ class Segmentation(SceneEvaluation):
         return {name: float(value) for name, value in score.compute().items()}
 
     @property
+    def _names(self) -> list[str]:
+        names: list[str] = self.scenes.raw("val").semantic_classes  # type: ignore[attr-defined]
+        return names
+
+    @property
     def _model(self) -> SegmentationModel:
         assert self.subject.segmenter is not None
         return self.subject.segmenter
@@ -128,7 +131,7 @@ class Segmentation(SceneEvaluation):
         return SegmentationScore(classes, levels, self.tolerance, sync_on_compute=False)
 
     def _write_classes(self, score: SegmentationScore) -> None:
-        names, table = self.scenes.semantic_classes, score.iou.table
+        names, table = self._names, score.iou.table
         write_confusion(self.folder, table.numpy(), names, names)
         columns = {
             "pixels": table.sum(1),
@@ -142,7 +145,7 @@ class Segmentation(SceneEvaluation):
 
     def _sheet(self, scene: Scene, predicted: Prediction) -> Pixels:
         picture = SemanticPicture.of(scene, predicted)
-        return semantic_sheet([picture], self.scenes.semantic_classes)
+        return semantic_sheet([picture], self._names)
 
 
 def _plain(values: Tensor) -> list[Any]:

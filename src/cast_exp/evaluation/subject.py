@@ -134,9 +134,7 @@ def check_recognition(images: ImageDataModule, readout: Readout, subject: Subjec
     """
     images.raw("train")
     if obstacle := recognition_obstacle(images):
-        raise UserError(
-            f"knn, linear_probe and classification (evaluate) need other data: {obstacle}"
-        )
+        raise UserError(f"kNN and linear probes (evaluate) need other data: {obstacle}")
     if subject is not None:
         read_out(subject.backbone.look(last_grouping=False), readout)
 
