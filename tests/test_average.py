@@ -34,7 +34,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("supervised")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert cast_train(*SUPERVISED, *AT_ONCE, "evaluate=[knn]", "weights=average") == 0
+        evaluate = ("evaluate=[knn,classification]", "weights=average")
+        assert cast_train(*SUPERVISED, *AT_ONCE, *evaluate) == 0
         (made,) = runs()
         yield made.resolve()
 
@@ -122,6 +123,15 @@ def test_segments(run: Path, by_hand: Path, capsys: pytest.CaptureFixture[str]) 
     assert "1 done:" in said  # anew, though everything else is as before
     assert average == segmented(by_hand, out="by_hand")[0] != trained
     assert "1 done before" in segmented(run, "--weights", "average")[1]
+
+
+def test_its_classifier_is_evaluated_without_a_word(run: Path) -> None:
+    assert cast_eval(f"run={run}", "weights=average") == 0
+    (made,) = [each for each in runs(run / "eval") if "classification/top1" in metrics(each)]
+    validated = pytest.approx(metrics(run)["val/ema_top1"], abs=1e-6)
+    for folder in (run, made):  # at the end of the training, and afterwards
+        assert metrics(folder)["classification/top1"] == validated
+    assert (made / "evaluations.md").read_text().startswith("| % | average |")
 
 
 def test_a_conversion(run: Path, by_hand: Path) -> None:

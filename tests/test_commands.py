@@ -193,7 +193,10 @@ def test_every_module_that_is_named_is_there(module: str) -> None:
 @pytest.mark.parametrize("command", MINIATURES, ids=str)
 def test_a_run_in_miniature(command: Command, things: Things) -> None:
     name, _ = ENTRIES[command.module]
-    words = miniature(name, things.words(command), str(things.weights()))
+    published = things.weights()
+    if name == "eval" and "experiment=in1k_supervised" in command.words:  # with its classifier
+        published = things.trained("imagenet")
+    words = miniature(name, things.words(command), str(published))
     assert {"train": cast_train, "eval": cast_eval}[name](*words) == 0
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from lightning.pytorch import seed_everything
 from pydantic import Field
 
-from cast_exp.checkpoints.load import Weights, load_projector
+from cast_exp.checkpoints.load import Weights
 from cast_exp.errors import UserError
 from cast_exp.evaluation import Subject
 from cast_exp.models import Backbone
@@ -77,7 +77,7 @@ def evaluate_model(
     make_trainer = evaluation_trainers(trainer)
     seed_everything(seed, verbose=False)
     backbone: Backbone = build(model)
-    subject = Subject(backbone, load_projector(checkpoint) if checkpoint else None)
+    subject = Subject.of(backbone, checkpoint, weights) if checkpoint else Subject(backbone)
     for each in evaluations.values():
         each.check(subject)
     for note in evaluation_notes(evaluations, subject.backbone):

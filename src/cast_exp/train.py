@@ -103,14 +103,14 @@ def train(
     the_callbacks = build_callbacks(callbacks, served, the_task)
     the_trainer = build_trainer(trainer, the_callbacks, logger)
     plan = Plan.of(the_trainer, served, optim["optimizer"]["lr"])
-    for each in evaluations.values():
-        each.check(Subject(the_task.backbone, getattr(the_task, "projector", None)))
     show_config(folder, config)
     counts = Counts.of(served, "train", the_task.backbone)
     notes = [*(counts.notes() if counts else []), *rate_notes(the_task.schedule, plan, the_trainer)]
     show_plan(plan, counts, notes)
     record_held_out(folder, served)
     attach(the_trainer, the_task, the_data)
+    for each in evaluations.values():
+        each.check(Subject.in_training(the_task))
     checkpoint = checkpoint_to_resume(folder, resume, the_task)
     review_plan(plan, folder, checkpoint, resume_changes)
     for the_logger in the_trainer.loggers:

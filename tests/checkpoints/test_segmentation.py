@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from support.official import backbone_state, batch_norm, filled, spml
 from support.segmentation_run import backbone, fit, scenes, task
+from torch import nn
 
 from cast_exp.checkpoints import load_segmentation_model, save_pretrained
 from cast_exp.errors import UserError
@@ -37,3 +39,35 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
         load_segmentation_model(tmp_path / "plain")
     with pytest.raises(UserError, match="no checkpoint at"):
         load_segmentation_model(tmp_path / "nothing")
+
+
+@torch.no_grad()
+def test_the_official_fine_tuning_on_voc(tmp_path: Path) -> None:
+    """Its classifier is convolutions over pixels, of which superpixels have the same feature."""
+    official = spml(backbone_state("cast_seg"))
+    official["prediction_model"] = {
+        f"semantic_classifier.{name}": filled(name, *shape)
+        for name, shape in {
+            "0.weight": [384, 384, 1, 1],
+            **batch_norm("1", 384),
+            "3.weight": [21, 384, 1, 1],
+            "3.bias": [21],
+        }.items()
+    }
+    path = tmp_path / "model-29999.pth"
+    torch.save(official, path)
+    model = load_segmentation_model(path)
+    path.unlink()
+    assert (model.num_classes, model.classes) == (21, [])  # it has no names
+    assert model.backbone.config is not None
+    assert model.backbone.config.sampling == "interpolated"
+    maps = torch.arange(16).view(1, 4, 4).repeat_interleave(16, 1).repeat_interleave(16, 2)
+    segmented = model(torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)), maps)
+    classifier = nn.Sequential(
+        nn.Conv2d(384, 384, 1, bias=False), nn.BatchNorm2d(384), nn.ReLU(), nn.Conv2d(384, 21, 1)
+    ).eval()
+    names = official["prediction_model"].items()
+    classifier.load_state_dict({k.removeprefix("semantic_classifier."): v for k, v in names})
+    pixels = segmented.hierarchy.fused[0][maps[0]].movedim(-1, 0)[None]
+    expected = classifier(pixels)[0].movedim(0, -1)
+    torch.testing.assert_close(segmented.logits[0][maps[0]], expected, rtol=1e-4, atol=1e-4)

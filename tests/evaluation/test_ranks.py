@@ -13,7 +13,7 @@ from support.two_ranks import on_two_ranks
 from cast_exp.evaluation import figure_ground
 
 BY_IMAGE = ("retrieval", "figure_ground", "hierarchy")
-IMAGES = {"retrieval": 7 + 4, "figure_ground": 5, "hierarchy": 5 + 3}
+IMAGES = {"retrieval": 7 + 4, "figure_ground": 5, "hierarchy": 5 + 3, "segmentation": 5}
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -32,14 +32,14 @@ def kept(folder: Path) -> dict[str, bytes]:
     return {name: content for name, content in files(folder).items() if "queries/" not in name}
 
 
-@pytest.mark.parametrize("name", ["knn", *BY_IMAGE])
+@pytest.mark.parametrize("name", ["knn", "classification", "segmentation", *BY_IMAGE])
 def test_two_processes_do_what_one_does(name: str, tmp_path: Path) -> None:
     expected, calls = measured(name, tmp_path / "one")
     (first, calls_0), (second, calls_1) = on_two_ranks(measured, name, tmp_path / "two")
     assert first == pytest.approx(second, rel=0, abs=0, nan_ok=True)
     assert same(first, expected)
     assert kept(tmp_path / "two") == kept(tmp_path / "one")
-    if name in BY_IMAGE:
+    if name in IMAGES:
         assert calls == calls_0 + calls_1 == IMAGES[name]
         assert abs(calls_0 - calls_1) <= 2
 

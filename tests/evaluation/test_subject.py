@@ -1,26 +1,34 @@
 """What is evaluated: loaded, built anew."""
 
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 import torch
 from support.probe_run import images
 from support.tiny_run import Blots
+from torch import nn
 
-from cast_exp.checkpoints import save_pretrained
+from cast_exp.checkpoints import Classifier, save_pretrained
 from cast_exp.errors import UserError
 from cast_exp.evaluation import Subject
 from cast_exp.evaluation.subject import check_recognition
-from cast_exp.models import create_model
-from cast_exp.models.heads import ContrastiveMLP
+from cast_exp.models import SegmentationModel, create_model
+from cast_exp.models.heads import ContrastiveMLP, SegmentationHead
 
 
 def test_an_untrained_subject_has_the_build_and_other_weights() -> None:
-    subject = Subject(create_model("cast_tiny", fusion=True), ContrastiveMLP(96, 32, 32, 16))
+    backbone, head = create_model("cast_tiny", fusion=True), SegmentationHead(96, 3)
+    subject = Subject(
+        backbone,
+        ContrastiveMLP(96, 32, 32, 16),
+        Classifier(nn.Linear(96, 5)),
+        SegmentationModel(backbone, head),
+    )
     other, again = subject.untrained(1), subject.untrained(1)
     assert other.backbone.config == subject.backbone.config
-    for part in ("backbone", "projector"):
-        old, new, same = (getattr(each, part).state_dict() for each in (subject, other, again))
+    for part in ("backbone", "projector", "classifier.layer", "segmenter", "segmenter.head"):
+        old, new, same = (attrgetter(part)(s).state_dict() for s in (subject, other, again))
         assert not torch.equal(
             torch.cat([v.flatten() for v in old.values()]),
             torch.cat([v.flatten() for v in new.values()]),

@@ -4,6 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from cast_exp.errors import UserError
+from cast_exp.eval import evaluate_model
 from cast_exp.run.misfits import wrong_evaluations
 from cast_exp.run.preflight import checked_command
 from cast_exp.run.resolvers import register_resolvers
@@ -42,3 +43,19 @@ def test_data_that_a_task_or_an_evaluation_cannot_work_on(
     register_resolvers()
     with pytest.raises(UserError, match=complaint):
         checked_command(overrides, "train", train)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "evaluated"),
+    [
+        (("experiment=shapes_supervised",), "evaluate=[classification]"),
+        (("experiment=shapes_finetune",), "evaluate=[segmentation]"),
+        (("experiment=shapes_supervised", "evaluate=[knn]"), "evaluate=[knn]"),
+    ],
+)
+def test_what_an_experiment_trains_is_evaluated_unless_something_is_named(
+    overrides: tuple[str, ...], evaluated: str
+) -> None:
+    register_resolvers()
+    found = checked_command([*overrides, "model=cast_tiny"], "eval", evaluate_model)
+    assert [text for text in found if text.startswith("evaluate=")] == [evaluated]

@@ -7,9 +7,11 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from support import probe_run, retrieval
+from support import probe_run, retrieval, segmentation_run
 from support.trainers import evaluate, make_trainer
+from torch import nn
 
+from cast_exp.checkpoints import Classifier
 from cast_exp.data import SceneDataModule
 from cast_exp.data.datasets import Shapes
 from cast_exp.distributed import rank
@@ -17,15 +19,18 @@ from cast_exp.errors import UserError
 from cast_exp.evaluation import (
     KNN,
     BaseEvaluation,
+    Classification,
     Evaluation,
     FigureGround,
     HierarchyEvaluation,
     LinearProbe,
     Retrieval,
+    Segmentation,
     Subject,
 )
 from cast_exp.evaluation.retrieval import memory
-from cast_exp.models import create_model
+from cast_exp.models import SegmentationModel, create_model
+from cast_exp.models.heads import SegmentationHead
 from cast_exp.run.evaluate import run_evaluations
 from cast_exp.superpixels import Seeds
 
@@ -49,6 +54,10 @@ def evaluation(name: str) -> Evaluation:
     match name:
         case "knn":
             return KNN(probe_run.images(), neighbours=5, batch_size=7)
+        case "classification":
+            return Classification(probe_run.images(), batch_size=7, pictures=3)
+        case "segmentation":
+            return Segmentation(segmentation_run.scenes(val=5), pictures=2)
         case "linear_probe":
             return LinearProbe(probe_run.images(), epochs=5, batch_size=12, seed=3)
         case "retrieval":
@@ -66,6 +75,13 @@ def subject(name: str) -> Subject:
     torch.manual_seed(0)
     if name in ("knn", "linear_probe"):
         return Subject(probe_run.backbone())
+    if name == "classification":
+        backbone = probe_run.backbone()
+        return Subject(backbone, classifier=Classifier(nn.Linear(backbone.dim, 3)))
+    if name == "segmentation":
+        fused = segmentation_run.backbone()
+        head = SegmentationHead(fused.dim, 4)
+        return Subject(fused, segmenter=SegmentationModel(fused, head))
     if name == "retrieval":
         return retrieval.subject()
     return Subject(create_model("cast_tiny", sampling="interpolated", image_size=48))

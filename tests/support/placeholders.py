@@ -9,11 +9,19 @@ from support.commands import ROOT, Command
 from support.miniature import miniature
 from support.tiny_data import TREES, noise
 from timm.models.vision_transformer import VisionTransformer
+from torch import nn
 
 from cast_exp.checkpoints import save_pretrained
+from cast_exp.checkpoints.files import CONFIG, read_checkpoint
+from cast_exp.checkpoints.segmentation import CLASSES
 from cast_exp.cli import main as cast_exp
 from cast_exp.config import conf_dir
+from cast_exp.data import SceneDataModule
+from cast_exp.data.base import RawDataModule
 from cast_exp.models import Pooling, create_model
+from cast_exp.models.heads import SegmentationHead
+from cast_exp.run.build import build
+from cast_exp.run.tree import compose, config_tree
 
 _RECIPES = {"cast_exp.train": "shapes_moco", "cast_exp.eval": "shapes_hierarchy"}
 _RUN = re.compile(r"runs/(\w+)/TIME(/.*)?")
@@ -67,6 +75,24 @@ class Things:
             save_pretrained(create_model(model, fusion=True, image_size=64, **own), folder)
         return folder
 
+    def trained(self, option: str) -> Path:
+        """The same with a head for the classes of an option of `data`."""
+        path = self.folder / f"{option}.ckpt"
+        if not path.exists():
+            root = [f"data.root={self.data(option)}"] if option in TREES else []
+            with config_tree():
+                data: RawDataModule = build(compose("eval", [f"data={option}", *root]).data)
+            checkpoint = read_checkpoint(self.weights())
+            dim = checkpoint[CONFIG]["dim"]
+            if isinstance(data, SceneDataModule):
+                checkpoint[CLASSES] = data.semantic_classes
+                head: nn.Module = SegmentationHead(dim, data.num_classes)
+            else:
+                head = nn.Linear(dim, data.num_classes)
+            checkpoint["state_dict"] |= {f"head.{k}": v for k, v in head.state_dict().items()}
+            torch.save(checkpoint, path)
+        return path
+
     def vit(self) -> Path:
         """A ViT as timm saves it."""
         path = self.folder / "vit.pth"
@@ -95,6 +121,8 @@ class Things:
             return f"{self.folder}{value}"
         if key == "experiment" and value == "...":
             return _RECIPES[command.module]
+        if key == "checkpoint" and value == "TRAINED":
+            return str(self.trained(chosen_data(command.words)))
         if value == "VIT":
             return str(self.vit())
         if key.endswith(("checkpoint", ".vit")) and value in ("CKPT", "CKPT1", "CKPT2", "..."):

@@ -1,6 +1,5 @@
 """Pictures of how fine-tuning names the pixels of a few fixed images."""
 
-import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
@@ -52,10 +51,4 @@ def _picture(task: SegmentationTask, scene: Scene) -> SemanticPicture:
     predicted = task.segmentation_model.predict(
         there.image, there.superpixels, scene.full_superpixels, last_grouping=True
     )
-    hierarchy = predicted.hierarchy
-    levels = [
-        hierarchy.labels(level)[0].cpu()[predicted.superpixels].numpy()
-        for level in range(hierarchy.depth + 1)
-    ]
-    truth = np.asarray(scene.truth["semantic"], np.int64)
-    return SemanticPicture(scene.pixels, levels, predicted.pixels.numpy(), truth)
+    return SemanticPicture.of(scene, predicted)

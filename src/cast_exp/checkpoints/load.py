@@ -25,6 +25,7 @@ from cast_exp.checkpoints.foreign import Normalization, convert_foreign, is_fore
 from cast_exp.checkpoints.hub import PREFIX as HUB
 from cast_exp.checkpoints.hub import fetch_from_hub
 from cast_exp.checkpoints.official import (
+    FINETUNED,
     convert_official,
     is_official,
     official_average,
@@ -201,6 +202,7 @@ def _official(checkpoint: Mapping[str, Any], heads: int, merged: int | None) -> 
         "positions": official.positions,
         "image_size": official.image_size,
         "merged": merged or 16,
+        "sampling": "interpolated" if FINETUNED in checkpoint else "nearest",
     }
     return Stored(ModelConfig.from_dict(config), state, official.left_out)
 

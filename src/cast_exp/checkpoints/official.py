@@ -16,6 +16,7 @@ from cast_exp.models.positions import PositionKind
 # Where each kind of run keeps its state dict, and what it puts before the names of the backbone.
 CONTAINERS = ("state_dict", "model", "embedding_model", "teacher")
 PREFIXES = ("base_encoder.", "encoder.", "vit_backbone.", "backbone.")
+FINETUNED = "prediction_model"  # of a fine-tuning on VOC: its classifier, beside the backbone
 AVERAGE = "model_ema"  # the state dict of the moving average, beside "model"
 
 # Official name -> ours. The stem's convolutions and norms alternate with ReLUs, hence // 3.
@@ -128,10 +129,26 @@ def official_head(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     """Weights of the head in a loaded official checkpoint, without what precedes their names.
 
     In contrastive pretraining it is the projector of the query encoder, elsewhere a classifier;
-    empty if there is none.
+    empty if there is none, or, in a distilled DeiT, two that work together.
     """
     names, _ = backbone_names(checkpoint)
+    if "head_dist.weight" in names:
+        return {}
     return {k.removeprefix("head."): v for k, v in names.items() if k.startswith("head.")}
+
+
+def official_segmentation_head(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Weights of the classifier of an official fine-tuning on VOC under the names of ours.
+
+    Its convolutions of size 1 are linear layers. Empty if there is none.
+    """
+    inside = checkpoint.get(FINETUNED)
+    state = {
+        name.removeprefix("semantic_classifier."): value.flatten(1) if value.ndim == 4 else value
+        for name, value in (inside.items() if isinstance(inside, Mapping) else ())
+        if isinstance(name, str) and isinstance(value, Tensor)
+    }
+    return state if {"0.weight", "3.weight"} <= state.keys() else {}
 
 
 def official_average(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:

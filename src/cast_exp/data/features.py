@@ -158,6 +158,11 @@ class CachedFeatures(LightningDataModule):
         self._features: dict[Split, Features] = {}
 
     @property
+    def classes(self) -> list[str]:
+        """See `RawDataModule.classes`."""
+        return self.images.classes
+
+    @property
     def num_classes(self) -> int:
         """Number of classes."""
         return self.images.num_classes

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from torch import nn
 
 from cast_exp.data.base import RawDataModule
 from cast_exp.distributed import gather_objects, together
@@ -100,8 +99,7 @@ class Evaluation(BaseEvaluation):
             trainer = self.trainer = self.data.trainer = make_trainer(default_root_dir=folder)
             self.subject, self.folder = subject, folder
             # Registered, hence moved to the device: these share their weights with the above.
-            networks = [subject.backbone, subject.projector]
-            self.networks = nn.ModuleList(net for net in networks if net is not None).eval()
+            self.networks = subject.networks.eval()
             together(self.prepare)
             for going in self.passes:
                 self.going = going

@@ -47,6 +47,7 @@ class SegmentationHead(nn.Sequential):
             nn.ReLU(inplace=True),
             nn.Linear(dim, classes),
         )
+        self.classes = classes
 
     def forward(self, features: Tensor, padding: Tensor) -> Tensor:  # type: ignore[override]
         """Score the superpixels of a batch.

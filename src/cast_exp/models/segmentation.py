@@ -47,6 +47,12 @@ class Prediction:
         """Best class of each pixel at the size of the truth, int64 (H, W)."""
         return self.classes[self.superpixels]
 
+    @property
+    def levels(self) -> list[Tensor]:
+        """Segment of each superpixel at each level, superpixels themselves first, int64 (N,)."""
+        depth = self.hierarchy.depth
+        return [self.hierarchy.labels(level)[0].cpu() for level in range(depth + 1)]
+
 
 class SegmentationModel(nn.Module):
     """Names the class of each superpixel from its fused feature.
@@ -68,6 +74,11 @@ class SegmentationModel(nn.Module):
         self.backbone = backbone
         self.head = head
         self.classes = list(classes)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, whose names may be unknown."""
+        return self.head.classes
 
     def forward(
         self, images: Tensor, superpixels: Superpixels | Tensor, last_grouping: bool = False

@@ -95,7 +95,8 @@ class Job:
         if self.task == "semantic":
             model = self._segmentation_model
             prediction = model.predict(scene.image, scene.superpixels, scene.full_superpixels)
-            return semantic_files(prediction.pixels.numpy(), model.classes, pixels)
+            classes = model.classes or [f"class {n}" for n in range(model.num_classes)]
+            return semantic_files(prediction.pixels.numpy(), classes, pixels)
         attention = self.html or self.task == "figure_ground"
         hierarchy = segment(self._backbone, scene, self.levels, attention)
         if self.task == "figure_ground":

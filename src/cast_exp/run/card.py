@@ -9,8 +9,9 @@ from typing import Any
 import cast_exp
 from cast_exp.checkpoints.files import fingerprint
 from cast_exp.checkpoints.load import Weights, locate
-from cast_exp.data.datasets.base import NoSuchSplit, Split
+from cast_exp.data.datasets.base import Split
 from cast_exp.download.records import digest_of
+from cast_exp.errors import UserError
 from cast_exp.evaluation import BaseEvaluation, Subject
 from cast_exp.ops.files import write_json
 from cast_exp.run.folder import rank, run_of
@@ -60,6 +61,6 @@ def _data(evaluation: BaseEvaluation) -> list[dict[str, Any]]:
     found = []
     splits: tuple[Split, ...] = ("train", "val")
     for split in splits:
-        with suppress(NoSuchSplit):
+        with suppress(UserError):  # there are none of that split, and none are needed
             found.append(evaluation.data.identity(split))
     return found

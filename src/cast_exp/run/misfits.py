@@ -30,6 +30,12 @@ def wrong_evaluations(config: DictConfig, some: bool) -> list[str]:
     return [f"evaluate=[{shown}]: {name} is none of {known}" for name in strange]
 
 
+def own_evaluation(config: DictConfig) -> str | None:
+    """The evaluation of what a config trains, if it has one of its own."""
+    name: str | None = getattr(_target(config.get("task")), "evaluated_by", None)
+    return name
+
+
 def misfits(config: DictConfig, choices: DictConfig, trains: bool) -> list[str]:
     """What of a config's tasks and evaluations cannot work on the data that it gives them.
 

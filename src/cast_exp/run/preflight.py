@@ -31,7 +31,7 @@ from cast_exp.plugins import LIGHTNING, only
 from cast_exp.run.changes import review_changes
 from cast_exp.run.folder import RUN, SWEEP, rank
 from cast_exp.run.follow import following
-from cast_exp.run.misfits import misfits, wrong_evaluations
+from cast_exp.run.misfits import misfits, own_evaluation, wrong_evaluations
 from cast_exp.run.rehearsal import refusals
 from cast_exp.run.resolvers import read_environment, register_resolvers
 from cast_exp.run.saved import FOLDER_NAMES, Saved, check_hydra
@@ -191,10 +191,12 @@ def _compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
 
 
 def _with_evaluations(config_name: str, overrides: list[str]) -> tuple[DictConfig, list[str]]:
-    """What the overrides compose to, and they, with evaluations that the root config does not list.
+    """What the overrides compose to, and they, with the evaluations that they are about.
 
-    Every file in the group is an evaluation; Hydra's lists of defaults have no word for all of
-    them. Those that are asked for, by `evaluate` or by a key of theirs, are added.
+    Where none is named, `cast_exp.eval` takes that of what the experiment trains. Every file in the
+    group is an evaluation; Hydra's lists of defaults have no word for all of them. Those that are
+    asked for, by `evaluate` or by a key of theirs, and that the root config does not list, are
+    added.
     """
     own = [text for text in overrides if not key_of(text).startswith("evaluation.")]
     try:
@@ -202,6 +204,10 @@ def _with_evaluations(config_name: str, overrides: list[str]) -> tuple[DictConfi
     except UserError:
         return _compose(config_name, overrides), overrides  # raises with the mistakes of all
     asked = {key_of(text).split(".")[1] for text in overrides if text not in own}
+    left_open = config_name == EVAL and "evaluate" not in map(key_of, overrides)
+    if left_open and not config.get("evaluate") and (name := own_evaluation(config)):
+        overrides = [*overrides, f"evaluate=[{name}]"]
+        asked.add(name)
     if OmegaConf.is_list(config.get("evaluate")):
         asked |= set(config.evaluate)
     known = list(config.get("evaluation") or [])

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from cast_exp.checkpoints.classifier import Classifier
 from cast_exp.checkpoints.files import CONFIG
 from cast_exp.data import ImageDataModule
 from cast_exp.data.base import RawDataModule
@@ -85,6 +86,9 @@ class BaseTask(LightningModule):
 
     averages: ClassVar[bool] = False
     """Whether checkpoints hold a moving average of the backbone, as `checkpoints.files.AVERAGE`."""
+
+    evaluated_by: ClassVar[str | None] = None
+    """Evaluation of what it trains, which `cast_exp.eval` runs unless told otherwise."""
 
     figures: ClassVar[tuple[str, ...] | None] = None
     """Names of the figures of validation that it may log; None if it does not say."""
@@ -164,6 +168,11 @@ class BaseTask(LightningModule):
         if inside and self.trainer.world_size == 1:
             gradients = {name: p.grad for name, p in self.named_parameters() if p.grad is not None}
             checkpoint["gradients"] = gradients
+
+    def classifier_of(self, layer: nn.Linear) -> Classifier:
+        """A layer that is trained on the classes of the trainer's data."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        return Classifier(layer, self.readout, tuple(map(str, getattr(data, "classes", ()))))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep these for the start of training, before which Lightning drops gradients."""
@@ -308,5 +317,5 @@ class BaseTask(LightningModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Log the norm of the gradients, which are no longer scaled here."""
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = nn.utils.get_total_norm(gradients)
         self.log("train/grad_norm", norm, on_step=True, on_epoch=False)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
+from cast_exp.checkpoints.classifier import CLASSIFIER, Classifier
 from cast_exp.data import Mixing, RawDataModule
 from cast_exp.data.recognition import recognition_obstacle
 from cast_exp.errors import UserError
@@ -58,6 +59,7 @@ class ClassificationTask(BaseTask):
     averages = True
     figures = ("val/top1", "val/top5", "val/ema_top1")
 
+    evaluated_by = "classification"
     head: nn.Linear
     average: ModelEmaV3
 
@@ -118,6 +120,16 @@ class ClassificationTask(BaseTask):
                 for name, k in best.items()
             }
         )
+
+    @property
+    def classifier(self) -> Classifier:
+        """What names the classes of images."""
+        return self.classifier_of(self.head)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what it takes to build backbone and head again."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[CLASSIFIER] = self.classifier.described("head.")
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Name the classes of a batch of mixed images."""

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
+from cast_exp.checkpoints.classifier import CLASSIFIER, Classifier
 from cast_exp.checkpoints.files import fingerprint
 from cast_exp.data import ImageDataModule
 from cast_exp.data.base import RawDataModule
@@ -60,6 +61,7 @@ class LinearProbeTask(BaseTask):
             classes than outputs.
     """
 
+    evaluated_by = "classification"
     forward_passes = 1  # the backbone is not trained
     figures = ("val/top1", "val/top5", "val/best_top1", "val/knn", "val/knn_top5")
 
@@ -129,6 +131,16 @@ class LinearProbeTask(BaseTask):
         self.accuracies = nn.ModuleList(
             MulticlassAccuracy(outputs, top_k=k, average="micro") for k in top
         )
+
+    @property
+    def classifier(self) -> Classifier:
+        """The classifier whose figures are to be reported."""
+        return self.classifier_of(self.heads[self._own])  # type: ignore[arg-type]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what it takes to build backbone and classifier again."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[CLASSIFIER] = self.classifier.described(f"heads.{self._own}.")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build an optimizer with a learning rate for each classifier, and the schedule."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import torch
 from lightning.pytorch import LightningDataModule
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from cast_exp.checkpoints.segmentation import CLASSES
@@ -14,13 +14,13 @@ from cast_exp.data import Scene, SceneDataModule
 from cast_exp.data.base import RawDataModule
 from cast_exp.errors import UserError
 from cast_exp.losses import pixel_cross_entropy
-from cast_exp.metrics import BoundaryF, SegmentationIoU, count_table
+from cast_exp.metrics import SegmentationScore
 from cast_exp.metrics.boundary import Tolerance
 from cast_exp.models import Backbone, SegmentationModel
 from cast_exp.models.heads import SegmentationHead
 from cast_exp.models.registry import untrained
 from cast_exp.models.segmentation import require_fusion
-from cast_exp.ops import Superpixels, contingency
+from cast_exp.ops import Superpixels
 from cast_exp.ops.labels import nearest
 from cast_exp.optim import ParameterGroups, Schedule, finetuning_groups
 from cast_exp.tasks.base import BaseTask
@@ -56,6 +56,7 @@ class SegmentationTask(BaseTask):
     """
 
     trains_on = SceneDataModule
+    evaluated_by = "segmentation"
     head: SegmentationHead
 
     figures = ("val/miou", "val/pixel_accuracy", "val/boundary_f", "val/ceiling")
@@ -107,12 +108,9 @@ class SegmentationTask(BaseTask):
         if self.classes:
             return
         self.classes = list(self.trainer.datamodule.semantic_classes)  # type: ignore[attr-defined]
-        count = len(self.classes)
-        self.head = SegmentationHead(self.backbone.dim, count)
-        self.iou = SegmentationIoU(count)
-        self.boundary = BoundaryF(count, self.tolerance)
+        self.head = SegmentationHead(self.backbone.dim, len(self.classes))
         levels = self.backbone.config.levels if self.backbone.config else ()
-        self.ceilings = nn.ModuleList(SegmentationIoU(count) for _ in range(1 + len(levels)))
+        self.score = SegmentationScore(len(self.classes), len(levels), self.tolerance)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what it takes to build backbone and head again."""
@@ -146,28 +144,11 @@ class SegmentationTask(BaseTask):
             scene.image, scene.superpixels, scene.full_superpixels, last_grouping=True
         )
         truth = torch.as_tensor(scene.truth["semantic"]).long()
-        shape = len(predicted.classes), len(self.classes)
-        pixels = contingency(predicted.superpixels, truth, shape)
-        self.iou.update_table(count_table(predicted.classes, pixels))
-        self.boundary.update(predicted.pixels, truth)
-        for level, ceiling in enumerate(self.ceilings):
-            labels = predicted.hierarchy.labels(level)[0].cpu()
-            segments = pixels.new_zeros(int(labels.max()) + 1, shape[1])
-            best = segments.index_add(0, labels, pixels).argmax(1)
-            ceiling.update_table(count_table(best[labels], pixels))  # type: ignore[operator]
+        self.score.update(predicted.classes, predicted.superpixels, predicted.levels, truth)
 
     def on_validation_epoch_end(self) -> None:
         """Log the figures over all scenes."""
-        found = self.iou.compute()
-        figures = {
-            "miou": found["miou"],
-            "pixel_accuracy": found["accuracy"],
-            "boundary_f": self.boundary.compute()["boundary_f"],
-        }
-        for level, ceiling in enumerate(self.ceilings):
-            name = f"ceiling_level{level}" if level else "ceiling"
-            figures[name] = ceiling.compute()["miou"]  # type: ignore[operator]
-        for metric in (self.iou, self.boundary, *self.ceilings):
-            metric.reset()
+        figures = self.score.compute()
+        self.score.reset()
         values = {f"val/{name}": value.float() for name, value in figures.items()}
         self.log_dict(values, sync_dist=True)

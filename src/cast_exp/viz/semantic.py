@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from cast_exp.data import Scene
+from cast_exp.models.segmentation import Prediction
 from cast_exp.ops.labels import nearest
 from cast_exp.ops.pictures import fitted
 from cast_exp.viz.draw import Labels, Pixels, outlined, paint_levels, palette, titled_grid
@@ -33,6 +35,13 @@ class SemanticPicture:
     levels: Sequence[Labels]
     prediction: Labels
     truth: Labels
+
+    @classmethod
+    def of(cls, scene: Scene, predicted: Prediction) -> Self:
+        """What there is to draw of a scene, at the size of its truth."""
+        levels = [labels[predicted.superpixels].numpy() for labels in predicted.levels]
+        truth = np.asarray(scene.truth["semantic"], np.int64)
+        return cls(scene.pixels, levels, predicted.pixels.numpy(), truth)
 
 
 def class_colours(classes: Sequence[str], seed: int = 0) -> Pixels:

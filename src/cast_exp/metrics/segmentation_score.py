@@ -1,0 +1,100 @@
+"""All that is said of semantic segmentations of scenes, in training and afterwards."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from cast_exp.metrics.boundary import BoundaryF
+from cast_exp.metrics.segmentation import SegmentationIoU, count_table
+from cast_exp.ops import contingency
+
+
+class SegmentationScore(nn.Module):
+    """IoU, boundary F, and what an oracle would reach that gives whole segments one class.
+
+    All is counted on superpixels; boundaries alone need pixels.
+
+    Args:
+        classes: Number of classes.
+        levels: Number of levels of segments above the superpixels.
+        tolerance: See `BoundaryF`.
+        options: Of torchmetrics' `Metric`.
+
+    Attributes:
+        iou: Of the prediction.
+        boundary: Likewise.
+        ceilings: IoU if each segment took the class that most of its pixels have, by level,
+            superpixels first.
+    """
+
+    def __init__(self, classes: int, levels: int, tolerance: float, **options: Any) -> None:
+        super().__init__()
+        self.iou = SegmentationIoU(classes, **options)
+        self.boundary = BoundaryF(classes, tolerance, **options)
+        self.ceilings = nn.ModuleList(
+            SegmentationIoU(classes, **options) for _ in range(1 + levels)
+        )
+
+    def update(
+        self, predicted: Tensor, superpixels: Tensor, levels: Sequence[Tensor], truth: Tensor
+    ) -> None:
+        """Add a scene.
+
+        Args:
+            predicted: Class of each superpixel, int64 (N,).
+            superpixels: Superpixel of each pixel, int64 (H, W).
+            levels: Segment of each superpixel at each level, superpixels themselves first, int64
+                (N,) each; there may be more than are scored.
+            truth: Class of each pixel, int64 (H, W); labels of no class are void.
+        """
+        classes = self.iou.num_classes
+        pixels = contingency(superpixels, truth, (len(predicted), classes))
+        self.iou.update_table(count_table(predicted, pixels))
+        self.boundary.update(predicted[superpixels], truth)
+        for labels, ceiling in zip(levels, self.ceilings, strict=False):
+            segments = pixels.new_zeros(int(labels.max()) + 1, classes)
+            best = segments.index_add(0, labels, pixels).argmax(1)
+            ceiling.update_table(count_table(best[labels], pixels))  # type: ignore[operator]
+
+    def compute(self) -> dict[str, Tensor]:
+        """Figures in 0..1 over all scenes.
+
+        Returns:
+            "miou", "pixel_accuracy", "boundary_f", "ceiling" of superpixels, and
+            "ceiling_level<number>" of segments.
+        """
+        found = self.iou.compute()
+        figures = {
+            "miou": found["miou"],
+            "pixel_accuracy": found["accuracy"],
+            "boundary_f": self.boundary.compute()["boundary_f"],
+        }
+        for level, ceiling in enumerate(self.ceilings):
+            name = f"ceiling_level{level}" if level else "ceiling"
+            figures[name] = ceiling.compute()["miou"]  # type: ignore[operator]
+        return figures
+
+    def reset(self) -> None:
+        """Forget all scenes."""
+        for metric in self._metrics().values():
+            metric.reset()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All there is to keep or to send, by name."""
+        return {
+            f"{place}/{name}": value
+            for place, metric in self._metrics().items()
+            for name, value in metric.metric_state.items()
+            if isinstance(value, Tensor)
+        }
+
+    def add(self, tensors: Mapping[str, Tensor]) -> None:
+        """Add the scenes of another score, given as its `tensors`."""
+        for place, metric in self._metrics().items():
+            metric.merge_state({name: tensors[f"{place}/{name}"] for name in metric.metric_state})
+            metric._update_count += 1  # or it would warn of having seen nothing
+
+    def _metrics(self) -> dict[str, Metric]:
+        return {name: part for name, part in self.named_modules() if isinstance(part, Metric)}
