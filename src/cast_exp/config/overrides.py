@@ -23,8 +23,8 @@ FAILURES = (HydraException, OmegaConfBaseException, OSError, ValueError, YAMLErr
 def explain(config_name: str, overrides: Sequence[str], error: Exception) -> list[str]:
     """All mistakes among overrides that do not compose, one line each.
 
-    Hydra stops at the first; here each override is looked at alone, groups first. Hydra must be
-    initialised.
+    Hydra stops at the first; here groups are looked at, then keys, then values, each alone if need
+    be. Hydra must be initialised.
 
     Args:
         config_name: Name of the root config.
@@ -54,13 +54,17 @@ def explain(config_name: str, overrides: Sequence[str], error: Exception) -> lis
     config = _compose(config_name, chosen)
     if isinstance(config, DictConfig):
         names = [*_keys(config), *filter(options, loader.list_groups(""))]
+        known: list[str] = []
         for override in values:
             if problem := _wrong_key(config, names, override):
                 found.append(problem)
             elif not override.is_sweep_override():
-                alone = _compose(config_name, [*chosen, str(override.input_line)])
+                known.append(str(override.input_line))
+        if not isinstance(_compose(config_name, [*chosen, *known]), DictConfig):
+            for text in known:
+                alone = _compose(config_name, [*chosen, text])
                 if not isinstance(alone, DictConfig):
-                    found.append(f"{override.input_line}: {gist(alone)}")
+                    found.append(f"{text}: {gist(alone)}")
     elif not found:
         missing = isinstance(config, MissingConfigException) and config.missing_cfg_file
         away = missing and not plugin_hint(missing)
