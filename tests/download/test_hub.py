@@ -5,6 +5,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 from huggingface_hub import file_download, hf_hub_download
 from support.file_server import file_server
@@ -18,6 +19,10 @@ from cast_exp.errors import UserError
 CONTENT = bytes(range(256)) * 100
 PLACE = "/them/model/resolve/main/some/file.pth"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+NEW = pytest.mark.skipif(
+    int(huggingface_hub.__version__.partition(".")[0]) < 2,
+    reason="former releases begin anew, or try again by themselves",
+)
 
 
 @pytest.fixture
@@ -55,6 +60,7 @@ def test_once_and_pinned(hub, tmp_path, monkeypatch):
     assert hub.ranges == [None]
 
 
+@NEW
 def test_a_cut_download_goes_on(hub, tmp_path, monkeypatch):
     monkeypatch.setattr(file_download.constants, "DOWNLOAD_CHUNK_SIZE", 500)
     hub.cuts = [1000, 500]
@@ -62,7 +68,15 @@ def test_a_cut_download_goes_on(hub, tmp_path, monkeypatch):
     assert hub.ranges == [None, "bytes=1000-", "bytes=1500-"]
 
 
-@pytest.mark.parametrize("sent", [CONTENT[::-1], CONTENT[:-1], b"<html></html>", b""])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        CONTENT[::-1],
+        pytest.param(CONTENT[:-1], marks=NEW),
+        pytest.param(b"<html></html>", marks=NEW),
+        b"",
+    ],
+)
 def test_what_is_not_as_the_hub_says_is_not_kept(hub, tmp_path, sent):
     hub.sent = sent
     with pytest.raises(
@@ -110,7 +124,7 @@ def test_a_file_put_there_by_hand_is_pinned(tmp_path, monkeypatch):
         fetch(tmp_path)
 
 
-@pytest.mark.parametrize("code", [401, 403, 404, 503])
+@pytest.mark.parametrize("code", [401, 403, 404, pytest.param(503, marks=NEW)])
 def test_refusals(hub, tmp_path, code):
     hub.errors = [code]
     with pytest.raises(UserError, match=rf"cannot be fetched: the server says {code} \w+") as told:

@@ -86,14 +86,22 @@ def told_in_a_line(what: str, advice: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # of which kind depends on its version and on how it fetches
-        cause = error.__cause__ or error
-        if (response := getattr(cause, "response", None)) is not None:
+        causes = [*_chain(error)]
+        answers = (getattr(cause, "response", None) for cause in causes)
+        if (response := next((each for each in answers if each is not None), None)) is not None:
             reason = (
                 f"the server says {response.status_code} {responses.get(response.status_code, '')}"
             )
         else:
-            reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+            reason = (str(causes[-1]).strip() or type(causes[-1]).__name__).splitlines()[0]
         raise UserError(f"{what} cannot be fetched: {reason}; {advice}") from error
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and what it came of, one after the other."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _fetch(model: str, file: str, path: Path) -> None:

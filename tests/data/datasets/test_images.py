@@ -32,9 +32,10 @@ def drawn(dtype: str, low: float, high: float, *channels: int) -> NDArray:
 
 
 def save(path: Path, values: NDArray) -> Path:
-    """By OpenCV, which has blue first."""
+    """By OpenCV, which has blue first, and in former releases a lossy TIFF for colours."""
     order = [2, 1, 0, 3][: values.shape[-1]]
-    assert cv2.imwrite(str(path), values if values.ndim == 2 else values[..., order])
+    plain = [cv2.IMWRITE_TIFF_COMPRESSION, 1] if path.suffix == ".tiff" else []
+    assert cv2.imwrite(str(path), values if values.ndim == 2 else values[..., order], plain)
     return path
 
 
