@@ -230,8 +230,11 @@ def test_another_normalisation_becomes_part_of_the_stem(said, tmp_path):
     ],
 )
 def test_published_sizes_are_read_from_names_and_shapes(name):
-    with torch.device("meta"):
-        reference = timm.create_model(name, num_classes=0)
+    try:
+        with torch.device("meta"):
+            reference = timm.create_model(name, num_classes=0)
+    except RuntimeError:
+        pytest.skip("this timm needs the memory of a model to build it")
     state = reference.state_dict()
     assert is_foreign(state)
     config, weights, left_out = convert_foreign(state)
