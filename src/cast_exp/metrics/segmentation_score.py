@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from cast_exp.metrics.boundary import BoundaryF
+from cast_exp.metrics.metric_states import add_states, states_of
 from cast_exp.metrics.segmentation import SegmentationIoU, count_table
 from cast_exp.ops import contingency
 
@@ -83,18 +84,11 @@ class SegmentationScore(nn.Module):
 
     def tensors(self) -> dict[str, Tensor]:
         """All there is to keep or to send, by name."""
-        return {
-            f"{place}/{name}": value
-            for place, metric in self._metrics().items()
-            for name, value in metric.metric_state.items()
-            if isinstance(value, Tensor)
-        }
+        return states_of(self._metrics())
 
     def add(self, tensors: Mapping[str, Tensor]) -> None:
         """Add the scenes of another score, given as its `tensors`."""
-        for place, metric in self._metrics().items():
-            metric.merge_state({name: tensors[f"{place}/{name}"] for name in metric.metric_state})
-            metric._update_count += 1  # or it would warn of having seen nothing
+        add_states(self._metrics(), tensors)
 
     def _metrics(self) -> dict[str, Metric]:
         return {name: part for name, part in self.named_modules() if isinstance(part, Metric)}

@@ -63,6 +63,7 @@ class ImageFolder(Dataset[dict[str, Any]]):
         labelled: bool = True,
         held_out: Share = 0.05,
     ) -> None:
+        self._train = train
         name = train if split == "train" or val is None else val
         layout = self._layout(name, labelled)
         if root is None:

@@ -5,8 +5,6 @@ import tarfile
 from io import BytesIO
 from pathlib import Path
 
-from cast_exp.data.datasets.base import Split
-from cast_exp.data.datasets.held_out import Share
 from cast_exp.data.datasets.image_folder import ImageFolder
 from cast_exp.data.datasets.tars import Tar
 from cast_exp.data.datasets.trees import Folder, ImageTree, SortedTree
@@ -33,18 +31,6 @@ class ImageNet(ImageFolder):
         UserError: Whatever `ImageFolder` raises; the file that tells the classes of validation
             images is missing or cannot be read; scipy, which reads the devkit, is not installed.
     """
-
-    def __init__(
-        self,
-        split: Split,
-        root: Path | None = None,
-        train: str = "train",
-        val: str | None = "val",
-        labelled: bool = True,
-        held_out: Share = 0.05,
-    ) -> None:
-        self._train = train
-        super().__init__(split, root, train, val, labelled, held_out)
 
     def _layout(self, name: str, labelled: bool) -> str:
         archive, kaggle = self._published(name)

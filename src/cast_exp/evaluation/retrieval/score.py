@@ -6,6 +6,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from cast_exp.metrics.boundary import BoundaryF
+from cast_exp.metrics.metric_states import add_states, states_of
 from cast_exp.metrics.segmentation import SegmentationIoU, count_table
 
 
@@ -98,20 +99,14 @@ class Scores:
 
     def tensors(self) -> dict[str, Tensor]:
         """All there is to keep or to send, by name."""
-        return {
-            f"{place}/{name}": value
-            for place, metric in self._metrics().items()
-            for name, value in metric.metric_state.items()
-            if isinstance(value, Tensor)
-        }
+        return states_of(self._metrics())
 
     def add(self, tensors: Mapping[str, Tensor]) -> None:
         """Add the images of other scores, given as their `tensors`."""
         for name in tensors:
             if (level := name.partition("/")[0]).isdigit():
                 self.level(int(level))
-        for place, metric in self._metrics().items():
-            metric.merge_state({name: tensors[f"{place}/{name}"] for name in metric.metric_state})
+        add_states(self._metrics(), tensors)
 
     def _metrics(self) -> dict[str, Metric]:
         found: dict[str, Metric] = {"finest": self.finest.best}
