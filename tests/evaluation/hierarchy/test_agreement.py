@@ -42,9 +42,10 @@ def evaluation(data: SceneDataModule | None = None, **options: Any) -> Hierarchy
 
 
 @pytest.fixture
-def subject() -> Subject:
+def subject(request: pytest.FixtureRequest) -> Subject:
     torch.manual_seed(0)
-    return Subject(create_model("cast_tiny", sampling="interpolated", image_size=48).eval())
+    sampling = getattr(request, "param", "interpolated")
+    return Subject(create_model("cast_tiny", sampling=sampling, image_size=48).eval())
 
 
 @pytest.fixture
@@ -68,6 +69,7 @@ def test_a_vit_sees_whole_patches(subject, tmp_path, monkeypatch):
     assert figures["vit/covering/12"] > 0
 
 
+@pytest.mark.parametrize("subject", ["nearest", "interpolated"], indirect=True)
 @torch.no_grad()
 def test_figures_are_those_of_the_segmentations_of_each_pixel(subject, tmp_path):
     data = scenes()

@@ -70,8 +70,7 @@ class HierarchyEvaluation(SceneEvaluation):
         baselines: What else to measure.
         vit: Checkpoint of a ViT for spherical K-Means; without one there is no such row.
         splits: Whose images.
-        sampling: How superpixels read the feature grid, however the model was pretrained; None for
-            the way it was.
+        sampling: How superpixels read the feature grid; None for the way the model was trained.
         limit: At most that many images of each split; None for all.
         pictures: Draw that many images, the first ones.
         seed: Seed of the random start of spherical K-Means, and of the colours of pictures.
@@ -86,7 +85,7 @@ class HierarchyEvaluation(SceneEvaluation):
         baselines: Sequence[Baseline] = ("kmeans", "kmedoids", "color"),
         vit: str | None = None,
         splits: Sequence[Split] = ("val",),
-        sampling: Sampling | None = "interpolated",
+        sampling: Sampling | None = None,
         limit: Annotated[int, Field(ge=1)] | None = None,
         pictures: Annotated[int, Field(ge=0)] = 4,
         seed: Annotated[int, Field(ge=0)] = 0,
