@@ -38,10 +38,10 @@ def test_a_table_in_miniature(name: str, tmp_path: Path, monkeypatch: pytest.Mon
     assert [row[key] for row in rows] == wanted
     for row in rows:
         assert row["status"] == "finished"
-        assert 0 <= float(row["linear_probe/top1"]) <= 1
+        assert 0 <= float(row["linear_probe/cached_top1"]) <= 1
     table = (sweep / "summary.md").read_text().splitlines()
     assert len(table) == 2 + len(wanted)
-    assert "linear_probe/top1" in table[0]
+    assert "linear_probe/cached_top1" in table[0]
     assert (sweep / "summary.png").stat().st_size
 
     # Resumed, only the job that has not finished is run again.

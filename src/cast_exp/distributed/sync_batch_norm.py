@@ -146,14 +146,17 @@ class _Normalise(torch.autograd.Function):
 
 
 class SyncBatchNormPlugin(LayerSync):
-    """Plugin for a Lightning trainer of several processes: every batch norm is synchronised."""
+    """Plugin for a Lightning trainer of several processes: every batch norm is synchronised.
+
+    A module whose `sync_batch_norm` is false is left as it is.
+    """
 
     def __init__(self) -> None:
         self._kinds: dict[nn.Module, type[nn.Module]] = {}
 
     def apply(self, model: nn.Module) -> nn.Module:
         """Synchronise every batch norm; they stay the same objects with the same parameters."""
-        for module in model.modules():
+        for module in model.modules() if getattr(model, "sync_batch_norm", True) else ():
             if isinstance(module, _BatchNorm):
                 self._kinds[module] = type(module)
                 module.__class__ = SyncBatchNorm

@@ -54,6 +54,7 @@ class Hierarchy:
         attention: That of the block that was asked for; None if none was.
         patch_size: Side of the tokens of level 0 in pixels, where these are square patches; 0 where
             they are the superpixels that were given.
+        mask_empty: Whether `fused_mean` leaves out empty superpixels.
     """
 
     cls: Tensor
@@ -62,6 +63,7 @@ class Hierarchy:
     fused: Tensor | None = None
     attention: Attention | None = None
     patch_size: int = 0
+    mask_empty: bool = True
 
     @property
     def depth(self) -> int:
@@ -105,15 +107,15 @@ class Hierarchy:
             )
             for level in self.levels
         )
-        return Hierarchy(
-            self.cls[images],
-            self.superpixels[images],
-            levels,
-            None if self.fused is None else self.fused[images],
-            None
+        return replace(
+            self,
+            cls=self.cls[images],
+            superpixels=self.superpixels[images],
+            levels=levels,
+            fused=None if self.fused is None else self.fused[images],
+            attention=None
             if self.attention is None
             else replace(self.attention, heads=self.attention.heads[images]),
-            self.patch_size,
         )
 
     @property
@@ -159,12 +161,14 @@ class Hierarchy:
         return nearest(self.superpixels, *superpixels.shape[-2:]).to(superpixels.device)
 
     def fused_mean(self) -> Tensor:
-        """Mean of the fused features over the superpixels that are not empty, float (B, C).
+        """Mean of the fused features over the superpixels, float (B, C); see `mask_empty`.
 
         Raises:
             ValueError: The backbone has no fusion block.
         """
         if self.fused is None:
             raise ValueError("this backbone has no fusion block; build it with fusion=True")
+        if not self.mask_empty:
+            return self.fused.mean(1)
         keep = ~self.levels[0].padding[..., None]
         return (self.fused * keep).sum(1) / keep.sum(1)

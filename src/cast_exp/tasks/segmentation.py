@@ -23,7 +23,12 @@ from cast_exp.models.registry import untrained
 from cast_exp.models.segmentation import require_fusion
 from cast_exp.ops import Superpixels
 from cast_exp.ops.labels import nearest
-from cast_exp.optim import ParameterGroups, Schedule, finetuning_groups
+from cast_exp.optim import (
+    ParameterGroups,
+    Schedule,
+    finetuning_groups,
+    keep_rate_in_momentum,
+)
 from cast_exp.tasks.base import BaseTask
 from cast_exp.tasks.compilation import Compile
 
@@ -52,6 +57,7 @@ class SegmentationTask(BaseTask):
             for the loss as well, so that pixels near a border get a blend of both sides.
         pixel_norm: See `SegmentationModel`.
         clamp_variance: See `SyncBatchNorm.clamp`; of all batch norms.
+        rate_in_momentum: See `keep_rate_in_momentum`; otherwise the optimizer is torch's own.
         compile: See `BaseTask`.
 
     Raises:
@@ -76,6 +82,7 @@ class SegmentationTask(BaseTask):
         bilinear_logits: bool = False,
         pixel_norm: bool = False,
         clamp_variance: bool = False,
+        rate_in_momentum: bool = False,
         compile: Compile = "auto",
     ) -> None:
         require_fusion(backbone)
@@ -90,6 +97,7 @@ class SegmentationTask(BaseTask):
         self.bilinear_logits = bilinear_logits
         self.pixel_norm = pixel_norm
         self.clamp_variance = clamp_variance
+        self.rate_in_momentum = rate_in_momentum
         self.classes: list[str] = []
         for name, parameter in backbone.named_parameters():
             if name.rpartition(".")[2] not in ("weight", "bias"):
@@ -144,6 +152,12 @@ class SegmentationTask(BaseTask):
             return enlarged_cross_entropy(hierarchy.on_pixels(segmented.logits.float()), truth)
         labels = nearest(hierarchy.superpixels, *truth.shape[-2:])
         return pixel_cross_entropy(segmented.logits, labels, truth)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Have the momentum hold the rate, if it is to; see `BaseTask`."""
+        super().on_before_optimizer_step(optimizer)
+        if self.rate_in_momentum:
+            keep_rate_in_momentum(optimizer)
 
     def on_validation_start(self) -> None:
         """Let cuDNN choose convolutions without trials: each scene may have another size."""
