@@ -30,8 +30,10 @@ def test_a_table_in_miniature(name: str, tmp_path: Path, monkeypatch: pytest.Mon
     assert cast_train(*MINIATURE, f"sweep={name}", *models) == 0
     (sweep,) = (path.parent for path in tmp_path.glob("runs/*/*/multirun.yaml"))
     params = OmegaConf.load(Path(conf_dir(), "sweep", f"{name}.yaml")).hydra.sweeper.params
-    (key,) = params
-    wanted = TINY.get(name, params[key]).split(",")
+    *outer, key = params
+    wanted = TINY.get(name, params[key]).split(",") * (
+        len(params[outer[0]].split(",")) if outer else 1
+    )
 
     with open(sweep / "summary.csv", newline="") as file:
         rows = list(csv.DictReader(file))
