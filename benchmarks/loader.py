@@ -76,8 +76,8 @@ def by_hand(root: Path) -> DataLoader[Any]:
     return DataLoader(ByHand(root), BATCH, shuffle=True, num_workers=1, drop_last=True)
 
 
-def ours(root: Path, workers: int | str = 1, **options: Any) -> ImageDataModule:
-    return ImageDataModule(ImageFolder, TwoViews(), root=root, workers=workers, **options)
+def ours(root: Path, **options: Any) -> ImageDataModule:
+    return ImageDataModule(ImageFolder, TwoViews(), root=root, **options)
 
 
 MODES: dict[str, dict[str, Any]] = {
@@ -125,7 +125,7 @@ def main() -> None:
         "torchvision's transforms, OpenCV's SEEDS": lambda: by_hand(root)
     }
     for name, options in MODES.items():
-        data = ours(root, batch_size=BATCH, **options)
+        data = ours(root, workers=1, batch_size=BATCH, **options)
         loads[name] = data.train_dataloader
     times: dict[str, list[float]] = {}
     for _ in range(arguments.rounds):
@@ -136,7 +136,7 @@ def main() -> None:
     for name, found in times.items():
         speed = "not run here"
         if cuda and name in MODES:
-            data = ours(root, "auto", batch_size=256, **MODES[name])
+            data = ours(root, batch_size=256, **MODES[name])
             speed = f"{images_per_second(data):,.0f}"
         table.add_row(name, f"{min(found):.1f}", speed)
     Console().print(table)
