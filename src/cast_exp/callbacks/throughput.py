@@ -125,9 +125,9 @@ class Throughput(Callback):
             return
         self._told = True
         log.warning(
-            "training waits for data %.0f %% of the time: set more data.workers, "
-            "data.superpixels_on=device with superpixel=slic, or, where the disk is slow, put the "
-            "images into one file on a local one (cast-exp pack)",
+            "training waits for data %.0f %% of the time; more data.workers, cheaper superpixels "
+            "or, where the disk is slow, one file on a local disk help. To measure what limits it, "
+            "with the overrides of this run: cast-exp advise",
             100 * self.data_wait,
         )
 
