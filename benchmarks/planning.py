@@ -57,7 +57,7 @@ def show(rows: Sequence[Sequence[str]]) -> None:
 
 
 if __name__ == "__main__":
-    measure.perf_counter = time.process_time
+    measure.perf_counter = time.process_time  # type: ignore[attr-defined]
     head = ["decoding", "augmentation", "superpixels", "together"]
     grids = {size: f"superpixel.count={(size // 16) ** 2}" for size in SIZES}
     sizes = [
