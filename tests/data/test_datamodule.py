@@ -1,5 +1,9 @@
 import logging
+from multiprocessing import active_children
+from multiprocessing.context import SpawnContext
+from operator import methodcaller
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +14,9 @@ from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, DeiT, ImageDataModule, Tw
 from cast_exp.data.datasets import ImageFolder
 from cast_exp.data.transforms import denormalise
 from cast_exp.errors import UserError
-from cast_exp.superpixels import Grid, Seeds
+from cast_exp.superpixels import FastSlic, Grid, Seeds, SuperpixelMethod
+
+LOADERS = methodcaller("train_dataloader"), methodcaller("val_dataloader")
 
 
 def module(root: Path, **options: object) -> ImageDataModule:
@@ -202,6 +208,49 @@ def test_workers_share_the_cores_of_the_node(monkeypatch: pytest.MonkeyPatch, fo
         return data.plain_dataloader("val").num_workers
 
     assert [workers(*x) for x in ((8, 1), (64, 1), (64, 8), (2, 4))] == [8, 16, 8, 1]
+
+
+@pytest.mark.parametrize("name", ["train_dataloader", "val_dataloader"])
+def test_workers_live_as_long_as_their_loader(name: str, folder: Path) -> None:
+    loader = getattr(module(folder, workers=1), name)()
+    before = set(active_children())
+    batches = [batch["index"].tolist() for batch in loader]
+    workers = set(active_children()) - before
+    assert len(workers) == 1
+    assert [batch["index"].tolist() for batch in loader] == batches
+    assert set(active_children()) - before == workers
+
+
+def on_cuda(folder: Path, method: SuperpixelMethod) -> ImageDataModule:
+    data = on_rank(module(folder, superpixel=method, workers=1), 0, 1)
+    data.trainer.strategy = SimpleNamespace(root_device=torch.device("cuda"))
+    return data
+
+
+class Unforkable(Grid):
+    """What a forked worker cannot make."""
+
+    forks = False
+
+
+@pytest.mark.parametrize(("method", "spawns"), [(Grid(16), False), (Unforkable(16), True)])
+def test_workers_are_spawned_for_what_cannot_be_forked(
+    method: SuperpixelMethod, spawns: bool, folder: Path
+) -> None:
+    for loader in (f(on_cuda(folder, method)) for f in LOADERS):
+        assert isinstance(loader.multiprocessing_context, SpawnContext) == spawns
+    assert module(folder, superpixel=method).val_dataloader().multiprocessing_context is None
+
+
+@pytest.mark.slow
+def test_spawned_workers_make_the_same_batches(folder: Path) -> None:
+    loader = on_cuda(folder, FastSlic(16)).train_dataloader()
+    assert loader.multiprocessing_context is not None
+    loader.pin_memory = False  # which needs a GPU
+    expected = list(module(folder, superpixel=FastSlic(16)).train_dataloader())
+    for batch, reference in zip(loader, expected, strict=True):
+        for key in ("images", "superpixels"):
+            assert all(map(torch.equal, batch[key], reference[key]))
 
 
 def test_wrong_image_counts_are_reported(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -24,7 +24,11 @@ from cast_exp.models.heads import SegmentationHead
 from cast_exp.run.build import build
 from cast_exp.run.tree import compose, config_tree
 
-_RECIPES = {"cast_exp.train": "shapes_moco", "cast_exp.eval": "shapes_hierarchy"}
+_RECIPES = {
+    "cast_exp.train": "shapes_moco",
+    "cast_exp.eval": "shapes_hierarchy",
+    "cast_exp.cli.advise": "shapes_moco",
+}
 _RUN = re.compile(r"runs/(\w+)/TIME(/.*)?")
 _NEWEST_RUN = re.compile(r"\$\$\(ls -td runs/(\w+)/.*\)")
 

@@ -9,6 +9,7 @@ from cast_exp.errors import UserError
 from cast_exp.ops.output import tolerant_output
 
 COMMANDS = {
+    "advise": "measure this machine for a training: workers, batch, hours",
     "check": "check a data set before a run",
     "compare": "measure superpixel methods against segmentations drawn by people",
     "cost": "count and time what each model costs",

@@ -133,10 +133,15 @@ class ImageDataModule(RawDataModule):
     def val_dataloader(self) -> BatchLoader:
         """This rank's share of the validation images, each image on one rank only."""
         batch_size = local_batch_size(self.batch_size, self._ranks)
-        return self.plain_dataloader("val", batch_size=batch_size, shared=True)
+        return self.plain_dataloader("val", None, batch_size, shared=True, persistent=True)
 
     def plain_dataloader(
-        self, split: Split, limit: int | None = None, batch_size: int = 64, shared: bool = False
+        self,
+        split: Split,
+        limit: int | None = None,
+        batch_size: int = 64,
+        shared: bool = False,
+        persistent: bool = False,
     ) -> BatchLoader:
         """Every image once, without randomness: resized, centre-cropped, in a fixed order.
 
@@ -147,13 +152,14 @@ class ImageDataModule(RawDataModule):
             limit: At most that many images, a random but fixed choice.
             batch_size: Images per batch, of this process.
             shared: Deal the images out to the ranks, instead of all of them to each.
+            persistent: Keep the workers from one iteration to the next.
         """
         return BatchLoader(
             self._plain_samples(split, attempts=1),
             self._fixed_order(split, limit, shared),
             batch_size=batch_size,
             unreadable=self._unreadable[split],
-            **self._options(),
+            **self._options(persistent),
         )
 
     def _plain_samples(self, split: Split, attempts: int) -> Samples:

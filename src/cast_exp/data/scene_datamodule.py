@@ -151,13 +151,18 @@ class SceneDataModule(RawDataModule):
         """
         return self.scenes_of(split, self._fixed_order(split, limit, shared).indices)
 
-    def scenes_of(self, split: Split, indices: Sequence[int] | NDArray[np.int64]) -> SceneLoader:
-        """The scenes of a split with these numbers, in their order; see `scenes`."""
+    def scenes_of(
+        self, split: Split, indices: Sequence[int] | NDArray[np.int64], persistent: bool = False
+    ) -> SceneLoader:
+        """The scenes of a split with these numbers, in their order; see `scenes`.
+
+        With `persistent`, workers are kept from one iteration to the next.
+        """
         return SceneLoader(
             self._scene_samples(split),
             FixedSampler(indices),
             unreadable=self._unreadable[split],
-            **self._options(),
+            **self._options(persistent),
         )
 
     def train_dataloader(self) -> TrainLoader:
@@ -180,7 +185,7 @@ class SceneDataModule(RawDataModule):
 
     def val_dataloader(self) -> SceneLoader:
         """This rank's share of the validation scenes, each on one rank only."""
-        return self.scenes("val", shared=True)
+        return self.scenes_of("val", self._fixed_order("val", None, True).indices, persistent=True)
 
     def _scene_samples(self, split: Split) -> SceneSamples:
         raw, shape = self._rgb(split), (self.image_size, self.fit, self.truncate_sizes)
