@@ -45,6 +45,7 @@ def train(
     resume: str | None,
     resume_changes: Leave,
     tf32: bool,
+    objective: str | None,
     paths: dict[str, Path],
     data: DataNode,
     task: TaskNode,
@@ -69,6 +70,7 @@ def train(
         resume_changes: "accept" lets a resumed run be trained otherwise than before, or on another
             number of images.
         tf32: Round the factors of float32 matrix products to TF32 in training.
+        objective: See `cast_exp.run.objective`; the run itself does not read it.
         paths: `run` is the folder of the run.
         data: Config of an `ImageDataModule` or a `SceneDataModule`.
         task: Config of a `BaseTask`.

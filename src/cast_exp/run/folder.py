@@ -1,7 +1,7 @@
 """The folder of a run: its name, what it keeps, who may write to it.
 
 runs/NAME/STAMP/                        a run
-runs/NAME/sweep-STAMP/0_KEY=VALUE,.../  a job of a multirun
+runs/NAME/sweep-STAMP/0_KEY-VALUE_.../  a job of a multirun
 runs/NAME/STAMP/eval/EXPERIMENT-STAMP/  an evaluation of that run
 runs/eval/EXPERIMENT/STAMP/             an evaluation of other weights
   config.yaml                           the config, resolved; what every process of the run reads
@@ -106,9 +106,12 @@ def run_of(weights: str | None) -> Path | None:
 
 
 def job_folder(number: int, overrides: str) -> str:
-    """Name of a job's folder in that of its multirun, such as "3_pooling=graph,seed=0"."""
-    tame = re.sub(r"[^\w=.,+-]+", "-", overrides)
-    return f"{number}_{tame}"[:_LONGEST].rstrip("_,")
+    """Name of a job's folder in that of its multirun, such as "3_pooling-graph_seed-0".
+
+    Neither a shell nor Hydra's overrides need quotes around it.
+    """
+    tame = re.sub(r"[^a-zA-Z0-9_.+-]+", "-", overrides.replace(",", "_"))
+    return f"{number}_{tame}"[:_LONGEST].rstrip("_-")
 
 
 def sweep_name() -> str | None:
@@ -234,9 +237,8 @@ def _folder(
     """
     parent = parent.expanduser()
     if resume == "auto":
-        there = (path.parent for path in parent.glob(f"{prefix}*/summary.json"))
-        found = [f for f in there if _unfinished(f, kind) and (checkpoints(f) or not saved)]
-        newest = max(found, key=lambda f: (f / "summary.json").stat().st_mtime_ns, default=None)
+        found = (f for f in unfinished(parent, kind, prefix) if checkpoints(f) or not saved)
+        newest = next(found, None)
         return str(newest.resolve()) if newest else _new(parent, prefix)
     if resume is None:
         return _new(parent, prefix)
@@ -251,6 +253,19 @@ def _folder(
             f"resume={resume} does not exist; give auto, the folder of a run, or a checkpoint"
         )
     return _new(parent, prefix)
+
+
+def unfinished(parent: Path, kind: str, prefix: str = "") -> list[Path]:
+    """The folders that could be gone on with and that nobody is at work in, newest first.
+
+    Args:
+        parent: Where they are.
+        kind: Name of the file that tells their kind, `RUN` or `SWEEP`.
+        prefix: Of their names.
+    """
+    there = (path.parent for path in parent.glob(f"{prefix}*/summary.json"))
+    found = [folder for folder in there if _unfinished(folder, kind)]
+    return sorted(found, key=lambda f: (f / "summary.json").stat().st_mtime_ns, reverse=True)
 
 
 def _unfinished(folder: Path, kind: str) -> bool:
