@@ -2,6 +2,7 @@
 
 runs/NAME/STAMP/                        a run
 runs/NAME/sweep-STAMP/0_KEY-VALUE_.../  a job of a multirun
+runs/NAME/search-STAMP/0_KEY-VALUE_.../ a trial of `cast-exp sweep`
 runs/NAME/STAMP/eval/EXPERIMENT-STAMP/  an evaluation of that run
 runs/eval/EXPERIMENT/STAMP/             an evaluation of other weights
   config.yaml                           the config, resolved; what every process of the run reads
@@ -115,9 +116,11 @@ def job_folder(number: int, overrides: str) -> str:
 
 
 def sweep_name() -> str | None:
-    """Name of the folder of the multirun this is part of, to group its jobs; None in a run."""
+    """Name of the folder of the multirun or search this is part of, to group its jobs, or None."""
     hydra = HydraConfig.get()
-    return Path(hydra.sweep.dir).name if hydra.mode == RunMode.MULTIRUN else None
+    parent = Path(hydra.runtime.output_dir).parent.name
+    searched = parent if parent.startswith("search-") else None
+    return Path(hydra.sweep.dir).name if hydra.mode == RunMode.MULTIRUN else searched
 
 
 def rank() -> int:
@@ -239,9 +242,9 @@ def _folder(
     if resume == "auto":
         found = (f for f in unfinished(parent, kind, prefix) if checkpoints(f) or not saved)
         newest = next(found, None)
-        return str(newest.resolve()) if newest else _new(parent, prefix)
+        return str(newest.resolve()) if newest else new_folder(parent, prefix)
     if resume is None:
-        return _new(parent, prefix)
+        return new_folder(parent, prefix)
     path = Path(resume).expanduser().resolve()
     if path.is_dir():
         if not (path / kind).is_file():
@@ -252,7 +255,7 @@ def _folder(
         raise UserError(
             f"resume={resume} does not exist; give auto, the folder of a run, or a checkpoint"
         )
-    return _new(parent, prefix)
+    return new_folder(parent, prefix)
 
 
 def unfinished(parent: Path, kind: str, prefix: str = "") -> list[Path]:
@@ -279,7 +282,7 @@ def _unfinished(folder: Path, kind: str) -> bool:
         return False
 
 
-def _new(parent: Path, prefix: str) -> str:
+def new_folder(parent: Path, prefix: str) -> str:
     """A new folder; that of before in a SLURM job that is started again.
 
     With several tasks, its name is that of the job and the step. With one, a job may run many

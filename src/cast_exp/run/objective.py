@@ -5,6 +5,7 @@ from math import nan
 from pathlib import Path
 from typing import Literal
 
+from cast_exp.callbacks.prune import PRUNED
 from cast_exp.config import nearest
 from cast_exp.errors import UserError, listing
 from cast_exp.run.folder import read_summary
@@ -40,6 +41,8 @@ def outcome(metric: str | None, folder: Path) -> float | None:
     if summary.get("status") != "finished":
         return nan
     metrics: dict[str, float] = summary["metrics"]
+    if PRUNED in metrics:
+        return metrics.get(metric, nan)
     if metric not in metrics:
         raise UserError(
             f"objective={listing([metric])}: the run is finished and saved, but has no such figure "

@@ -73,6 +73,8 @@ def checked_command(
     Raises:
         UserError: All mistakes at once.
     """
+    if searches := [word for word in command if word.startswith("sweep=search/")]:
+        raise UserError(f"{searches[0]} is a search; run it with cast-exp sweep")
     register_resolvers()  # for completion, too
     arguments = parsed(command)
     config_name = arguments.config_name or config_name

@@ -12,12 +12,13 @@ from hydra.experimental.callback import Callback
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
+from cast_exp.callbacks.prune import PRUNED
 from cast_exp.ops.files import atomic_write, write_csv, write_text
 from cast_exp.ops.markdown import markdown_table
 from cast_exp.run.folder import read_summary, sole_writer, write_summary
 from cast_exp.run.saved import Saved
 
-_ASIDE = ("train/", "throughput/", "model/", "time/", "lr")  # metrics that are no results
+_ASIDE = ("train/", "throughput/", "model/", "time/", "lr", PRUNED)  # metrics that are no results
 
 
 @dataclass(frozen=True)
