@@ -13,6 +13,7 @@ COMMANDS = {
     "compare": "measure superpixel methods against segmentations drawn by people",
     "cost": "count and time what each model costs",
     "pack": "put the images of a data set into one file per split",
+    "runs": "list, compare and prune the folders of runs",
     "sweep": "search for the values of a recipe that are best",
     "zoo": "list, describe and convert published weights",
 }

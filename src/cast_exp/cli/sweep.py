@@ -38,6 +38,7 @@ from cast_exp.errors import UserError
 from cast_exp.ops.files import write_json
 from cast_exp.run.app import launch
 from cast_exp.run.folder import (
+    SEARCH,
     job_folder,
     new_folder,
     read_summary,
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
     from optuna import Study
 
 _GROUP = "sweep=search/"
-_ABOUT = "search.json"  # the command and the space of a search, in its folder
 _SAID = {"pruned": "pruned", "fail": "failed", "running": "at work elsewhere"}
 
 
@@ -163,7 +163,7 @@ def _texts(space: Space) -> dict[str, Interval | list[str]]:
 
 def _same(parent: Path, about: Mapping[str, Any]) -> Path | None:
     """The newest search of the same command, be it at work, killed or finished."""
-    for path in sorted(parent.glob(f"search-*/{_ABOUT}"), reverse=True):
+    for path in sorted(parent.glob(f"search-*/{SEARCH}"), reverse=True):
         if read_yaml(path) == about:
             print(f"going on with {path.parent}; --new begins another search", file=sys.stderr)
             return path.parent.resolve()
@@ -172,7 +172,7 @@ def _same(parent: Path, about: Mapping[str, Any]) -> Path | None:
 
 def _begun(parent: Path, about: Mapping[str, Any]) -> Path:
     folder = Path(new_folder(parent, "search-"))
-    write_json(folder / _ABOUT, about)
+    write_json(folder / SEARCH, about)
     return folder
 
 

@@ -38,7 +38,8 @@ with suppress(ModuleNotFoundError):  # Windows has none: nothing is locked there
 
 Status = Literal["running", "finished", "failed", "interrupted"]
 
-RUN, SWEEP = "config.yaml", "multirun.yaml"  # the file that tells a folder's kind
+# The file that tells a folder's kind.
+RUN, SWEEP, SEARCH = "config.yaml", "multirun.yaml", "search.json"
 RUN_FOLDER = "CAST_EXP_RUN_FOLDER"  # the variable that tells other processes of a run its folder
 _RANK = {"torchrun": "RANK", "Lightning": "LOCAL_RANK", "srun": "SLURM_PROCID"}
 _PROCESSES = {"torchrun": "WORLD_SIZE", "Lightning": "WORLD_SIZE", "srun": "SLURM_NTASKS"}
