@@ -12,15 +12,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 from omegaconf import OmegaConf
 from support.cli import SMALL, restored
+from support.commands import ROOT
 
 from cast_exp.cli import main, sweep
 from cast_exp.cli.sweep import Search, _corners
 from cast_exp.config import conf_dir
 from cast_exp.errors import UserError
 from cast_exp.run.folder import sole_writer, write_summary
-from cast_exp.run.objective import outcome
+from cast_exp.run.objective import direction, outcome
 from cast_exp.run.preflight import checked_command
 from cast_exp.study import open_study
 from cast_exp.train import train
@@ -115,6 +117,20 @@ def test_every_search_has_values_that_there_are_and_names_its_command(name: str)
     search = Search.read(name, None)
     for values in _corners(search.space):
         checked_command(["experiment=shapes_moco", *values], "train", train)
+
+
+def test_an_agent_of_wandb_runs_commands_that_are_well() -> None:
+    about = yaml.safe_load((ROOT / "docs" / "examples" / "wandb_sweep.yaml").read_text())
+    *words, arguments = about["command"]
+    assert words[:3] == ["python", "-m", "cast_exp.train"]
+    assert arguments == "${args_no_hyphens}"
+    for ends in (min, max):
+        chosen = {
+            key: v.get("values") or [v["min"], v["max"]] for key, v in about["parameters"].items()
+        }
+        values = [f"{key}={ends(value)}" for key, value in chosen.items()]
+        checked_command([*words[3:], *values], "train", train)
+    assert direction(about["metric"]["name"]) == about["metric"]["goal"]
 
 
 def test_values_of_all_kinds_reach_the_runs() -> None:

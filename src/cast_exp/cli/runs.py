@@ -1,4 +1,4 @@
-"""Look through the folders of runs: `cast-exp runs list | best METRIC | show RUN | diff RUN OTHER`.
+"""Look through the folders of runs: `cast-exp runs list`, and what `--help` tells of.
 
 `list` and `best` take filters: KEY=VALUE, where KEY is a group, any key of the config or `status`
 and VALUE may have wildcards, METRIC>NUMBER and METRIC<NUMBER (in quotes, for the shell). `best`
