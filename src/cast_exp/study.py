@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -52,12 +52,16 @@ Space = Annotated[dict[str, Interval | Choices], Field(min_length=1)]
 """What is searched, by parameter: an interval, or a list of choices, as text."""
 
 
-def open_study(folder: Path, direction: str | None = None, journal: bool = False) -> "optuna.Study":
+def open_study(
+    folder: Path,
+    direction: Literal["maximize", "minimize"] | None = None,
+    journal: bool = False,
+) -> "optuna.Study":
     """The study of a search.
 
     Args:
         folder: Of the search.
-        direction: "maximize" or "minimize" to begin one if there is none; None to find it.
+        direction: To begin one if there is none; None to find it.
         journal: Begin it with a storage for several machines.
 
     Raises:
@@ -177,7 +181,7 @@ def draw(study: "optuna.Study", folder: Path) -> None:
         return
     with warnings.catch_warnings(), pyplot.rc_context({"figure.figsize": (9, 5)}):
         warnings.simplefilter("ignore")  # that these functions may change
-        axes = {
+        axes: dict[str, Any] = {
             "importance": plots.plot_param_importances(
                 study, evaluator=PedAnovaImportanceEvaluator()
             ),
