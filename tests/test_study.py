@@ -7,7 +7,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from cast_exp.errors import UserError
-from cast_exp.study import Interval, Space, claimed, draw, open_study, report, tell
+from cast_exp.study import Interval, Space, claimed, draw, open_study, report, require_optuna, tell
 
 pytest.importorskip("optuna")
 SPACE = {
@@ -21,7 +21,7 @@ def idle(_: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize("journal", [False, True])
+@pytest.mark.parametrize("journal", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_each_number_has_one_trial_with_values_of_the_space(journal: bool, tmp_path: Path) -> None:
     study, found = open_study(tmp_path, "minimize", journal), []
     for number in range(6):
@@ -91,12 +91,10 @@ def test_a_space_of_another_form_is_refused(space: object, message: str) -> None
         TypeAdapter(Space).validate_python(space)
 
 
-def test_without_optuna_a_line_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_optuna_a_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(_: str) -> Callable[[], None] | None:
         return None
 
     monkeypatch.setattr("cast_exp.study.find_spec", missing)
     with pytest.raises(UserError, match=r"pip install 'cast-exp\[sweep\]'"):
-        open_study(tmp_path, "maximize")
+        require_optuna()

@@ -52,6 +52,16 @@ Space = Annotated[dict[str, Interval | Choices], Field(min_length=1)]
 """What is searched, by parameter: an interval, or a list of choices, as text."""
 
 
+def require_optuna() -> None:
+    """See that Optuna is there.
+
+    Raises:
+        UserError: It is not installed.
+    """
+    if find_spec("optuna") is None:
+        raise UserError("cast-exp sweep needs Optuna; pip install 'cast-exp[sweep]'")
+
+
 def open_study(
     folder: Path,
     direction: Literal["maximize", "minimize"] | None = None,
@@ -63,12 +73,7 @@ def open_study(
         folder: Of the search.
         direction: To begin one if there is none; None to find it.
         journal: Begin it with a storage for several machines.
-
-    Raises:
-        UserError: Optuna is not installed.
     """
-    if find_spec("optuna") is None:
-        raise UserError("cast-exp sweep needs Optuna; pip install 'cast-exp[sweep]'")
     import optuna
     from optuna.storages.journal import JournalFileBackend
 

@@ -11,7 +11,10 @@ from cast_exp.study import claimed, open_study, report, tell
 pytest.importorskip("optuna")
 
 
-@pytest.mark.parametrize(("others", "epochs", "pruned"), [(0.5, 3, 1.0), (0.05, 6, None)])
+@pytest.mark.parametrize(
+    ("others", "epochs", "pruned"),
+    [(0.5, 3, 1.0), pytest.param(0.05, 6, None, marks=pytest.mark.slow)],
+)
 def test_all_processes_end_with_the_epoch_in_which_a_trial_falls_behind(
     others: float, epochs: int, pruned: float | None, tmp_path: Path
 ) -> None:

@@ -75,7 +75,7 @@ def test_two_processes_that_are_killed_and_repeated_make_exactly_the_trials_none
     monkeypatch.setattr(sweep, "checked_command", lambda *_: [])
     monkeypatch.setattr(sweep, "summarise", lambda _: [])
     monkeypatch.setattr(sweep, "draw", lambda *_: None)
-    space = "space: {optim.base_lr: {low: 1.0e-4, high: 1.0e-2, log: true}}\n"
+    space = "space: {optim.base_lr: {low: 1.0e-5, high: 1.0e-2, log: true}}\n"
     named = file(f"objective: val/knn\ntrials: {TRIALS}\n{space}")
     command = ["sweep", "experiment=shapes_moco", *named, *["--journal"] * journal]
     monkeypatch.setattr(sweep, "compose", lambda *_: OmegaConf.create(PLACE))

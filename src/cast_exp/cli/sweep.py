@@ -41,16 +41,16 @@ from cast_exp.run.folder import (
     SEARCH,
     job_folder,
     new_folder,
+    processes,
     read_summary,
     sole_writer,
 )
 from cast_exp.run.objective import direction, outcome
 from cast_exp.run.options import add_config_dir
 from cast_exp.run.preflight import checked_command
-from cast_exp.run.saved import read_yaml
 from cast_exp.run.sweep import summarise
 from cast_exp.run.tree import compose, config_tree
-from cast_exp.study import Interval, Space, claimed, draw, open_study, tell
+from cast_exp.study import Interval, Space, claimed, draw, open_study, require_optuna, tell
 from cast_exp.train import train
 
 if TYPE_CHECKING:
@@ -111,6 +111,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--new", action="store_true", help="begin another search")
     add_config_dir(parser)
     options = parser.parse_intermixed_args(arguments)
+    if options.trials is not None and options.trials < 1:
+        parser.error("--trials must be at least 1")
+    require_optuna()
+    if processes() > 1:
+        raise UserError(
+            "a search starts the processes of its runs by itself: run it without torchrun or srun, "
+            "with strategy=ddp trainer.devices=N for runs of several"
+        )
     names = [text for text in options.overrides if text.startswith(_GROUP)]
     if len(names) != 1:
         raise UserError(f"name one search: {_GROUP}NAME, a file of conf/sweep/search")
@@ -164,7 +172,7 @@ def _texts(space: Space) -> dict[str, Interval | list[str]]:
 def _same(parent: Path, about: Mapping[str, Any]) -> Path | None:
     """The newest search of the same command, be it at work, killed or finished."""
     for path in sorted(parent.glob(f"search-*/{SEARCH}"), reverse=True):
-        if read_yaml(path) == about:
+        if json.loads(path.read_text(encoding="utf-8")) == about:
             print(f"going on with {path.parent}; --new begins another search", file=sys.stderr)
             return path.parent.resolve()
     return None
