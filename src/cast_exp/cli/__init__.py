@@ -12,6 +12,7 @@ COMMANDS = {
     "check": "check a data set before a run",
     "compare": "measure superpixel methods against segmentations drawn by people",
     "cost": "count and time what each model costs",
+    "export": "write a model as ONNX or for torch alone",
     "pack": "put the images of a data set into one file per split",
     "zoo": "list, describe and convert published weights",
 }
