@@ -9,6 +9,7 @@ from support.commands import ROOT
 from support.exported import MODELS, SIDE, inputs, made
 from support.golden import official_state, read
 from support.official import build_official
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cast_exp.errors import UserError
 from cast_exp.export import FORMATS, Exported, formats
@@ -30,8 +31,33 @@ def require_same(model, path, kind) -> None:
         assert difference(model(*given), kind.run(path, *given)) < 1e-4
 
 
+class Operators(TorchDispatchMode):
+    """Keeps the names of all operators."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.add(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", MODELS)
+def test_what_is_traced_is_the_same_in_standard_operators(name, monkeypatch) -> None:
+    model, given = made(name), inputs(2)
+    expected = model(*given)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    with Operators() as operators:
+        found = model(*given)
+    assert difference(expected, found) < 1e-5
+    assert not [name for name in operators.names if name.startswith("cast_exp")]
+
+
+@pytest.mark.slow
 def test_torch_needs_nothing_of_ours(tmp_path) -> None:
-    model = made("shallow")
+    model = made("cast")
     formats.write_torch(model, tmp_path / "model.pt2", model.metadata())
     require_same(model, tmp_path / "model.pt2", FORMATS["torch"])
     extra = {formats.METADATA: ""}
@@ -42,7 +68,7 @@ def test_torch_needs_nothing_of_ours(tmp_path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "shallow"])
+@pytest.mark.parametrize("name", MODELS)
 def test_every_model_gives_the_same(name, kind, tmp_path) -> None:
     model = made(name)
     kind.write(model, tmp_path / "model", model.metadata())

@@ -27,9 +27,6 @@ def plain(family: Any, **options: Any) -> Backbone:
 
 MODELS: dict[str, Callable[[], Exported]] = {
     "cast": lambda: Exported(cast(), SIDE, COUNT),
-    "shallow": lambda: Exported(
-        create_model(Size(12, (1,), 3), pooling=Pooling((3,)), image_size=32), SIDE, COUNT
-    ),
     "official": lambda: Exported(cast(mask_empty=False), SIDE, COUNT),
     "segmenter": lambda: Exported(cast(**DENSE), SIDE, COUNT, head=SegmentationHead(12, 5)),
     "recogniser": lambda: Exported(

@@ -69,8 +69,9 @@ def kmedoids(
 
 
 def _distances(points: Tensor, others: Tensor) -> Tensor:
-    if exporting():  # ONNX has no such operator
-        return (points[:, :, None] - others[:, None]).norm(dim=-1)
+    if exporting():  # ONNX has no cdist
+        distances: Tensor = (points[:, :, None] - others[:, None]).norm(dim=-1)
+        return distances
     return torch.cdist(points, others, compute_mode=_EXACT)
 
 
