@@ -97,6 +97,7 @@ def in_another_process(example: str, *arguments: object) -> str:
 @pytest.mark.slow
 @torch.no_grad()
 def test_onnx_runs_without_torch(tmp_path, capsys) -> None:
+    pytest.importorskip("torch", minversion="2.15", reason="not tried with older exporters to ONNX")
     pytest.importorskip("onnxscript", reason="needs the extra `onnx`")
     onnx = pytest.importorskip("onnx")
     path = tmp_path / "model.onnx"
