@@ -55,7 +55,9 @@ class Exported(nn.Module):
     ) -> None:
         super().__init__()
         assert backbone.config is not None
-        wanted = backbone.config.levels if levels is None else check_levels(levels)
+        wanted = backbone.config.levels
+        if levels is not None:
+            wanted = check_levels(levels, f"--levels {','.join(map(str, levels))}")
         if len(wanted) > len(backbone.config.levels):
             raise UserError(
                 f"{len(wanted)} levels were asked for, but the model has "
