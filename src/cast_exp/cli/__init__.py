@@ -14,6 +14,7 @@ COMMANDS = {
     "cost": "count and time what each model costs",
     "export": "write a model as ONNX or for torch alone",
     "pack": "put the images of a data set into one file per split",
+    "report": "compare runs on one page",
     "zoo": "list, describe and convert published weights",
 }
 """What each command does, by name; `main(arguments)` in the file of that name returns its code."""

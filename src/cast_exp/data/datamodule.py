@@ -10,6 +10,7 @@ from pydantic import Field
 from cast_exp.data.base import RawDataModule, local_batch_size
 from cast_exp.data.datasets.base import RawDataset, Split
 from cast_exp.data.datasets.images import ValueRange
+from cast_exp.data.deit import Erasing
 from cast_exp.data.loader import BatchLoader, TrainLoader
 from cast_exp.data.samples import Samples
 from cast_exp.data.transforms import (
@@ -138,7 +139,11 @@ class ImageDataModule(RawDataModule):
 
     def _plain_samples(self, split: Split, attempts: int) -> Samples:
         transform = evaluation_transform(self.image_size, self.eval_crop, self.eval_resize)
-        return Samples(self._rgb(split), [transform], self._in_worker, self.seed, attempts)
+        # Where superpixels come last in training, they see the same rounding in validation.
+        erasing = self.views.erasing if self.views else None
+        erasing = erasing.never() if isinstance(erasing, Erasing) else None
+        raw, seed = self._rgb(split), self.seed
+        return Samples(raw, [transform], self._in_worker, seed, attempts, erasing=erasing)
 
     @property
     def _in_worker(self) -> SuperpixelMethod | None:
