@@ -30,6 +30,7 @@ from cast_exp.metrics import HierarchyMetrics
 from cast_exp.models import Backbone, Hierarchy
 from cast_exp.models.pooling import check_levels
 from cast_exp.models.tokens import Sampling
+from cast_exp.ops.assignment import need_scipy
 from cast_exp.ops.pictures import to_bytes
 from cast_exp.viz import comparison_sheet
 from cast_exp.viz.draw import Pixels
@@ -69,6 +70,8 @@ class HierarchyEvaluation(SceneEvaluation):
             fewer superpixels has that many.
         baselines: What else to measure.
         vit: Checkpoint of a ViT for spherical K-Means; without one there is no such row.
+        one_to_one: Match boundaries as the benchmark of BSDS500 does, too: "bsds_f" and others; see
+            `HierarchyMetrics`. A second or two for each method and image; needs SciPy.
         splits: Whose images.
         sampling: How superpixels read the feature grid, however the model was pretrained; None for
             the way it was.
@@ -77,7 +80,13 @@ class HierarchyEvaluation(SceneEvaluation):
         seed: Seed of the random start of spherical K-Means, and of the colours of pictures.
     """
 
-    headline: ClassVar[tuple[str, ...]] = ("covering_ods", "covering_ois", "boundary_f_ods")
+    headline: ClassVar[tuple[str, ...]] = (
+        "covering_ods",
+        "covering_ois",
+        "boundary_f_ods",
+        "bsds_f_ods",
+        "bsds_f_ois",
+    )
 
     def __init__(
         self,
@@ -85,6 +94,7 @@ class HierarchyEvaluation(SceneEvaluation):
         levels: Levels | None = _LEVELS,
         baselines: Sequence[Baseline] = ("kmeans", "kmedoids", "color"),
         vit: str | None = None,
+        one_to_one: bool = False,
         splits: Sequence[Split] = ("val",),
         sampling: Sampling | None = "interpolated",
         limit: Annotated[int, Field(ge=1)] | None = None,
@@ -97,6 +107,7 @@ class HierarchyEvaluation(SceneEvaluation):
             check_levels(levels, f"evaluation.hierarchy.levels={list(levels)}")
         self.baselines = list(baselines)
         self.vit = vit
+        self.one_to_one = one_to_one
         self.sampling = sampling
         self.seed = seed
 
@@ -105,8 +116,11 @@ class HierarchyEvaluation(SceneEvaluation):
 
         Raises:
             UserError: There are none, the ViT cannot be loaded or is none, or the backbone has
-                fewer groupings than there are levels, or no counts of its own.
+                fewer groupings than there are levels, or no counts of its own; `one_to_one` without
+                SciPy.
         """
+        if self.one_to_one:
+            need_scipy("evaluation.hierarchy.one_to_one=true")
         if subject is not None:
             if subject.backbone.patch_size:
                 raise UserError(
@@ -143,6 +157,7 @@ class HierarchyEvaluation(SceneEvaluation):
             "sampling": self.sampling,
             "baselines": self.baselines,
             "vit": str(self.vit),
+            "one_to_one": self.one_to_one,
             "seed": self.seed,
         }
 
@@ -200,7 +215,8 @@ class HierarchyEvaluation(SceneEvaluation):
         return figures | {f"segments/{level}": mean for level, mean in named}
 
     def _metric(self) -> HierarchyMetrics:
-        return HierarchyMetrics([str(level) for level in self.levels], sync_on_compute=False)
+        names = [str(level) for level in self.levels]
+        return HierarchyMetrics(names, one_to_one=self.one_to_one, sync_on_compute=False)
 
     def _levels_for(self, subject: Subject) -> list[int]:
         if self.given is not None:
