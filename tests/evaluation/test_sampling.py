@@ -8,7 +8,7 @@ from support.evaluations import evaluation, subject
 from support.trainers import evaluate
 
 
-@pytest.mark.parametrize("name", ["retrieval", "segment_probe", "figure_ground", "hierarchy"])
+@pytest.mark.parametrize("name", ["retrieval", "figure_ground", "hierarchy"])
 def test_interpolation_is_the_default_and_leaves_the_model_alone(name, tmp_path):
     dense = subject(name)  # a model for interpolation
     nearest = replace(dense, backbone=deepcopy(dense.backbone))

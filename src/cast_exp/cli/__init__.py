@@ -13,7 +13,7 @@ COMMANDS = {
     "compare": "measure superpixel methods against segmentations drawn by people",
     "cost": "count and time what each model costs",
     "pack": "put the images of a data set into one file per split",
-    "zoo": "list, describe and convert published weights",
+    "zoo": "list, describe, check and convert published weights",
 }
 """What each command does, by name; `main(arguments)` in the file of that name returns its code."""
 
