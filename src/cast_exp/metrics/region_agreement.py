@@ -214,10 +214,12 @@ def _boundary_figures(
     """Figures of each level, and of the best level for the data set and for each image."""
     counts = torch.cat([counts, best[:, None]], 1)
     nothing = counts[0] + counts[2] == 0
-    figures = rates(counts).masked_fill(nothing, torch.nan)
-    names = (f"{name}_precision", f"{name}_recall", f"{name}_f")
-    f = figures[2]
-    by_level = dict(zip(names, figures[:, :-1], strict=True))
+    precision, recall, f = rates(counts).masked_fill(nothing, torch.nan)
+    by_level = {
+        f"{name}_f": f[:-1],
+        f"{name}_precision": precision[:-1],
+        f"{name}_recall": recall[:-1],
+    }
     return by_level, {f"{name}_f_ods": float(f[:-1].max()), f"{name}_f_ois": float(f[-1])}
 
 
