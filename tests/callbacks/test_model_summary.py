@@ -81,4 +81,7 @@ def test_the_table_is_printed_saved_and_logged(
     logged = dict(zip(header.split(","), first.split(","), strict=True))
     assert int(logged["model/parameters"]) == sum(w.numel() for w in task.parameters())
     assert float(logged["model/gflops"]) > 0
+    assert float(trainer.callback_metrics["model/gflops"]) == pytest.approx(
+        float(logged["model/gflops"])
+    )
     assert torch.is_grad_enabled()

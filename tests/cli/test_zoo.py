@@ -10,13 +10,19 @@ from support.file_server import file_server
 from support.official import backbone_shapes, backbone_state, blank, moco
 from timm.models.vision_transformer import VisionTransformer
 
+from cast_exp.api import Run
 from cast_exp.checkpoints import load_pretrained
 from cast_exp.checkpoints.published import PUBLISHED
+from cast_exp.cli import zoo
 from cast_exp.cli.zoo import main
 from cast_exp.download import records
 from cast_exp.download.records import digest_of
 from cast_exp.errors import UserError
+from cast_exp.eval import evaluate_model
 from cast_exp.models.config import ModelConfig
+from cast_exp.run.preflight import checked_command
+from cast_exp.run.resolvers import register_resolvers
+from cast_exp.train import train
 
 NAME = "cast_small_in1k_moco"
 FILE = "/twke/CAST/resolve/main/snapshots/moco/imagenet1k/cast_small/checkpoint_0099.pth.tar"
@@ -111,9 +117,55 @@ def test_what_the_file_of_a_vit_does_not_tell_is_told(tmp_path):
     assert not torch.equal(converted.stem.projection.bias, vit.patch_embed.proj.bias)
 
 
+def test_check_tells_of_each_and_goes_on_after_one_that_is_not_there(hub, capsys):
+    hub.files[FILE] = as_file(moco(blank(backbone_shapes("cast"))))
+    assert main(["check", NAME]) == 0
+    built, figure = capsys.readouterr().out.splitlines()
+    assert built.startswith(f"{NAME}: verified, CAST of 2")
+    assert figure == (
+        "  published 68.1 % top-1, ImageNet-1k linear probe: python -m cast_exp.train "
+        f"experiment=in1k_linear checkpoint={NAME} compat=official data.root=DIR"
+    )
+    assert main(["check"]) == 1
+    printed = capsys.readouterr().out
+    assert printed.count("404 Not Found") == len(PUBLISHED) - 1
+    assert built in printed
+    PUBLISHED[NAME].path.write_bytes(b"something else")
+    assert main(["check", NAME]) == 1
+    assert "is not the file it should be" in capsys.readouterr().out
+
+
+def test_check_measures_the_published_figure(hub, tmp_path, capsys, monkeypatch):
+    name = "cast_small_coco_moco_150"
+    state = moco(blank(backbone_shapes("cast")))
+    hub.files[f"/twke/CAST/resolve/main/snapshots/{PUBLISHED[name].file}"] = as_file(state)
+    told = []
+
+    def run(overrides):
+        told.extend(overrides)
+        return Run(tmp_path, {"retrieval/miou": 0.3849})
+
+    monkeypatch.setattr(zoo, "run_evaluation", run)
+    assert main(["check", name, "--root", "/data/voc"]) == 0
+    assert "published 38.4 % mIoU, VOC segment retrieval; found 38.5 %" in capsys.readouterr().out
+    assert "data.root=/data/voc" in told
+
+
+@pytest.mark.parametrize(
+    "name", {weights.experiment: n for n, weights in PUBLISHED.items()}.values()
+)
+def test_what_measures_a_published_figure_is_a_command_that_there_is(name, hub):
+    weights, task = PUBLISHED[name], {"train": train, "eval": evaluate_model}
+    register_resolvers()
+    given = [f"experiment={weights.experiment}", f"checkpoint={name}", "compat=official"]
+    checked_command([*given, "data.root=DIR"], weights.entry, task[weights.entry])
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [
+        (["check", "cast_smal"], "cast_smal: none of the published weights"),
+        (["check", "--root", "x"], "name one of the published weights"),
         (["convert", "nothing", "--out", "x"], "no checkpoint at nothing"),
         (["convert", NAME, "--out", "x"], "404 Not Found"),
     ],

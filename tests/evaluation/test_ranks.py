@@ -32,7 +32,9 @@ def kept(folder: Path) -> dict[str, bytes]:
     return {name: content for name, content in files(folder).items() if "queries/" not in name}
 
 
-@pytest.mark.parametrize("name", ["knn", "classification", "segmentation", *BY_IMAGE])
+@pytest.mark.parametrize(
+    "name", ["knn", "classification", "segmentation", "segment_probe", *BY_IMAGE]
+)
 def test_two_processes_do_what_one_does(name: str, tmp_path: Path) -> None:
     expected, calls = measured(name, tmp_path / "one")
     (first, calls_0), (second, calls_1) = on_two_ranks(measured, name, tmp_path / "two")

@@ -9,6 +9,7 @@ import torch
 from support.scenes import shape_scenes
 
 from cast_exp.metrics import HierarchyMetrics
+from cast_exp.metrics.boundary_matching import average_precision, matched_boundary_counts
 from cast_exp.metrics.region_agreement import region_boundary_counts
 
 SHAPE = (12, 15)
@@ -212,3 +213,27 @@ def test_ranks_add_up():
     parts[0].merge_state(parts[1])
     assert parts[0].images == whole.images == 4
     assert parts[0].compute() == pytest.approx(whole.compute())
+
+
+def test_boundaries_are_matched_one_to_one_if_that_is_asked_for():
+    pytest.importorskip("scipy.sparse.csgraph")
+    whole, *parts = (HierarchyMetrics(LEVELS, 0.06, one_to_one=True) for _ in range(3))
+    counts = []
+    for seed in range(7):
+        levels, regions, _ = example(seed)
+        whole.update(levels, regions)
+        parts[seed % 2].update(levels, regions)
+        radius = 0.06 * math.hypot(*SHAPE)
+        counts.append(matched_boundary_counts(levels, regions, radius).T)
+    figures = whole.compute()
+    total = np.sum(counts, 0)
+    for name, (predicted, right, true, found) in zip(LEVELS, total, strict=True):
+        assert figures[f"bsds_precision/{name}"] == pytest.approx(right / predicted)
+        assert figures[f"bsds_recall/{name}"] == pytest.approx(found / true)
+        assert figures[f"bsds_recall/{name}"] < figures[f"boundary_recall/{name}"]
+    assert figures["bsds_f_ods"] == pytest.approx(max(map(f_of, total)))
+    best = sum(max(image, key=f_of) for image in counts)
+    assert figures["bsds_f_ods"] < figures["bsds_f_ois"] == pytest.approx(f_of(best))
+    assert figures["bsds_ap"] == average_precision(torch.from_numpy(total.T))
+    parts[0].merge_state(parts[1])
+    assert parts[0].compute() == pytest.approx(figures)

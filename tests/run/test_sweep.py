@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from cast_exp.errors import UserError
 from cast_exp.run.folder import read_summary, unfinished, write_summary
-from cast_exp.run.sweep import SweepSummary, summarise
+from cast_exp.run.sweep import SweepSummary, cost_plot, summarise
 
 
 def add(sweep: Path, number: int, overrides: list[str], status: str, **content: Any) -> None:
@@ -110,6 +110,25 @@ def test_a_multirun_of_one_job_counts_it(
     (sweep / "0_").rename(sweep / "0")
     SweepSummary().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(sweep)}}}))
     assert "1 of 1 jobs finished" in capsys.readouterr().out
+
+
+def test_figures_over_what_models_cost(tmp_path: Path) -> None:
+    models = [("cast_small", 0, 6.0, 0.5), ("cast_small", 1, 6.0, 0.7), ("vit_base", 0, 34.0, 0.9)]
+    models += [("cast_base_deep", 0, 24.0, 0.8)]
+    for number, (model, seed, gflops, top1) in enumerate(models):
+        metrics = {"model/gflops": gflops, "train/loss": 1.0, "probe/top1": top1}
+        add(tmp_path, number, [f"model={model}", f"seed={seed}"], "finished", metrics=metrics)
+    add(tmp_path, 9, ["model=vit_tiny", "seed=0"], "failed", error="no data")
+    jobs = summarise(tmp_path)
+    assert (tmp_path / "gflops.png").stat().st_size > 1000
+    figure = cost_plot(jobs)
+    assert figure is not None
+    (axes,) = figure.axes
+    lines = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert lines == {"cast": [[6, pytest.approx(0.6)], [24, 0.8]], "vit": [[34, 0.9]]}
+    named = {text.get_text(): (*text.xy,) for text in axes.texts}
+    assert named["cast_small"] == (6, pytest.approx(0.6))
+    assert cost_plot(jobs[:2]) is None  # of one model
 
 
 def test_how_a_multirun_went(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

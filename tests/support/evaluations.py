@@ -26,6 +26,7 @@ from cast_exp.evaluation import (
     LinearProbe,
     Retrieval,
     Segmentation,
+    SegmentProbe,
     Subject,
 )
 from cast_exp.evaluation.retrieval import memory
@@ -62,6 +63,8 @@ def evaluation(name: str) -> Evaluation:
             return LinearProbe(probe_run.images(), epochs=5, batch_size=12, seed=3)
         case "retrieval":
             return Retrieval(retrieval.scenes(), "all", 3, pictures=3)
+        case "segment_probe":
+            return SegmentProbe(retrieval.scenes(), weight_decay=0.03)
         case "figure_ground":
             return FigureGround(scenes(), pictures=2)
         case "hierarchy":
@@ -82,7 +85,7 @@ def subject(name: str) -> Subject:
         fused = segmentation_run.backbone()
         head = SegmentationHead(fused.dim, 4)
         return Subject(fused, segmenter=SegmentationModel(fused, head))
-    if name == "retrieval":
+    if name in ("retrieval", "segment_probe"):
         return retrieval.subject()
     return Subject(create_model("cast_tiny", sampling="interpolated", image_size=48))
 

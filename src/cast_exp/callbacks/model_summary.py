@@ -46,6 +46,8 @@ class ModelTable(Callback):
     size and with the number of superpixels of the data, as `FlopCount` counts them.
     """
 
+    gflops: float | None = None
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the table and log the totals."""
         if not trainer.is_global_zero:
@@ -62,14 +64,20 @@ class ModelTable(Callback):
             Console(file=text, width=100).print(table)
             write_text(Path(trainer.default_root_dir) / "model.txt", text.getvalue())
             total = parts[-1]
+            self.gflops = (total.flops or 0) / 1e9
             log_scalars(
                 trainer,
                 {
                     "model/parameters": total.parameters,
                     "model/trainable": total.trainable,
-                    "model/gflops": (total.flops or 0) / 1e9,
+                    "model/gflops": self.gflops,
                 },
             )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the GFLOPs among the run's metrics, which plots of sweeps are made of."""
+        if self.gflops is not None:
+            pl_module.log("model/gflops", self.gflops, logger=False)
 
 
 def summarise(module: LightningModule, side: int, superpixels: int) -> list[Part]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from cast_exp.download.hub import download_from_hub, hub_url
 from cast_exp.download.records import cache_dir
@@ -16,12 +17,18 @@ class Published:
     Attributes:
         file: Its path in the release.
         trained: On what and how.
-        reported: Figure that the official README reports, with what it is of.
+        reported: Figure that the official README reports, in %, with what it is of.
+        entry: What measures it, "train" or "eval".
+        experiment: By which recipe.
+        metric: The name of the figure there, of a share in 0..1.
     """
 
     file: str
     trained: str
     reported: str
+    entry: Literal["train", "eval"] = "train"
+    experiment: str = "in1k_linear"
+    metric: str = "val/top1"
 
     @property
     def url(self) -> str:
@@ -60,17 +67,26 @@ PUBLISHED: dict[str, Published] = {
         "moco/coco/cast_small/checkpoint_0149.pth.tar",
         "COCO, MoCo-v3, 150 of 400 epochs",
         "38.4 % mIoU, VOC segment retrieval",
+        "eval",
+        "voc_retrieval",
+        "retrieval/miou",
     ),
     "cast_small_coco_moco_400": Published(
         "moco/coco/cast_small/checkpoint_0399.pth.tar",
         "COCO, MoCo-v3, 400 epochs",
         "67.6 % mIoU, VOC after fine-tuning",
+        "train",
+        "voc_finetune",
+        "val/miou",
     ),
     "cast_small_in1k_deit": Published(
         "deit/imagenet1k/cast_small/best_checkpoint.pth",
         "ImageNet-1k, supervised (DeiT)",
         "80.4 % top-1, ImageNet-1k; after fine-tuning 43.1 % mIoU on ADE20K and 49.1 % on Pascal "
         "Context",
+        "eval",
+        "in1k_supervised",
+        "classification/top1",
     ),
 }
 """By name, as `load_pretrained` takes it."""

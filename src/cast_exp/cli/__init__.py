@@ -18,7 +18,7 @@ COMMANDS = {
     "report": "compare runs on one page",
     "runs": "list, compare and prune the folders of runs",
     "sweep": "search for the values of a recipe that are best",
-    "zoo": "list, describe and convert published weights",
+    "zoo": "list, describe, check and convert published weights",
 }
 """What each command does, by name; `main(arguments)` in the file of that name returns its code."""
 

@@ -1,4 +1,7 @@
-"""The published weights: `cast-exp zoo list | info NAME | convert NAME --out DIR`.
+"""The published weights: `cast-exp zoo list | info NAME | check [NAME] | convert NAME --out DIR`.
+
+`check` fetches and verifies those that are named, or all, and builds their models. With `--root` it
+measures the published figure of one on your copy of its data set, and prints both.
 
 `convert` takes any checkpoint that `cast_exp.load_pretrained` takes, and writes the backbone alone
 as `model.safetensors` with a card `config.json` beside it.
@@ -13,11 +16,13 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.table import Column, Table
 
+from cast_exp.api import run_evaluation, run_training
 from cast_exp.checkpoints.files import CARD, WEIGHTS, write_converted
 from cast_exp.checkpoints.foreign import Normalization
 from cast_exp.checkpoints.load import Weights, load_pretrained, locate
 from cast_exp.checkpoints.published import PUBLISHED
 from cast_exp.download.records import digest_of, recorded
+from cast_exp.errors import UserError, listing
 from cast_exp.run.options import add_plugins
 from cast_exp.run.trust import allow_parts
 
@@ -33,6 +38,11 @@ def main(arguments: Sequence[str]) -> int:
     commands.add_parser("list", help="list the published weights")
     info = commands.add_parser("info", help="tell what is known about one of them")
     info.add_argument("name", choices=PUBLISHED, metavar="NAME")
+    checker = commands.add_parser("check", help="fetch, verify and build them; measure a figure")
+    checker.add_argument("names", nargs="*", metavar="NAME", help="default: all")
+    checker.add_argument(
+        "--root", metavar="DIR", help="data set on which to measure the published figure of one"
+    )
     converter = commands.add_parser("convert", help="write a backbone as safetensors with a card")
     converter.add_argument("checkpoint", metavar="NAME_OR_PATH")
     converter.add_argument("--out", type=Path, required=True, metavar="DIR", help="where it goes")
@@ -56,6 +66,8 @@ def main(arguments: Sequence[str]) -> int:
         Console().print(_list())
     elif options.command == "info":
         Console().print(_info(options.name))
+    elif options.command == "check":
+        return check(options.names, options.root)
     else:
         allow_parts(None, options.plugins)
         about_file = {"heads": options.heads, "normalization": options.normalization}
@@ -92,6 +104,46 @@ def convert(checkpoint: str, folder: Path, weights: Weights = "trained", **untol
     if weights == "average":
         about["weights"] = weights
     write_converted(folder, model.state_dict(), model.config.to_dict(), about)
+
+
+def check(names: Sequence[str], root: str | None = None) -> int:
+    """Fetch, verify and build published weights, and say what measures their figures.
+
+    Args:
+        names: Which; none for all.
+        root: Data set on which the figure of a single one is measured at once. That of a training
+            takes as long as the training.
+
+    Returns:
+        1 if one cannot be fetched, or is not what it should be; else 0.
+
+    Raises:
+        UserError: Unknown names, or a root with several; see `run_training` for what is measured.
+    """
+    if strange := [name for name in names if name not in PUBLISHED]:
+        raise UserError(f"{listing(strange)}: none of the published weights {listing(PUBLISHED)}")
+    if root is not None and len(names) != 1:
+        raise UserError("--root is the data set of one figure; name one of the published weights")
+    bad = 0
+    for name in names or PUBLISHED:
+        weights = PUBLISHED[name]
+        try:
+            model = load_pretrained(weights.fetch())
+        except UserError as error:
+            print(f"{name}: {error}")
+            bad = 1
+            continue
+        size = sum(parameter.numel() for parameter in model.parameters())
+        print(f"{name}: verified, {type(model).__name__} of {size / 1e6:.1f} M parameters")
+        overrides = [f"experiment={weights.experiment}", f"checkpoint={name}", "compat=official"]
+        if root is None:
+            command = f"python -m cast_exp.{weights.entry} {' '.join(overrides)} data.root=DIR"
+            print(f"  published {weights.reported}: {command}")
+        else:
+            run = {"train": run_training, "eval": run_evaluation}[weights.entry]
+            found = run([*overrides, f"data.root={root}"]).metrics[weights.metric]
+            print(f"  published {weights.reported}; found {100 * found:.1f} %")
+    return bad
 
 
 def _list() -> Table:

@@ -9,6 +9,9 @@ from cast_exp.evaluation.knn import KNN
 from cast_exp.evaluation.linear_probe import LinearProbe
 from cast_exp.evaluation.retrieval import Retrieval
 from cast_exp.evaluation.scenes import SceneEvaluation
+from cast_exp.evaluation.segment_clusters import SegmentClusters
+from cast_exp.evaluation.segment_features import SegmentFeatureEvaluation
+from cast_exp.evaluation.segment_probe import SegmentProbe
 from cast_exp.evaluation.segmentation import Segmentation
 from cast_exp.evaluation.subject import Subject
 
@@ -24,6 +27,9 @@ __all__ = [
     "MakeTrainer",
     "Retrieval",
     "SceneEvaluation",
+    "SegmentClusters",
+    "SegmentFeatureEvaluation",
+    "SegmentProbe",
     "Segmentation",
     "Subject",
 ]

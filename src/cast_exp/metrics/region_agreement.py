@@ -1,5 +1,6 @@
 """Segmentations of several levels against the regions that people have drawn."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from cast_exp.metrics.boundary import Tolerance, dilated, rates, tolerance_in_pixels
+from cast_exp.metrics.boundary_matching import average_precision, matched_boundary_counts
 from cast_exp.metrics.partition import covering, purity, rand_index, variation_of_information
 from cast_exp.ops import contingency
 from cast_exp.ops.labels import VOID, LabelMap, contours
@@ -39,14 +41,20 @@ class HierarchyMetrics(Metric):
     - "nesting": share of pixels outside of what most of their segment is in at the next coarser
       level, averaged over the pairs of levels: 0 if the levels are nested.
 
-    BSDS matches boundaries one to one, after thinning them. Here several pixels may have the same
-    partner, which is fast for sure but kinder to fine segmentations, so boundary figures cannot be
-    compared with published ones of BSDS; coverings and the others can.
+    With "boundary_f" several pixels may have the same partner, which is fast but kinder to fine
+    segmentations than the benchmark of BSDS500. With `one_to_one` there are, as that has them:
+
+    - "bsds_f", "bsds_precision", "bsds_recall", "bsds_f_ods", "bsds_f_ois": thin boundaries
+      matched one to one (see `matched_boundary_counts`), with the tolerance not rounded. No level
+      is made up between two levels, as the benchmark does between its 99 thresholds;
+    - "bsds_ap": see `average_precision`; levels are the thresholds. With a few of them the curve
+      is short, so it is lower than the literature's and only to be compared at the same levels.
 
     Args:
         names: Names of the levels, fine to coarse.
         tolerance: Distance between boundaries that is near enough, as a share of the image's
             diagonal; rounded up to whole pixels.
+        one_to_one: Match boundaries as the benchmark of BSDS500 does, too; needs SciPy.
         options: Of torchmetrics' `Metric`.
 
     Attributes:
@@ -60,16 +68,25 @@ class HierarchyMetrics(Metric):
     covering_ois: Tensor
     boundaries: Tensor
     boundaries_ois: Tensor
+    matched: Tensor
+    matched_ois: Tensor
     purities: Tensor
     leaving: Tensor
 
-    def __init__(self, names: Sequence[str], tolerance: Tolerance = 0.0075, **options: Any) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        tolerance: Tolerance = 0.0075,
+        one_to_one: bool = False,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         self.names = list(names)
         self.tolerance = tolerance
+        self.one_to_one = one_to_one
         levels = len(self.names)
         zeros = torch.zeros
-        for state, start in {
+        states = {
             "images": zeros((), dtype=torch.int64),
             "classified": zeros((), dtype=torch.int64),
             "regions": zeros(len(_REGION_FIGURES), levels, dtype=torch.float64),
@@ -78,7 +95,11 @@ class HierarchyMetrics(Metric):
             "boundaries_ois": zeros(4, dtype=torch.int64),
             "purities": zeros(levels, dtype=torch.float64),
             "leaving": zeros((), dtype=torch.float64),
-        }.items():
+        }
+        if one_to_one:
+            states["matched"] = zeros(4, levels, dtype=torch.int64)
+            states["matched_ois"] = zeros(4, dtype=torch.int64)
+        for state, start in states.items():
             self.add_state(state, start, dist_reduce_fx="sum")
 
     def update(
@@ -108,14 +129,13 @@ class HierarchyMetrics(Metric):
         figures = torch.stack([_region_figures(level, people) for level in levels], 1)
         self.regions += figures.to(self.regions)
         self.covering_ois += figures[0].max().to(self.regions)
-        counts = region_boundary_counts(
-            [level.numpy() for level in levels],
-            [drawn.numpy() for drawn in people],
-            tolerance_in_pixels(levels[0].shape, self.tolerance),
-        )
-        boundaries = torch.from_numpy(counts).to(self.boundaries)
-        self.boundaries += boundaries
-        self.boundaries_ois += boundaries[:, rates(boundaries)[2].argmax()]
+        arrays = [level.numpy() for level in levels], [drawn.numpy() for drawn in people]
+        shape = levels[0].shape
+        near = region_boundary_counts(*arrays, tolerance_in_pixels(shape, self.tolerance))
+        _add_boundaries(near, self.boundaries, self.boundaries_ois)
+        if self.one_to_one:
+            matched = matched_boundary_counts(*arrays, self.tolerance * math.hypot(*shape))
+            _add_boundaries(matched, self.matched, self.matched_ois)
         leaving = [
             1 - purity(contingency(finer, coarser, (_count(finer), _count(coarser))))
             for finer, coarser in pairwise(levels)
@@ -132,14 +152,12 @@ class HierarchyMetrics(Metric):
     def compute(self) -> dict[str, float]:
         """The figures by name, in 0..1 but for "vi"; nan without an image."""
         means = dict(zip(_REGION_FIGURES, self.regions / self.images, strict=True))
-        counts = torch.cat([self.boundaries, self.boundaries_ois[:, None]], 1)
-        nothing = counts[0] + counts[2] == 0
-        precision, recall, f = rates(counts).masked_fill(nothing, torch.nan)
-        by_level = means | {
-            "boundary_f": f[:-1],
-            "boundary_precision": precision[:-1],
-            "boundary_recall": recall[:-1],
-        }
+        drawn, of_all = _boundary_figures("boundary", self.boundaries, self.boundaries_ois)
+        by_level = means | drawn
+        if self.one_to_one:
+            drawn, best = _boundary_figures("bsds", self.matched, self.matched_ois)
+            by_level |= drawn
+            of_all |= best | {"bsds_ap": average_precision(self.matched)}
         if self.classified:
             by_level["purity"] = self.purities / self.classified
         figures = {
@@ -147,12 +165,11 @@ class HierarchyMetrics(Metric):
             for figure, values in by_level.items()
             for name, value in zip(self.names, values, strict=True)
         }
+        of_all["nesting"] = float(self.leaving / self.images)
         return figures | {
             "covering_ods": float(means["covering"].max()),
             "covering_ois": float(self.covering_ois / self.images),
-            "boundary_f_ods": float(f[:-1].max()),
-            "boundary_f_ois": float(f[-1]),
-            "nesting": float(self.leaving / self.images),
+            **of_all,
         }
 
 
@@ -182,6 +199,28 @@ def region_boundary_counts(
         masks = [[counted], [counted & close], true, [drawn & reached for drawn in true]]
         counts.append([sum(map(np.count_nonzero, group)) for group in masks])
     return np.array(counts, dtype=np.int64).T
+
+
+def _add_boundaries(counts: NDArray[np.int64], to: Tensor, to_best: Tensor) -> None:
+    """Add the counts of an image (4, levels), and those of the level that is best for it."""
+    boundaries = torch.from_numpy(counts).to(to)
+    to += boundaries
+    to_best += boundaries[:, rates(boundaries)[2].argmax()]
+
+
+def _boundary_figures(
+    name: str, counts: Tensor, best: Tensor
+) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Figures of each level, and of the best level for the data set and for each image."""
+    counts = torch.cat([counts, best[:, None]], 1)
+    nothing = counts[0] + counts[2] == 0
+    precision, recall, f = rates(counts).masked_fill(nothing, torch.nan)
+    by_level = {
+        f"{name}_f": f[:-1],
+        f"{name}_precision": precision[:-1],
+        f"{name}_recall": recall[:-1],
+    }
+    return by_level, {f"{name}_f_ods": float(f[:-1].max()), f"{name}_f_ois": float(f[-1])}
 
 
 def _region_figures(level: Tensor, people: Sequence[Tensor]) -> Tensor:

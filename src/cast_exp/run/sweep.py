@@ -1,6 +1,8 @@
 """What came out of a multirun: a table and a plot over its jobs, renewed after each of them."""
 
+import re
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,9 @@ from cast_exp.ops.markdown import markdown_table
 from cast_exp.run.folder import read_summary, sole_writer, write_summary
 from cast_exp.run.record import is_result
 from cast_exp.run.saved import Saved
+
+_GFLOPS = "model/gflops"
+_SIZE = re.compile(r"_(tiny|small|base)(_deep)?$")
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,9 @@ class SweepSummary(Callback):  # type: ignore[misc]
     between jobs, final metrics.
     The Markdown table has a row for each choice and a column for each figure that tells how good it
     is, with mean and standard deviation over seeds. The plot has a panel for each figure: a dot for
-    each job, a bar for the mean over seeds. The JSON file says whether all jobs have finished.
+    each job, a bar for the mean over seeds. The JSON file says whether all jobs have finished. If
+    models cost differently, `gflops.png` shows the figures over what they cost, as on the right of
+    the paper's table 1; see `cost_plot`.
     """
 
     def __init__(self) -> None:
@@ -94,6 +101,8 @@ def summarise(folder: Path) -> list[Job]:
     _write_table(folder / "summary.csv", jobs)
     _write_markdown(folder / "summary.md", jobs)
     _plot(folder / "summary.png", jobs)
+    if figure := cost_plot(jobs):
+        _save(figure, folder / "gflops.png")
     return jobs
 
 
@@ -179,5 +188,42 @@ def _plot(path: Path, jobs: list[Job]) -> None:
             axes.plot(values, [label] * len(values), "o", color="tab:blue")
         axes.invert_yaxis()
         axes.set_title(metric, fontsize="medium")
+    _save(figure, path)
+
+
+def cost_plot(jobs: Sequence[Job]) -> Figure | None:
+    """Plot figures over the GFLOPs of a forward pass of the backbone, those of `model.txt`.
+
+    There is a panel for each figure and a point for each choice, the mean over seeds. A line joins
+    the sizes of a model, such as `cast_small` and `cast_base`.
+
+    Returns:
+        The plot; None if there are no figures, or all models cost the same.
+    """
+    ended = [job for job in jobs if _GFLOPS in job.metrics]
+    metrics = _results(ended)
+    if len({job.metrics[_GFLOPS] for job in ended}) < 2 or metrics == _names(ended, "metrics"):
+        return None
+    figure = Figure(figsize=(7, 4 * len(metrics)), layout="constrained")
+    panels = figure.subplots(len(metrics), squeeze=False).flat
+    for axes, metric in zip(panels, metrics, strict=True):
+        lines: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        for choice, members in _choices(ended)[1].items():
+            if values := [job.metrics[metric] for job in members if metric in job.metrics]:
+                point = members[0].metrics[_GFLOPS], fmean(values)
+                model = members[0].overrides.get("model", "")
+                family = ", ".join(
+                    _SIZE.sub("", part) if part == model else part for part in choice
+                )
+                lines[family].append(point)
+                axes.annotate(", ".join(choice), point, (4, 4), textcoords="offset points")
+        for family, points in lines.items():
+            axes.plot(*zip(*sorted(points), strict=True), "o-", label=family)
+        axes.set(xscale="log", xlabel="GFLOPs (a multiply-add is 2)", ylabel=metric)
+        axes.legend()
+    return figure
+
+
+def _save(figure: Figure, path: Path) -> None:
     with atomic_write(path) as new:
         figure.savefig(new, format="png", dpi=120)

@@ -1,6 +1,7 @@
 """The evaluation of hierarchies on drawn creatures: figures, baselines, files, interruptions."""
 
 import csv
+import sys
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -72,16 +73,21 @@ def test_a_vit_sees_whole_patches(subject, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("subject", ["nearest", "interpolated"], indirect=True)
 @torch.no_grad()
-def test_figures_are_those_of_the_segmentations_of_each_pixel(subject, tmp_path):
+@pytest.mark.parametrize("one_to_one", [False, True])
+def test_figures_are_those_of_the_segmentations_of_each_pixel(subject, tmp_path, one_to_one):
+    if one_to_one:
+        pytest.importorskip("scipy.sparse.csgraph")
     data = scenes()
-    metric = HierarchyMetrics([str(level) for level in LEVELS])
+    metric = HierarchyMetrics([str(level) for level in LEVELS], one_to_one=one_to_one)
     numbers = []
     for scene in data.scenes("val"):
         encoded = subject.backbone(scene.image, scene.superpixels, levels=LEVELS)
         maps = [encoded.segmentation(level)[0] for level in (1, 2, 3)]
         metric.update(maps, scene.truth["regions"], scene.truth["semantic"])
         numbers.append([len(np.unique(labels)) for labels in maps])
-    figures = evaluate(evaluation(data, baselines=[]), subject, tmp_path)
+    measured = evaluation(data, baselines=[], one_to_one=one_to_one)
+    figures = evaluate(measured, subject, tmp_path)
+    assert ("bsds_ap" in figures) == one_to_one
     expected = {name: float(value) for name, value in metric.compute().items()}
     means = dict(zip(LEVELS, np.mean(numbers, 0), strict=True))
     expected |= {f"segments/{level}": mean for level, mean in means.items()}
@@ -223,7 +229,12 @@ def test_levels_of_the_backbone_itself(subject, tmp_path):
             evaluation(levels=None).check(fractions)
 
 
-def test_mistakes_are_said(subject, tmp_path):
+def test_mistakes_are_said(subject, tmp_path, monkeypatch):
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "scipy.sparse.csgraph", None)
+        evaluation().check()
+        with pytest.raises(UserError, match=r"^evaluation.hierarchy.one_to_one=true needs scipy"):
+            evaluation(one_to_one=True).check()
     with pytest.raises(UserError, match="5 levels were asked for"):
         evaluate(evaluation(levels=(9, 8, 7, 6, 5)), subject, tmp_path)
     with pytest.raises(UserError, match=r"^evaluation.hierarchy.levels=\[8, 8\]: every level"):

@@ -43,4 +43,12 @@ def test_every_figure_is_in_the_tables(tmp_path: Path) -> None:
     ]
     assert whole.splitlines()[2:] == ["| model | 0.2500 |", "| color | 1.2500 |"]
     assert note.startswith("The lower the better")
+    assert "bsds_ap" not in note
     assert Image.open(tmp_path / "curves.png").width > 800  # two panels
+
+
+def test_the_area_under_a_curve_of_few_levels_gets_a_note(tmp_path: Path) -> None:
+    figures = {name: found | {"bsds_ap": 0.1} for name, found in FIGURES.items()}
+    write_report(figures, [8, 4], tmp_path)
+    text = (tmp_path / "levels.md").read_text()
+    assert "bsds_ap is the area under the curve through these 2 levels" in text

@@ -30,6 +30,7 @@ from cast_exp.metrics import HierarchyMetrics
 from cast_exp.models import Backbone, Hierarchy
 from cast_exp.models.pooling import check_levels
 from cast_exp.models.tokens import Sampling
+from cast_exp.ops.assignment import need_scipy
 from cast_exp.ops.pictures import to_bytes
 from cast_exp.viz import comparison_sheet
 from cast_exp.viz.draw import Pixels
@@ -71,6 +72,8 @@ class HierarchyEvaluation(SceneEvaluation):
         baselines: What else to measure.
         vit: Checkpoint of a ViT for spherical K-Means; without one there is no such row.
         trained_kmedoids: Checkpoint of a model trained with K-Medoids; likewise.
+        one_to_one: Match boundaries as the benchmark of BSDS500 does, too: "bsds_f" and others; see
+            `HierarchyMetrics`. A second or two for each method and image; needs SciPy.
         splits: Whose images.
         sampling: How superpixels read the feature grid; None for the way the model was trained.
         limit: At most that many images of each split; None for all.
@@ -78,7 +81,13 @@ class HierarchyEvaluation(SceneEvaluation):
         seed: Seed of the random start of spherical K-Means, and of the colours of pictures.
     """
 
-    headline: ClassVar[tuple[str, ...]] = ("covering_ods", "covering_ois", "boundary_f_ods")
+    headline: ClassVar[tuple[str, ...]] = (
+        "covering_ods",
+        "covering_ois",
+        "boundary_f_ods",
+        "bsds_f_ods",
+        "bsds_f_ois",
+    )
 
     def __init__(
         self,
@@ -87,6 +96,7 @@ class HierarchyEvaluation(SceneEvaluation):
         baselines: Sequence[Baseline] = ("kmeans", "kmedoids", "color"),
         vit: str | None = None,
         trained_kmedoids: str | None = None,
+        one_to_one: bool = False,
         splits: Sequence[Split] = ("val",),
         sampling: Sampling | None = None,
         limit: Annotated[int, Field(ge=1)] | None = None,
@@ -100,6 +110,7 @@ class HierarchyEvaluation(SceneEvaluation):
         self.baselines = list(baselines)
         self.vit = vit
         self.trained_kmedoids = trained_kmedoids
+        self.one_to_one = one_to_one
         self.sampling = sampling
         self.seed = seed
 
@@ -108,8 +119,11 @@ class HierarchyEvaluation(SceneEvaluation):
 
         Raises:
             UserError: There are none, the ViT cannot be loaded or is none, or the backbone has
-                fewer groupings than there are levels, or no counts of its own.
+                fewer groupings than there are levels, or no counts of its own; `one_to_one` without
+                SciPy.
         """
+        if self.one_to_one:
+            need_scipy("evaluation.hierarchy.one_to_one=true")
         if subject is not None:
             if subject.backbone.patch_size:
                 raise UserError(
@@ -150,6 +164,7 @@ class HierarchyEvaluation(SceneEvaluation):
             "baselines": self.baselines,
             "vit": str(self.vit),
             "trained_kmedoids": str(self.trained_kmedoids),
+            "one_to_one": self.one_to_one,
             "seed": self.seed,
         }
 
@@ -207,7 +222,8 @@ class HierarchyEvaluation(SceneEvaluation):
         return figures | {f"segments/{level}": mean for level, mean in named}
 
     def _metric(self) -> HierarchyMetrics:
-        return HierarchyMetrics([str(level) for level in self.levels], sync_on_compute=False)
+        names = [str(level) for level in self.levels]
+        return HierarchyMetrics(names, one_to_one=self.one_to_one, sync_on_compute=False)
 
     def _levels_for(self, subject: Subject) -> list[int]:
         if self.given is not None:

@@ -23,6 +23,10 @@ _NOTE = (
     "The lower the better: vi, in bits, and nesting, the share of pixels that leave their segment "
     "at the next level.\n"
 )
+_AP_NOTE = (
+    "\nbsds_ap is the area under the curve through these {} levels. Published figures have 99 "
+    "thresholds, so they are not comparable; bsds_f_ods and bsds_f_ois are.\n"
+)
 
 Figures = Mapping[str, Mapping[str, float]]
 
@@ -39,7 +43,9 @@ def write_report(figures: Figures, levels: Sequence[int], folder: Path) -> None:
     rows = list(_rows(figures, levels))
     write_csv(folder / "levels.csv", rows)
     tables = [markdown_table(each, numbers=True) for each in (rows, [*_whole_rows(figures)])]
-    write_text(folder / "levels.md", "\n".join([*tables, _NOTE]))
+    ap = any("bsds_ap" in found for found in figures.values())
+    note = _NOTE + _AP_NOTE.format(len(levels)) * ap
+    write_text(folder / "levels.md", "\n".join([*tables, note]))
     panels = {
         title: {
             TITLES[method]: [(found[f"segments/{k}"], found[f"{name}/{k}"]) for k in levels]

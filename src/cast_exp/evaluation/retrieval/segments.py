@@ -95,9 +95,9 @@ class SegmentEncoder:
     ) -> None:
         if subject.backbone.fusion is None:
             raise UserError(
-                "the backbone has no fusion block, so there are no features of superpixels to "
-                "retrieve by; take a checkpoint of dense pretraining (coco_moco), or set "
-                "model.fusion=true (enough for a ViT; a new block is untrained otherwise)"
+                "the backbone has no fusion block, so there are no features of superpixels; take a "
+                "checkpoint of dense pretraining (coco_moco), or set model.fusion=true (enough "
+                "for a ViT; a new block is untrained otherwise)"
             )
         if embedding == "projector" and subject.projector is None:
             raise UserError(
@@ -157,7 +157,5 @@ class SegmentEncoder:
         level = min(1, depth) if self.level == "finest" else self.level
         level = depth if level is None else level
         if level > depth:
-            raise UserError(
-                f"evaluation.retrieval.level={level}: the backbone has levels 0 to {depth}"
-            )
+            raise UserError(f"level={level}: the backbone has levels 0 to {depth}")
         return [level]
