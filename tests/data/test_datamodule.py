@@ -10,7 +10,7 @@ import torch
 from support.trainers import on_rank
 from torchvision.transforms.v2 import functional as F
 
-from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, ImageDataModule, TwoViews
+from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, DeiT, ImageDataModule, TwoViews
 from cast_exp.data.datasets import ImageFolder
 from cast_exp.data.transforms import denormalise
 from cast_exp.errors import UserError
@@ -120,6 +120,52 @@ def test_superpixels_on_the_device_equal_those_of_the_worker(folder: Path, metho
         assert torch.equal(ours.map, theirs.map)
         assert ours.count == theirs.count
     assert torch.equal(batches[0]["images"][1], batches[1]["images"][1])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_views_made_on_the_device_are_those_of_the_worker(folder: Path, workers: int) -> None:
+    theirs = module(folder, repeats=2, superpixels_on="device")
+    on_device = {"repeats": 2, "augment_on": "device", "superpixels_on": "device"}
+    ours = [on_rank(module(folder, workers=workers, **on_device), r, 2) for r in range(2)]
+    loaders = [data.train_dataloader() for data in (theirs, *ours)]
+    for whole, *shares in zip(*loaders, strict=True):
+        reference = theirs.prepare(whole, "cpu")
+        found = [data.prepare(share, "cpu") for data, share in zip(ours, shares, strict=True)]
+        for key in ("index", "label"):
+            both = torch.stack([share[key] for share in found], 1).flatten()
+            assert torch.equal(both, reference[key])
+        for view in range(2):
+            images = torch.stack([share["images"][view] for share in found], 1).flatten(0, 1)
+            levels = 255 * (denormalise(images) - denormalise(reference["images"][view]))
+            assert levels.abs().mean() < 0.3
+            labels = torch.stack([share["superpixels"][view].map for share in found], 1)
+            assert torch.equal(labels.flatten(0, 1), reference["superpixels"][view].map)
+
+
+def test_validation_is_the_same_where_the_device_makes_views(folder: Path) -> None:
+    one, other = (
+        data.prepare(next(iter(data.val_dataloader())), "cpu")
+        for data in (
+            module(folder, augment_on="device", superpixels_on="device"),
+            module(folder),
+        )
+    )
+    assert torch.equal(one["images"], other["images"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"superpixel": Seeds(16)}, "Seeds superpixels run on the CPU only; choose .*=slic"),
+        ({"superpixels_on": "worker"}, "set data.superpixels_on=device"),
+        ({"views": DeiT(32)}, "cannot make the views of DeiT; set data.augment_on=worker"),
+    ],
+)
+def test_what_the_device_cannot_make_is_told(
+    folder: Path, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        module(folder, **{"augment_on": "device", "superpixels_on": "device", **options})
 
 
 @pytest.mark.gpu

@@ -1,6 +1,7 @@
 """A linear probe against descent by hand; it leaves no trace but its figures."""
 
 import copy
+import csv
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,9 @@ def test_the_official_protocol_is_that_of_the_task_on_augmented_images(tmp_path:
     assert found == {
         f"official_{name}": pytest.approx(float(logged[f"val/{name}"])) for name in names
     }
+    with open(tmp_path / "probe" / "metrics.csv", newline="") as file:
+        losses = [row["train/loss"] for row in csv.DictReader(file) if row.get("train/loss")]
+    assert float(losses[-1]) == pytest.approx(float(logged["train/loss"]), rel=1e-4)
 
 
 def test_there_must_be_something_to_read() -> None:
