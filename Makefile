@@ -21,7 +21,7 @@ $(READY): pyproject.toml $(PINS)
 	@echo "setting up $(VENV); the first time takes a few minutes"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install -c $(PINS) pip numpy cython setuptools wheel
-	@$(PIP) install -c $(PINS) -e '.[dev,docs,eval,notebooks,sweep,wandb,tensorboard]'
+	@$(PIP) install -c $(PINS) -e '.[dev,docs,eval,huggingface,notebooks,report,sweep,wandb,tensorboard]'
 	@$(PIP) install --no-build-isolation 'fast-slic==0.4.0' || \
 	  echo "note: fast-slic did not build (it needs a C++ compiler and Python's headers); all else works without it"
 	@touch $@
@@ -31,7 +31,8 @@ demo: $(READY) ## Pretrain a small CAST on embedded data on the CPU, measure it,
 	  evaluate=[knn,linear_probe,retrieval,figure_ground,hierarchy] paths.runs=runs
 	@$(BIN)/python -m cast_exp.segment docs/creatures.png --html --out runs/page --overwrite \
 	  --checkpoint "$$(ls -td runs/shapes_moco/*/ | head -1)" --size 160 --superpixels 196 --levels 48,24,12
-	@echo "page     runs/page/creatures/page.html: open it in a browser"
+	@$(BIN)/cast-exp report "$$(ls -td runs/shapes_moco/*/ | head -1)" --title "make demo" --out runs/page/report.html
+	@echo "pages    runs/page/creatures/page.html and runs/page/report.html: open them in a browser"
 
 test: $(READY) ## Run the test suite
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not faults" -n 2
@@ -52,7 +53,7 @@ site: $(READY) ## Build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(READY) ## Time our operators, superpixels and models against the obvious alternatives
-	@for file in $(filter-out benchmarks/g%,$(wildcard benchmarks/*.py)); do $(BIN)/python $$file || exit 1; done
+	@for file in $(filter-out benchmarks/g% benchmarks/loader.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$file || exit 1; done
 
 bench-gpu: $(READY) ## Time training and encoding on a GPU, into results/speed.md
 	@$(BIN)/python benchmarks/gpu.py

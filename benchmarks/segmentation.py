@@ -146,7 +146,7 @@ def one_image(name: ModelName, device: str, rounds: int) -> None:
     def everything() -> None:
         made = samples.make(item, None, 0)["scene"].to(device)  # type: ignore[arg-type]
         predicted = name_classes(model, made)
-        contingency(predicted.superpixels, truth, (len(predicted.classes), CLASSES))
+        contingency(predicted.superpixels, truth, (len(predicted.scores), CLASSES))
         boundary.update(predicted.pixels, truth)
 
     predicted = name_classes(model, scene)

@@ -30,10 +30,7 @@ MASS = 0.6
 
 # %%
 torch.manual_seed(0)
-if CHECKPOINT:
-    backbone = load_pretrained(CHECKPOINT, sampling="interpolated")
-else:
-    backbone = create_model("cast_tiny", sampling="interpolated")
+backbone = load_pretrained(CHECKPOINT) if CHECKPOINT else create_model("cast_tiny")
 backbone.eval()
 
 if IMAGE:

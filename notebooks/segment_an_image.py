@@ -28,10 +28,7 @@ LEVELS = (64, 32, 16, 8)  # segments, fine to coarse; any others will do
 
 # %%
 torch.manual_seed(0)
-if CHECKPOINT:
-    backbone = load_pretrained(CHECKPOINT, sampling="interpolated")
-else:
-    backbone = create_model("cast_tiny", sampling="interpolated")
+backbone = load_pretrained(CHECKPOINT) if CHECKPOINT else create_model("cast_tiny")
 backbone.eval()
 
 if IMAGE:

@@ -8,13 +8,16 @@ ignores Ctrl-C from the first on.
 """
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import yaml
 from PIL import Image
+from support.browser import chromium
 
 from cast_exp import plugins
 
@@ -28,6 +31,13 @@ if yaml.__with_libyaml__:
 def _signals() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium without a window."""
+    with chromium() as started:
+        yield started
 
 
 def write_image(path: Path, seed: int, size: tuple[int, int] = (48, 40)) -> None:

@@ -26,7 +26,7 @@ def test_a_run_ends_with_its_evaluations_and_they_can_be_had_again(
     (run,) = runs()
     metrics = read_summary(run)["metrics"]
     assert metrics["knn/top1"] == pytest.approx(metrics["val/knn"])  # of the only epoch
-    assert 0 <= metrics["untrained/linear_probe/top1"] <= 1
+    assert 0 <= metrics["untrained/linear_probe/cached_top1"] <= 1
     table = (run / "evaluations.md").read_text().splitlines()
     assert table[0] == "| % | trained | untrained |"
     assert f"| knn top1 | {100 * metrics['knn/top1']:.1f} |" in table[2]
@@ -36,7 +36,7 @@ def test_a_run_ends_with_its_evaluations_and_they_can_be_had_again(
     assert again.name.startswith("shapes_moco-")
     found = read_summary(again)["metrics"]
     assert found == {name: pytest.approx(metrics[name]) for name in found}
-    assert {"knn/top1", "linear_probe/top1"} <= found.keys()
+    assert {"knn/top1", "linear_probe/cached_top1"} <= found.keys()
     card = json.loads((again / "card.json").read_text())
     assert card["weights"]["run"] == str(run.resolve())
     assert card["weights"]["sha256"] == digest_of(run / "checkpoints" / "best.ckpt")

@@ -60,6 +60,22 @@ def read(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path))
 
 
+def test_superpixels_read_the_grid_as_in_training_unless_told_otherwise(
+    photos, checkpoint, tmp_path, capsys
+):
+    def levels(*options: str) -> list[np.ndarray]:
+        out = tmp_path / "-".join(options)
+        given = ("--checkpoint", checkpoint, "--out", out, *SMALL, *LEVELS, *options)
+        assert segment(photos / "a.png", *given) == 0
+        return [read(out / "a" / f"level_{level}.png") for level in range(4)]
+
+    own, nearest, other = levels(), *map(levels, ("--sampling=nearest", "--sampling=interpolated"))
+    assert np.array_equal(own, nearest)  # as the card of the checkpoint has it
+    assert not np.array_equal(own, other)
+    assert segment(photos, "--task", "semantic", "--sampling=nearest") == 2
+    assert "leave it out with --task semantic" in capsys.readouterr().err
+
+
 def test_hierarchy(photos, checkpoint, tmp_path, capsys):
     out = tmp_path / "out"
     assert segment(photos, "--checkpoint", checkpoint, "--out", out, *SMALL, *LEVELS) == 0

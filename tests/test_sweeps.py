@@ -30,18 +30,20 @@ def test_a_table_in_miniature(name: str, tmp_path: Path, monkeypatch: pytest.Mon
     assert cast_train(*MINIATURE, f"sweep={name}", *models) == 0
     (sweep,) = (path.parent for path in tmp_path.glob("runs/*/*/multirun.yaml"))
     params = OmegaConf.load(Path(conf_dir(), "sweep", f"{name}.yaml")).hydra.sweeper.params
-    (key,) = params
-    wanted = TINY.get(name, params[key]).split(",")
+    *outer, key = params
+    wanted = TINY.get(name, params[key]).split(",") * (
+        len(params[outer[0]].split(",")) if outer else 1
+    )
 
     with open(sweep / "summary.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row[key] for row in rows] == wanted
     for row in rows:
         assert row["status"] == "finished"
-        assert 0 <= float(row["linear_probe/top1"]) <= 1
+        assert 0 <= float(row["linear_probe/cached_top1"]) <= 1
     table = (sweep / "summary.md").read_text().splitlines()
     assert len(table) == 2 + len(wanted)
-    assert "linear_probe/top1" in table[0]
+    assert "linear_probe/cached_top1" in table[0]
     assert (sweep / "summary.png").stat().st_size
 
     # Resumed, only the job that has not finished is run again.

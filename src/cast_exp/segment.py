@@ -93,6 +93,12 @@ def _parser() -> argparse.ArgumentParser:
         help="superpixel method, a file in conf/superpixel or in superpixel/ of --config-dir; "
         "default: seeds_dense",
     )
+    add(
+        "--sampling",
+        choices=("nearest", "interpolated"),
+        help="how superpixels read the feature grid: the nearest cells (recognition) or between "
+        "them (dense prediction); default: as the model was trained",
+    )
     add_config_dir(parser)
     add_plugins(parser)
     add("--device", default="auto", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")

@@ -43,6 +43,19 @@ class Pause(Callback):
         self.clock.now += 100
 
 
+@pytest.mark.parametrize(("loading", "told"), [(1 / 8, 0), (1 / 2, 1)])
+def test_a_run_that_mostly_waits_for_data_is_told_once(
+    loading: float, told: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    clock = Clock(monkeypatch)
+    clock.slow(monkeypatch, Blots, "__getitem__", loading)
+    clock.slow(monkeypatch, TinyTask, "training_step", 3.0)
+    trainer = tiny_trainer(tmp_path, Throughput(every_n_steps=2), max_epochs=2)
+    trainer.fit(TinyTask(), datamodule=tiny_data())
+    assert caplog.text.count("training waits for data 57 % of the time") == told
+    assert caplog.text.count("waits for data") == told
+
+
 def test_images_per_second_and_share_of_waiting(clock: Clock, tmp_path: Path) -> None:
     throughput = Throughput(every_n_steps=4, warmup_steps=0)
     trainer = tiny_trainer(

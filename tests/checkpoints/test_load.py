@@ -55,6 +55,9 @@ def test_every_official_layout(layout, save, caplog):
     assert model.config.depths == DEPTHS
     assert model.config.levels == (64, 32, 16, 8)
     assert model.config.image_size == 224
+    assert model.config.sampling == (
+        "interpolated" if layout in ("segmenter", "spml") else "nearest"
+    )
     assert (model.fusion is not None) == model.config.fusion == ("seg" in variant)
     [line] = [record.message for record in caplog.records if record.name.startswith("cast_exp")]
     left_out = {

@@ -1,16 +1,22 @@
 import logging
+from multiprocessing import active_children
+from multiprocessing.context import SpawnContext
+from operator import methodcaller
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from support.trainers import on_rank
 from torchvision.transforms.v2 import functional as F
 
-from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, ImageDataModule, TwoViews
+from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, DeiT, ImageDataModule, TwoViews
 from cast_exp.data.datasets import ImageFolder
 from cast_exp.data.transforms import denormalise
 from cast_exp.errors import UserError
-from cast_exp.superpixels import Grid, Seeds
+from cast_exp.superpixels import FastSlic, Grid, Seeds, SuperpixelMethod
+
+LOADERS = methodcaller("train_dataloader"), methodcaller("val_dataloader")
 
 
 def module(root: Path, **options: object) -> ImageDataModule:
@@ -116,6 +122,52 @@ def test_superpixels_on_the_device_equal_those_of_the_worker(folder: Path, metho
     assert torch.equal(batches[0]["images"][1], batches[1]["images"][1])
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_views_made_on_the_device_are_those_of_the_worker(folder: Path, workers: int) -> None:
+    theirs = module(folder, repeats=2, superpixels_on="device")
+    on_device = {"repeats": 2, "augment_on": "device", "superpixels_on": "device"}
+    ours = [on_rank(module(folder, workers=workers, **on_device), r, 2) for r in range(2)]
+    loaders = [data.train_dataloader() for data in (theirs, *ours)]
+    for whole, *shares in zip(*loaders, strict=True):
+        reference = theirs.prepare(whole, "cpu")
+        found = [data.prepare(share, "cpu") for data, share in zip(ours, shares, strict=True)]
+        for key in ("index", "label"):
+            both = torch.stack([share[key] for share in found], 1).flatten()
+            assert torch.equal(both, reference[key])
+        for view in range(2):
+            images = torch.stack([share["images"][view] for share in found], 1).flatten(0, 1)
+            levels = 255 * (denormalise(images) - denormalise(reference["images"][view]))
+            assert levels.abs().mean() < 0.3
+            labels = torch.stack([share["superpixels"][view].map for share in found], 1)
+            assert torch.equal(labels.flatten(0, 1), reference["superpixels"][view].map)
+
+
+def test_validation_is_the_same_where_the_device_makes_views(folder: Path) -> None:
+    one, other = (
+        data.prepare(next(iter(data.val_dataloader())), "cpu")
+        for data in (
+            module(folder, augment_on="device", superpixels_on="device"),
+            module(folder),
+        )
+    )
+    assert torch.equal(one["images"], other["images"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"superpixel": Seeds(16)}, "Seeds superpixels run on the CPU only; choose .*=slic"),
+        ({"superpixels_on": "worker"}, "set data.superpixels_on=device"),
+        ({"views": DeiT(32)}, "cannot make the views of DeiT; set data.augment_on=worker"),
+    ],
+)
+def test_what_the_device_cannot_make_is_told(
+    folder: Path, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        module(folder, **{"augment_on": "device", "superpixels_on": "device", **options})
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("where", ["worker", "device"])
@@ -156,6 +208,49 @@ def test_workers_share_the_cores_of_the_node(monkeypatch: pytest.MonkeyPatch, fo
         return data.plain_dataloader("val").num_workers
 
     assert [workers(*x) for x in ((8, 1), (64, 1), (64, 8), (2, 4))] == [8, 16, 8, 1]
+
+
+@pytest.mark.parametrize("name", ["train_dataloader", "val_dataloader"])
+def test_workers_live_as_long_as_their_loader(name: str, folder: Path) -> None:
+    loader = getattr(module(folder, workers=1), name)()
+    before = set(active_children())
+    batches = [batch["index"].tolist() for batch in loader]
+    workers = set(active_children()) - before
+    assert len(workers) == 1
+    assert [batch["index"].tolist() for batch in loader] == batches
+    assert set(active_children()) - before == workers
+
+
+def on_cuda(folder: Path, method: SuperpixelMethod) -> ImageDataModule:
+    data = on_rank(module(folder, superpixel=method, workers=1), 0, 1)
+    data.trainer.strategy = SimpleNamespace(root_device=torch.device("cuda"))
+    return data
+
+
+class Unforkable(Grid):
+    """What a forked worker cannot make."""
+
+    forks = False
+
+
+@pytest.mark.parametrize(("method", "spawns"), [(Grid(16), False), (Unforkable(16), True)])
+def test_workers_are_spawned_for_what_cannot_be_forked(
+    method: SuperpixelMethod, spawns: bool, folder: Path
+) -> None:
+    for loader in (f(on_cuda(folder, method)) for f in LOADERS):
+        assert isinstance(loader.multiprocessing_context, SpawnContext) == spawns
+    assert module(folder, superpixel=method).val_dataloader().multiprocessing_context is None
+
+
+@pytest.mark.slow
+def test_spawned_workers_make_the_same_batches(folder: Path) -> None:
+    loader = on_cuda(folder, FastSlic(16)).train_dataloader()
+    assert loader.multiprocessing_context is not None
+    loader.pin_memory = False  # which needs a GPU
+    expected = list(module(folder, superpixel=FastSlic(16)).train_dataloader())
+    for batch, reference in zip(loader, expected, strict=True):
+        for key in ("images", "superpixels"):
+            assert all(map(torch.equal, batch[key], reference[key]))
 
 
 def test_wrong_image_counts_are_reported(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,5 +1,6 @@
 # ruff: noqa: NPY002  (timm draws from the global generators)
 import random
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,23 @@ def test_grey_levels_that_the_official_round_trip_changes() -> None:
     change = levels.int() - outlined.int()
     assert (change == 1).flatten(1).sum(1).tolist() == [174, 53, 23]
     assert change.unique().tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_validation_has_the_rounding_of_training(folder: Path, before: bool) -> None:
+    views = DeiT(32, superpixels_before_erasing=before)
+    method = Seeds(16)
+    data = ImageDataModule(
+        partial(ImageFolder), views, method, folder, 4, image_size=32, workers=0, max_unreadable=1
+    )
+    loaded = next(iter(data.plain_dataloader("train")))
+    for view, labels in zip(loaded["images"][0], loaded["superpixels"][0].long(), strict=True):
+        mean, std = (np.array(x)[:, None, None] for x in (IMAGENET_MEAN, IMAGENET_STD))
+        normalised = ((view / 255).numpy() - mean.astype("f4")) / std.astype("f4")
+        rounded = torch.from_numpy(np.trunc((normalised.astype(float) * std + mean) * 255)).byte()
+        assert not torch.equal(rounded, view)
+        expected = view if before else rounded
+        assert torch.equal(labels, method(expected[None] / 255)[0])
 
 
 @pytest.mark.parametrize("before", [True, False])

@@ -64,7 +64,7 @@ class Recorder(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), 1e-5)
 
 
-def images(folder: Path, workers: int) -> RawDataModule:
+def images(folder: Path, workers: int, **options: Any) -> RawDataModule:
     return ImageDataModule(
         ImageFolder,
         TwoViews(16),
@@ -74,7 +74,11 @@ def images(folder: Path, workers: int) -> RawDataModule:
         image_size=16,
         workers=workers,
         seed=1,
+        **options,
     )
+
+
+on_device = partial(images, augment_on="device", superpixels_on="device")
 
 
 def crops(_: Path, workers: int) -> RawDataModule:
@@ -97,7 +101,7 @@ def run(
     at_end = pl.callbacks.ModelCheckpoint(
         where, "end-{epoch}", every_n_epochs=1, save_top_k=-1, save_on_train_epoch_end=True
     )
-    model = Recorder(2 if make is images else 1)
+    model = Recorder(1 if make is crops else 2)
     trainer = pl.Trainer(
         accelerator="cpu",
         logger=False,
@@ -119,10 +123,11 @@ def run(
         (0, {"max_epochs": EPOCHS}, images),
         (2, {"max_epochs": EPOCHS}, images),
         (0, {"max_steps": EPOCHS * STEPS}, images),
+        (0, {"max_epochs": EPOCHS}, on_device),
         (0, {"max_epochs": EPOCHS}, crops),
         (0, {"max_epochs": EPOCHS, "accumulate_grad_batches": 2}, crops),
     ],
-    ids=["epochs", "workers", "steps", "crops", "accumulated"],
+    ids=["epochs", "workers", "steps", "device", "crops", "accumulated"],
 )
 def test_resumed_runs_equal_the_straight_one(
     folder: Path,

@@ -43,6 +43,16 @@ def pixel_by_pixel(drawn: np.ndarray, height: int, width: int) -> np.ndarray:
     return resized
 
 
+@pytest.mark.parametrize("longer", [479, 498, 500])
+def test_truncated_sizes_are_those_of_the_official_release(longer: int) -> None:
+    dataset = partial(Wide, width=longer, height=33)
+    data = module(dataset=dataset, superpixel=Grid(16), image_size=512, truncate_sizes=True)
+    (scene,) = data.scenes("val")
+    ratio = 512 / longer
+    assert tuple(scene.image.shape[-2:]) == (int(ratio * 33), int(ratio * longer))
+    assert scene.image.size(-1) == (512 if longer == 500 else 511)
+
+
 @pytest.mark.parametrize("size", [20, 32, 75])
 @pytest.mark.parametrize("shape", [(50, 37), (21, 64), (30, 30)])
 def test_the_longer_side_becomes_the_size(shape: tuple[int, int], size: int) -> None:

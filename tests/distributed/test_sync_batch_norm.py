@@ -82,6 +82,22 @@ def test_two_processes_equal_one(
     torch.testing.assert_close(summed, expected["gradients"], **CLOSE)
 
 
+def test_two_processes_with_a_clamped_variance_have_the_official_formula() -> None:
+    """max(var, eps) under the root, not var + eps; a clamped variance has no gradient."""
+    norm = SyncBatchNorm(3, eps=0.5)
+    norm.clamp = True
+    batch, weight = example(norm, 8, 3)
+    batch = (batch - batch.mean(0)) * torch.tensor([1.0, 0.01, 1.0])  # the second is clamped
+    x = batch.double().requires_grad_()
+    inverse = x.var(0, correction=0).clamp(min=0.5) ** -0.5
+    output = (x - x.mean(0)) * inverse * norm.weight.double() + norm.bias.double()
+    (output * weight).sum().backward()
+    results = on_two_ranks(normed, norm, list(batch.split(4)), list(weight.split(4)), None, False)
+    for key, expected in (("output", output.detach()), ("input gradient", x.grad)):
+        found = torch.cat([result[key] for result in results])
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4, check_dtype=False)
+
+
 @pytest.mark.parametrize(
     ("kept", "compiled"),
     [

@@ -13,6 +13,7 @@ from cast_exp.data import SceneDataModule
 from cast_exp.data.datasets import Shapes
 from cast_exp.errors import UserError
 from cast_exp.evaluation import FigureGround, Subject
+from cast_exp.metrics import FigureGroundJaccard, head_jaccards
 from cast_exp.models import Pooling, create_model
 from cast_exp.superpixels import Grid, Seeds
 
@@ -82,6 +83,29 @@ def test_against_pixels(tmp_path, name, options, block):
     assert figures["images"] == 5
     other = evaluate(FigureGround(data, block=0, mass=0.5, pictures=0), tested, tmp_path / "other")
     assert other["jaccard"] == pytest.approx(slow_figures(tested.backbone, data, 0, 0.5), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["cast_tiny", "vit_tiny"])
+def test_class_maps_are_measured_beside_instances(tmp_path, name):
+    """Their figures are those of classes alone; levels are for a CAST only."""
+    data = shapes(dataset=partial(Shapes, classes=1))  # both creatures are one of a class
+    both = evaluate(FigureGround(data, levels=[12, 6, 3], pictures=0), subject(name), tmp_path)
+    metric = FigureGroundJaccard()
+    model = subject(name).backbone
+    for scene in data.scenes("val"):
+        hierarchy = model(
+            scene.image,
+            scene.superpixels,
+            levels=[12, 6, 3] if name == "cast_tiny" else None,
+            attention=model.figure_block,
+        )
+        level = hierarchy.attention.level
+        segments = hierarchy.labels(level)[0][hierarchy.tokens_at(scene.full_superpixels[None])[0]]
+        truth = torch.as_tensor(scene.truth["semantic"]).long()
+        metric.update(head_jaccards(hierarchy.attention.heads[0].detach(), segments, truth))
+    expected = {f"class_{key}": pytest.approx(float(v)) for key, v in metric.compute().items()}
+    assert {key: value for key, value in both.items() if key.startswith("class_")} == expected
+    assert both["class_jaccard"] != both["jaccard"]
 
 
 def test_truth_of_another_size_than_the_network_sees(tmp_path):

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cast_exp.errors import UserError
-from cast_exp.losses import CentroidContrastive, Clustering
+from cast_exp.losses import CentroidContrastive, Clustering, NormalizedCut, SegmentContrastive
 from cast_exp.models import Hierarchy, Level, create_model
 from cast_exp.models.pooling import Pooling
 
@@ -100,6 +100,77 @@ def test_clustering_equals_the_slow_one(
     assert Clustering(weights, neighbours)(first, second).item() == pytest.approx(wanted, abs=1e-5)
     same = Clustering(1.0, neighbours)(first, second).item()
     assert same == pytest.approx(sum(slow) / depth, abs=1e-5)
+
+
+def slow_graph(
+    first: Hierarchy, second: Hierarchy, level: int, image: int, neighbours: int
+) -> tuple[Tensor, Tensor]:
+    """Adjacency and soft assignment of the tokens of an image that are not empty."""
+    nodes, owner, rows = [], [], []
+    centres = [v.levels[level + 1].tokens[image] for v in (first, second)]
+    for number, view in enumerate((first, second)):
+        for i, empty in enumerate(view.levels[level].padding[image]):
+            if not empty:
+                nodes.append(F.normalize(view.levels[level].tokens[image, i], dim=0))
+                owner.append(number)
+                row = torch.zeros(len(centres[0]))
+                for k, share in enumerate(view.levels[level].assignment[image, i].softmax(0)):
+                    likes = F.cosine_similarity(centres[number][k][None], centres[0])
+                    row[int(likes.argmax())] += share
+                rows.append(row)
+    adjacent = torch.zeros(len(nodes), len(nodes))
+    for i, node in enumerate(nodes):
+        for number in (0, 1):
+            others = [j for j in range(len(nodes)) if j != i and owner[j] == number]
+            others.sort(key=lambda j: -float(node @ nodes[j]))
+            for j in others[:neighbours]:
+                adjacent[i, j] = adjacent[j, i] = 1
+    return adjacent, torch.stack(rows)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_normalised_cut_equals_the_slow_one(batch: int) -> None:
+    views = [random_hierarchy(batch, (9, 4), 5, seed=s) for s in (1, 2)]
+    wanted = 0.0
+    for image in range(batch):
+        adjacent, shares = slow_graph(*views, 0, image, 2)
+        for k in range(4):
+            inside, degree = shares[:, k], adjacent.sum(1)
+            wanted += float(inside @ adjacent @ (1 - inside) / (degree @ inside + 0.01)) / batch
+        wanted -= float((shares.clamp(1e-5, 1).log() * shares).sum() / len(shares)) / batch
+    assert NormalizedCut()(*views).item() == pytest.approx(wanted, abs=1e-4)
+
+
+@pytest.mark.parametrize(("block", "empty"), [(3, False), (4096, True)])
+def test_segment_contrast_equals_the_slow_one(
+    block: int, empty: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SegmentContrastive, "block", block)
+    views = [random_hierarchy(2, (9, 4), 5, empty, seed=s) for s in (1, 2)]
+    tokens, segments = [], {}
+    for number, view in enumerate(views):
+        part = view.levels[0]
+        for image in range(2):
+            for i, missing in enumerate(part.padding[image]):
+                if not missing:
+                    own = (number, image, int(part.assignment[image, i].argmax()))
+                    tokens.append((F.normalize(part.tokens[image, i], dim=0), own))
+                    segments.setdefault(own, []).append(tokens[-1][0])
+    labels = {}
+    for number, image, k in segments:
+        first, mine = (v.levels[1] for v in (views[0], views[number]))
+        likes = F.cosine_similarity(mine.tokens[image, k][None], first.tokens[image])
+        likes[first.padding[image]] = -2
+        labels[number, image, k] = (image, int(likes.argmax()) if number else k)
+    means = {own: F.normalize(sum(found), dim=0) for own, found in segments.items()}
+    total = 0.0
+    for token, own in tokens:
+        e = {other: math.exp(16 * float(token @ mean)) for other, mean in means.items()}
+        positive = sum(e[o] for o in e if labels[o] == labels[own] and o != own) or e[own]
+        negative = sum(e[o] for o in e if labels[o] != labels[own])
+        total -= math.log(positive / (positive + negative))
+    loss = SegmentContrastive()(*views)
+    assert loss.item() == pytest.approx(total / len(tokens), rel=1e-4)
 
 
 def grouped(scores: Tensor) -> Hierarchy:

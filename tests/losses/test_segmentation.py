@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cast_exp.losses import pixel_cross_entropy
+from cast_exp.losses import enlarged_cross_entropy, pixel_cross_entropy
 
 
 def by_pixels(logits: Tensor, superpixels: Tensor, labels: Tensor) -> Tensor:
@@ -40,6 +40,18 @@ def test_it_is_the_cross_entropy_over_pixels(
     loss.backward()
     wanted.backward()
     torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-4, atol=1e-7)
+
+
+def test_enlarged_scores_are_those_of_the_official_release() -> None:
+    """Of a half-size map; labels beyond the classes do not count."""
+    scores = torch.randn(2, 4, 8, 6)
+    labels = torch.randint(6, (2, 16, 12)).to(torch.uint8)
+    labels[0, 3] = 255
+    whole = F.interpolate(scores, scale_factor=2, mode="bilinear", align_corners=False)
+    kept = labels < 4
+    expected = -whole.log_softmax(1).gather(1, labels.long().clamp(max=3)[:, None])[:, 0][kept]
+    assert enlarged_cross_entropy(scores, labels).item() == pytest.approx(expected.mean().item())
+    assert enlarged_cross_entropy(scores, torch.full((2, 16, 12), 255)).item() == 0
 
 
 def test_void_has_no_loss_and_no_gradient() -> None:

@@ -1,5 +1,7 @@
 """The score of scenes against the metrics it is made of, fed with pixels."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -17,6 +19,10 @@ def scene(seed: int) -> tuple[torch.Tensor, ...]:
     return torch.randint(0, CLASSES, (12,), generator=draw), superpixels, truth
 
 
+def painted(superpixels: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    return scores.argmax(1)[superpixels]
+
+
 def figures(score: SegmentationScore) -> dict[str, float]:
     return {name: value.item() for name, value in score.compute().items()}
 
@@ -30,16 +36,17 @@ def test_it_counts_as_its_metrics_do_on_pixels_and_adds_up() -> None:
     for seed in range(4):
         predicted, superpixels, truth = scene(seed)
         levels = [torch.arange(12), segments]
+        paint = partial(painted, superpixels)
         for score in (whole, parts[seed % 2]):
-            score.update(predicted, superpixels, levels, truth)
+            score.update(predicted[superpixels], superpixels, levels, truth, paint)
         iou.update(predicted[superpixels], truth)
         boundary.update(predicted[superpixels], truth)
         for labels, ceiling in zip(levels, ceilings, strict=True):
-            painted = labels[superpixels]
+            segments_there = labels[superpixels]
             best = torch.zeros_like(truth)
-            for label in painted.unique():
-                inside = truth[painted == label]
-                best[painted == label] = inside[inside < CLASSES].bincount().argmax()
+            for label in segments_there.unique():
+                inside = truth[segments_there == label]
+                best[segments_there == label] = inside[inside < CLASSES].bincount().argmax()
             ceiling.update(best, truth)
     expected = {
         "miou": iou.compute()["miou"].item(),

@@ -1,6 +1,10 @@
 import math
 
 import pytest
+import torch
+from timm.scheduler import CosineLRScheduler
+from torch import nn
+from torch.optim import SGD
 
 from cast_exp.optim import WarmupCosine, cosine_momentum
 
@@ -18,6 +22,15 @@ def test_start_and_end_are_shares_of_the_peak() -> None:
     peak = 1e-3
     rates = [peak * schedule.factor(epoch, 300) for epoch in (0, 2.5, 5, 152.5, 300)]
     assert rates == pytest.approx([1e-6, (1e-6 + 1e-3) / 2, 1e-3, (1e-3 + 1e-5) / 2, 1e-5])
+
+
+def test_a_cosine_over_all_epochs_is_that_of_timm() -> None:
+    optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=1e-3)
+    theirs = CosineLRScheduler(optimizer, 300, lr_min=1e-5, warmup_t=5, warmup_lr_init=1e-6)
+    ours = WarmupCosine(5, start=1e-3, end=1e-2, warmup_apart=False)
+    for epoch in (0, 1, 4, 5, 6, 100, 299):
+        (rate,) = theirs._get_lr(epoch)
+        assert 1e-3 * ours.factor(epoch, 300) == pytest.approx(rate)
 
 
 @pytest.mark.parametrize("warmup", [0, 0.5, 3])

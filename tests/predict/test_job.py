@@ -40,6 +40,7 @@ def job(checkpoint: str, tmp_path: Path) -> Job:
         html=False,
         size=64,
         method=Seeds(36, histogram_bins=5, iterations=4),
+        sampling=None,
         device="cpu",
         value_range=None,
         overwrite=False,

@@ -1,6 +1,5 @@
 """The page in a real browser: what it shows, and that it needs nothing but itself."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +8,6 @@ import pytest
 from cast_exp.predict.page import hierarchy_page
 from cast_exp.predict.tree import segment_tree
 from cast_exp.superpixels.grid import square_patches
-
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 def example():
@@ -41,17 +27,6 @@ def html(title: str = "squares.png") -> str:
         {"share": [n / 120 for n in range(16)], "mask": [first + 15], "area": 1600},
     ]
     return hierarchy_page(title, pixels, superpixels, tree, heads, 1)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 class Opened:

@@ -29,7 +29,7 @@ def test_a_pretrained_backbone_is_probed_at_the_end(model: tuple[str, ...]) -> N
     assert cast_train(*settings, *model, *PROBE, "trainer.max_epochs=1") == 0
     (run,) = runs()
     metrics = read_summary(run)["metrics"]
-    for name in ("top1", "top5", "top1_best_rate", "knn"):
+    for name in ("cached_top1", "cached_top5", "cached_top1_best_rate", "knn"):
         assert 0 <= metrics[f"linear_probe/{name}"] <= 1
     # The best checkpoint is that of the only epoch, so kNN by cached features is the monitor's.
     assert metrics["linear_probe/knn"] == pytest.approx(metrics["val/knn"])

@@ -65,7 +65,7 @@ def test_curves_are_the_finite_values_by_step(tmp_path: Path) -> None:
     assert run.curves == {"train/loss": ([0, 2], [3.0, 1.5]), "val/knn": ([2], [0.25])}
     assert run.metrics == {"train/loss": 1.5, "val/knn": 0.25}
     ended = run_folder(tmp_path / "b", rows=rows, metrics={"val/knn": 0.5, "val/top1": math.nan})
-    assert RunRecord.read(ended).metrics == {"val/knn": 0.5}
+    assert RunRecord.read(ended).metrics == {"train/loss": 1.5, "val/knn": 0.5}
 
 
 def test_pictures_are_by_folder_and_step(tmp_path: Path) -> None:

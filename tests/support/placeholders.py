@@ -19,11 +19,16 @@ from cast_exp.config import conf_dir
 from cast_exp.data import SceneDataModule
 from cast_exp.data.base import RawDataModule
 from cast_exp.models import Pooling, create_model
+from cast_exp.models.grouping import GraphPool, KMedoids
 from cast_exp.models.heads import SegmentationHead
 from cast_exp.run.build import build
 from cast_exp.run.tree import compose, config_tree
 
-_RECIPES = {"cast_exp.train": "shapes_moco", "cast_exp.eval": "shapes_hierarchy"}
+_RECIPES = {
+    "cast_exp.train": "shapes_moco",
+    "cast_exp.eval": "shapes_hierarchy",
+    "cast_exp.cli.advise": "shapes_moco",
+}
 _RUN = re.compile(r"runs/(\w+)/TIME(/.*)?")
 _NEWEST_RUN = re.compile(r"\$\$\(ls -td runs/(\w+)/.*\)")
 
@@ -71,7 +76,9 @@ class Things:
         folder = self.folder / model
         if not folder.exists():
             torch.manual_seed(0)
-            own = {} if model.startswith("vit") else {"pooling": Pooling((12, 8, 4, 2))}
+            grouping = KMedoids if model.startswith("kmedoids") else GraphPool
+            own = {} if model.startswith("vit") else {"pooling": Pooling((12, 8, 4, 2), grouping)}
+            model = model.replace("kmedoids", "cast")
             save_pretrained(create_model(model, fusion=True, image_size=64, **own), folder)
         return folder
 
@@ -129,6 +136,8 @@ class Things:
             other = any("CKPT2" in word for word in command.words)
             vit = key.endswith(".vit") or ("ViT" in (command.note or "") and not other)
             return str(self.weights("vit_tiny" if vit else "cast_tiny"))
+        if value == "KM":
+            return str(self.weights("kmedoids_tiny"))
         if key == "convert":
             return str(self.weights())
         if found := _RUN.fullmatch(value):

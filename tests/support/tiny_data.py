@@ -187,6 +187,21 @@ def part_imagenet_tree(root: Path) -> Path:
     return root
 
 
+def webdataset_tree(root: Path) -> Path:
+    """Shards of the library webdataset."""
+    from support.sources import encoded, write_shards  # which needs this file
+
+    return write_shards(root, encoded(root.with_name("of_shards")))
+
+
+def huggingface_tree(root: Path) -> Path:
+    """Arrow files of the library datasets."""
+    from support.sources import encoded, tables
+
+    tables(encoded(root.with_name("of_tables"))).save_to_disk(root)
+    return root
+
+
 TREES = {
     "imagenet": imagenet_tree,
     "imagenet100": imagenet100_tree,
@@ -194,6 +209,8 @@ TREES = {
     "unlabelled_folder": imagenet_tree,
     "coco": coco_tree,
     "cifar10": cifar10_tree,
+    "webdataset": webdataset_tree,
+    "huggingface": huggingface_tree,
     "voc": voc_aug_tree,
     "voc_square": voc_aug_tree,
     "voc_aug": voc_aug_tree,

@@ -11,10 +11,12 @@ from support.moco_run import fit, tiny_cast, two_views
 from support.tiny_run import Blots
 from timm.data import Mixup
 from timm.loss import SoftTargetCrossEntropy
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import SGD, AdamW
 
 from cast_exp.data import DeiT, ImageDataModule, Mixing
+from cast_exp.distributed import SyncBatchNorm, SyncBatchNormPlugin
 from cast_exp.errors import UserError
 from cast_exp.optim import WarmupCosine
 from cast_exp.superpixels import Grid
@@ -31,6 +33,13 @@ def tiny_task(**options: Any) -> ClassificationTask:
     backbone = settings.pop("backbone", None) or tiny_cast()
     optimizer = settings.pop("optimizer", partial(SGD, lr=0.1))
     return ClassificationTask(backbone, optimizer, WarmupCosine(0), **settings)
+
+
+def test_batch_norms_may_stay_those_of_each_process() -> None:
+    for wanted in (True, False):
+        task = SyncBatchNormPlugin().apply(tiny_task(sync_batch_norm=wanted))
+        kinds = {type(m) for m in task.backbone.stem.modules() if isinstance(m, _BatchNorm)}
+        assert kinds == {SyncBatchNorm if wanted else nn.BatchNorm2d}
 
 
 def one_view(images: int, seed: int) -> dict[str, Any]:

@@ -1,12 +1,15 @@
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from support.moco_run import fit, tiny_cast, tiny_task, two_views
 from support.tiny_run import tiny_data
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import AdamW
 
 from cast_exp.errors import UserError
 from cast_exp.losses import CentroidContrastive, Clustering
@@ -64,6 +67,29 @@ def test_steps_equal_the_slow_ones() -> None:
             atol=1e-9,
             msg=lambda text, name=name: f"{name}: {text}",
         )
+
+
+@pytest.mark.parametrize("decays", [False, True])
+def test_what_shapes_the_last_grouping_of_a_dense_model_may_decay(decays: bool) -> None:
+    """By the factor of AdamW for a gradient of zero, as in the official release."""
+    task = tiny_task(
+        tiny_cast(fusion=True),
+        readout="fused_mean",
+        optimizer=partial(AdamW, lr=0.1, weight_decay=0.5),
+        decay_last_grouping=decays,
+    )
+    last = task.backbone.groupings[-1]
+    before = {name: value.clone() for name, value in last.named_parameters()}
+    recorder = fit(task, [two_views(6, s) for s in range(2)], max_epochs=2)
+    factor = np.prod([1 - rate * 0.5 for rate in recorder.rates]) if decays else 1.0
+    assert factor < 0.95 or not decays
+    shaping = {id(parameter) for parameter in last.shaping()}
+    checked = 0
+    for name, parameter in last.named_parameters():
+        if id(parameter) in shaping:
+            torch.testing.assert_close(parameter.detach(), before[name].double() * factor)
+            checked += 1
+    assert checked > 4
 
 
 def test_momentum_encoder_has_statistics_of_its_own() -> None:

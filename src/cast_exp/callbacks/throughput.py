@@ -1,5 +1,6 @@
 """How fast training runs, what it makes of the device, and how long it waits for data."""
 
+import logging
 from time import perf_counter
 from typing import Annotated, Any
 
@@ -14,6 +15,11 @@ from cast_exp.callbacks.side_work import (
     spare_the_run,
 )
 from cast_exp.models.flops import peak_tflops
+
+log = logging.getLogger(__name__)
+
+_MUCH = 0.5
+"""Share of waiting for data that is told of."""
 
 
 class Throughput(Callback):
@@ -30,6 +36,8 @@ class Throughput(Callback):
     - "mfu", in 0..1, is its share of what the device can do (model FLOP utilisation); logged for
       GPUs and precisions that `peak_tflops` knows.
     - "peak_memory_gib" is the most memory that tensors took so far on a CUDA device, in GiB.
+
+    A run that waits for data more than half of the time is told so, once.
 
     Loggers get them for windows of steps; `trainer.callback_metrics` gets the means over the run.
     What runs between two epochs (kNN, pictures, checkpoints) counts for no speed.
@@ -53,6 +61,7 @@ class Throughput(Callback):
         self._run = _Tally()
         self._window = _Tally()
         self._seen = 0
+        self._told = False
         self._mark = 0.0
         self._teraflops_per_image = 0.0
         self._peak: float | None = None
@@ -101,6 +110,7 @@ class Throughput(Callback):
         if self._seen == self.warmup_steps:
             self._run = _Tally()
         if window_ends:
+            self._tell_of_waiting(trainer)
             log_scalars(trainer, self._figures(self._window, trainer, pl_module.device))
             self._window = _Tally()
 
@@ -108,6 +118,18 @@ class Throughput(Callback):
         """Hand the means over the run to whoever sums it up."""
         figures = self._figures(self._run, trainer, pl_module.device)
         pl_module.log_dict(figures, logger=False, sync_dist=True)
+
+    def _tell_of_waiting(self, trainer: Trainer) -> None:
+        """Say once if training mostly waits for data."""
+        if self._told or not self.data_wait > _MUCH or not trainer.is_global_zero:
+            return
+        self._told = True
+        log.warning(
+            "training waits for data %.0f %% of the time; more data.workers, cheaper superpixels "
+            "or, where the disk is slow, one file on a local disk help. To measure what limits it, "
+            "with the overrides of this run: cast-exp advise",
+            100 * self.data_wait,
+        )
 
     def _figures(self, tally: "_Tally", trainer: Trainer, device: torch.device) -> dict[str, float]:
         figures = {"images_per_second": tally.images_per_second, "data_wait": tally.data_wait}

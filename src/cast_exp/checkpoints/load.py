@@ -189,6 +189,8 @@ def _own(checkpoint: Mapping[str, Any], prefix: str) -> Stored | None:
 
 def _official(checkpoint: Mapping[str, Any], heads: int, merged: int | None) -> Stored:
     official = convert_official(checkpoint)
+    # Of VOC and of the Segmenter. Pretraining on COCO, dense as well, reads the nearest cell.
+    dense = FINETUNED in checkpoint or (official.fusion and official.positions == "learned")
     state = official.state
     if merged:
         state = {name.replace("stages.0.", "blocks."): value for name, value in state.items()}
@@ -202,7 +204,7 @@ def _official(checkpoint: Mapping[str, Any], heads: int, merged: int | None) -> 
         "positions": official.positions,
         "image_size": official.image_size,
         "merged": merged or 16,
-        "sampling": "interpolated" if FINETUNED in checkpoint else "nearest",
+        "sampling": "interpolated" if dense else "nearest",
     }
     return Stored(ModelConfig.from_dict(config), state, official.left_out)
 

@@ -9,10 +9,12 @@ from cast_exp.errors import UserError
 from cast_exp.ops.output import tolerant_output
 
 COMMANDS = {
+    "advise": "measure this machine for a training: workers, batch, hours",
     "check": "check a data set before a run",
     "compare": "measure superpixel methods against segmentations drawn by people",
     "cost": "count and time what each model costs",
     "pack": "put the images of a data set into one file per split",
+    "report": "compare runs on one page",
     "runs": "list, compare and prune the folders of runs",
     "sweep": "search for the values of a recipe that are best",
     "zoo": "list, describe and convert published weights",

@@ -90,7 +90,7 @@ def _list(
     metrics = list(dict.fromkeys([*([metric] if metric else []), *metrics]))
     for name in metrics:
         if name not in known:
-            raise UserError(f"no run in {place} has a figure {name}; {nearest(name, known)}")
+            raise UserError(f"no run in {place} has a figure {name}; {nearest(name, sorted(known))}")
     records = [record for record in records if all(test(record) for test in tests)]
     if metric:
         sign = -1 if direction(metric) == "maximize" else 1

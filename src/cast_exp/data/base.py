@@ -226,8 +226,7 @@ class RawDataModule(LightningDataModule, ABC):
             batch_size=local_batch_size(self.batch_size, ranks),
             unreadable=self._unreadable["train"],
             drop_last=self.drop_last,
-            persistent_workers=self._workers > 0,
-            **self._options(),
+            **self._options(persistent=True),
         )
 
     def _fixed_order(self, split: Split, limit: int | None, shared: bool) -> FixedSampler:
@@ -235,11 +234,15 @@ class RawDataModule(LightningDataModule, ABC):
         indices = self.chosen(split, limit)
         return FixedSampler(indices[self._rank :: self._ranks] if shared else indices)
 
-    def _options(self) -> dict[str, Any]:
+    def _options(self, persistent: bool = False) -> dict[str, Any]:
+        """How batches are loaded; with `persistent` workers live as long as the loader."""
         on_cuda = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        anew = on_cuda and not self.superpixel.forks
         return {
             "workers": self._workers,
             "prefetch_factor": self.prefetch if self._workers else None,
+            "persistent_workers": persistent and self._workers > 0,
+            "multiprocessing_context": "spawn" if anew and self._workers else None,
             "pin_memory": on_cuda,
         }
 

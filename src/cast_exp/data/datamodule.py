@@ -1,15 +1,20 @@
 """The images of a run: loaders, and the last step from 8-bit batches to what a model takes."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from pydantic import Field
 
 from cast_exp.data.base import RawDataModule, local_batch_size
 from cast_exp.data.datasets.base import RawDataset, Split
 from cast_exp.data.datasets.images import ValueRange
+from cast_exp.data.datasets.pixels import PixelItems
+from cast_exp.data.deit import Erasing
+from cast_exp.data.device_views import Cuts, cut, make_views
 from cast_exp.data.loader import BatchLoader, TrainLoader
 from cast_exp.data.samples import Samples
 from cast_exp.data.transforms import (
@@ -18,16 +23,20 @@ from cast_exp.data.transforms import (
     evaluation_transform,
     normalise_,
 )
+from cast_exp.data.views import View
 from cast_exp.errors import UserError
 from cast_exp.ops import Superpixels
 from cast_exp.superpixels import SuperpixelMethod
+
+Place = Literal["worker", "device"]
 
 
 class ImageDataModule(RawDataModule):
     """Images with superpixels, as random views for training or plain for evaluation.
 
     The way of an image: a worker decodes it, makes the views and (by default) their superpixels
-    and ships 8-bit pixels and 16-bit labels; :meth:`prepare` finishes the batch on its device.
+    and ships 8-bit pixels and 16-bit labels; :meth:`prepare` finishes the batch on its device. Or
+    the worker decodes, draws and ships crops, and the device makes views and superpixels.
     What an image looks like depends on (``seed``, epoch, index, view) only, and which images a
     step sees on (``seed``, epoch, ``batch_size``), never on the workers, the ranks or a resume.
 
@@ -40,6 +49,9 @@ class ImageDataModule(RawDataModule):
         eval_crop: Share of the shorter side that the central crop of the plain loaders keeps:
             0.875 is a resize to 256 for a crop of 224, 1 no crop (for images that are small).
         eval_resize: How that resize interpolates.
+        augment_on: ``worker`` makes the views of training in the loader's processes, ``device`` on
+            the whole batch, which needs views of `View` and superpixels on the device. What is
+            drawn is the same; pixels differ by a level here and there.
         superpixels_on: ``worker`` computes superpixels in the loader's processes, ``device`` on the
             whole batch (only methods that run anywhere).
         repeats: Times that an epoch shows each of its images, in views of their own; it has that
@@ -47,8 +59,8 @@ class ImageDataModule(RawDataModule):
 
     Raises:
         UserError: Superpixels on the device from a method of the CPU, or of views that are covered
-            in part; from :meth:`setup`, missing data, a batch size that the devices cannot share or
-            that exceeds the data.
+            in part; views on the device that it cannot make; from :meth:`setup`, missing data, a
+            batch size that the devices cannot share or that exceeds the data.
     """
 
     holds = "whole images and their classes"
@@ -63,7 +75,8 @@ class ImageDataModule(RawDataModule):
         image_size: Annotated[int, Field(ge=1)] = 224,
         eval_crop: Annotated[float, Field(gt=0, le=1)] = 0.875,
         eval_resize: Resize = "bilinear",
-        superpixels_on: Literal["worker", "device"] = "worker",
+        augment_on: Place = "worker",
+        superpixels_on: Place = "worker",
         workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto",
         prefetch: Annotated[int, Field(ge=1)] = 2,
         drop_last: bool = True,
@@ -73,6 +86,8 @@ class ImageDataModule(RawDataModule):
         expected_images: Mapping[Split, int] | None = None,
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
+        if augment_on == "device":
+            _require_device_views(views, superpixel, superpixels_on)
         if superpixels_on == "device" and superpixel.device == "cpu":
             raise UserError(
                 f"{type(superpixel).__name__} superpixels run on the CPU only; set "
@@ -89,6 +104,7 @@ class ImageDataModule(RawDataModule):
         self.image_size = image_size
         self.eval_crop = eval_crop
         self.eval_resize = eval_resize
+        self.augment_on = augment_on
         self.superpixels_on = superpixels_on
         self.repeats = repeats
 
@@ -106,6 +122,10 @@ class ImageDataModule(RawDataModule):
         """Views of each image, this rank's share of every batch, in the order of the epoch."""
         if self.views is None:
             raise UserError("data.views=null: these data have no views to train on")
+        if self.augment_on == "device":
+            cuts = [partial(cut, view) for view in self.views.transforms if isinstance(view, View)]
+            pixels = PixelItems(self.raw("train"), self.value_range)
+            return self._train_loader(Samples(pixels, cuts, None, self.seed), self.repeats)
         raw, transforms, erasing = self._rgb("train"), self.views.transforms, self.views.erasing
         samples = Samples(raw, transforms, self._in_worker, self.seed, erasing=erasing)
         return self._train_loader(samples, self.repeats)
@@ -113,10 +133,15 @@ class ImageDataModule(RawDataModule):
     def val_dataloader(self) -> BatchLoader:
         """This rank's share of the validation images, each image on one rank only."""
         batch_size = local_batch_size(self.batch_size, self._ranks)
-        return self.plain_dataloader("val", batch_size=batch_size, shared=True)
+        return self.plain_dataloader("val", None, batch_size, shared=True, persistent=True)
 
     def plain_dataloader(
-        self, split: Split, limit: int | None = None, batch_size: int = 64, shared: bool = False
+        self,
+        split: Split,
+        limit: int | None = None,
+        batch_size: int = 64,
+        shared: bool = False,
+        persistent: bool = False,
     ) -> BatchLoader:
         """Every image once, without randomness: resized, centre-cropped, in a fixed order.
 
@@ -127,18 +152,23 @@ class ImageDataModule(RawDataModule):
             limit: At most that many images, a random but fixed choice.
             batch_size: Images per batch, of this process.
             shared: Deal the images out to the ranks, instead of all of them to each.
+            persistent: Keep the workers from one iteration to the next.
         """
         return BatchLoader(
             self._plain_samples(split, attempts=1),
             self._fixed_order(split, limit, shared),
             batch_size=batch_size,
             unreadable=self._unreadable[split],
-            **self._options(),
+            **self._options(persistent),
         )
 
     def _plain_samples(self, split: Split, attempts: int) -> Samples:
         transform = evaluation_transform(self.image_size, self.eval_crop, self.eval_resize)
-        return Samples(self._rgb(split), [transform], self._in_worker, self.seed, attempts)
+        # Where superpixels come last in training, they see the same rounding in validation.
+        erasing = self.views.erasing if self.views else None
+        erasing = erasing.never() if isinstance(erasing, Erasing) else None
+        raw, seed = self._rgb(split), self.seed
+        return Samples(raw, [transform], self._in_worker, seed, attempts, erasing=erasing)
 
     @property
     def _in_worker(self) -> SuperpixelMethod | None:
@@ -155,7 +185,11 @@ class ImageDataModule(RawDataModule):
             several.
             ``label`` and ``index``: int64 (B,).
         """
-        images = [view.to(device, non_blocking=True) / 255 for view in batch["images"]]
+        views = batch["images"]
+        if isinstance(views, Cuts):
+            made = make_views(move_data_to_device(views, device))
+            views = made.view(-1, len(batch["label"]), *made.shape[1:])
+        images = [view.to(device, non_blocking=True) / 255 for view in views]
         if self.superpixels_on == "device":
             maps = [self.superpixel(view) for view in images]
         else:
@@ -169,3 +203,29 @@ class ImageDataModule(RawDataModule):
             "label": batch["label"].to(device, non_blocking=True),
             "index": batch["index"].to(device, non_blocking=True),
         }
+
+
+def _require_device_views(
+    views: Augmentation | None, superpixel: SuperpixelMethod, superpixels_on: Place
+) -> None:
+    """Make sure that the device can make views and their superpixels.
+
+    Raises:
+        UserError: It cannot.
+    """
+    if superpixel.device == "cpu":
+        raise UserError(
+            "data.augment_on=device makes views, and so their superpixels, on the device, but "
+            f"{type(superpixel).__name__} superpixels run on the CPU only; choose superpixel=slic "
+            "or superpixel=grid, or set data.augment_on=worker"
+        )
+    if superpixels_on == "worker":
+        raise UserError(
+            "data.augment_on=device leaves no view to the workers to compute superpixels of; set "
+            "data.superpixels_on=device"
+        )
+    if views is not None and not all(isinstance(view, View) for view in views.transforms):
+        raise UserError(
+            f"data.augment_on=device cannot make the views of {type(views).__name__}; set "
+            "data.augment_on=worker, or choose augmentation=byol or crop_flip_single"
+        )

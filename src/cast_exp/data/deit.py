@@ -99,6 +99,10 @@ class Erasing:
         self.erase = RandomErasing(probability, mode="pixel", device="cpu")
         self.superpixels_before = superpixels_before
 
+    def never(self) -> "Erasing":
+        """The same for images of validation, in which nothing is erased."""
+        return Erasing(0.0, self.superpixels_before)
+
     def __call__(self, view: Tensor) -> tuple[Tensor, Tensor]:
         """Erase, or leave the view as it is.
 

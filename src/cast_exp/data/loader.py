@@ -179,7 +179,8 @@ class TrainLoader(ResumableLoader, BatchLoader):  # type: ignore[misc]
         return BatchLoader.__iter__(self)
 
 
-_workers: set[Any] = set()  # processes that loaders have started
+WORKERS: set[Any] = set()
+"""Processes that loaders of this process have started."""
 
 
 @contextmanager
@@ -199,7 +200,7 @@ def signals_wait() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler or signal.SIG_DFL)
-        _workers.update(set(active_children()) - before)
+        WORKERS.update(set(active_children()) - before)
         for number in dict.fromkeys(came):
             signal.raise_signal(number)
 
@@ -215,7 +216,7 @@ def start_worker(_worker: int) -> None:
 
 def _end_workers() -> None:
     """Before multiprocessing asks those that are left over with a signal that they ignore."""
-    left = _workers.intersection(active_children())
+    left = WORKERS.intersection(active_children())
     if left:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would raise an error
     for process in left:

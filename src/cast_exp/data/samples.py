@@ -1,7 +1,7 @@
 """What a loader worker does: decode, transform, superpixels, and the batch of it all."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from cast_exp.data.datasets.base import RawDataset, UnreadableImage
+from cast_exp.data.device_views import Cut, join
 from cast_exp.data.sampling import Key, sample_seed
-from cast_exp.data.transforms import RandomErasing, Transform
+from cast_exp.data.transforms import RandomErasing
 from cast_exp.errors import UserError
 from cast_exp.superpixels import SuperpixelMethod
 
@@ -85,7 +86,7 @@ class Samples(KeyedSamples):
 
     Args:
         dataset: The images.
-        transforms: One for each view.
+        transforms: Each makes a view of an image, or what the device makes a view of.
         superpixel: Superpixels of each view, on the CPU; None leaves them to the device.
         seed: See :class:`KeyedSamples`.
         attempts: See :class:`KeyedSamples`.
@@ -97,7 +98,7 @@ class Samples(KeyedSamples):
     def __init__(
         self,
         dataset: RawDataset,
-        transforms: Sequence[Transform],
+        transforms: Sequence[Callable[[Any], Any]],
         superpixel: SuperpixelMethod | None,
         seed: int,
         attempts: int = ATTEMPTS,
@@ -136,10 +137,10 @@ def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
     """Stack the samples that could be read.
 
     Returns:
-        ``images`` and ``superpixels``: lists over the views of (B, ...) tensors; ``label``,
-        ``index`` and whatever else the samples have: (B, ...) (where no image could be read, empty
-        lists); ``unreadable``: all pairs of path and reason; ``error``: the first one; ``lost``:
-        the number of samples without an image.
+        ``images`` and ``superpixels``: lists over the views of (B, ...) tensors, the first perhaps
+        `Cuts` of all views; ``label``, ``index`` and whatever else the samples have: (B, ...)
+        (where no image could be read, empty lists); ``unreadable``: all pairs of path and reason;
+        ``error``: the first one; ``lost``: the number of samples without an image.
     """
     good = [sample for sample in samples if sample["views"] is not None]
 
@@ -147,9 +148,11 @@ def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
         values = [sample[key] for sample in good]
         return default_collate(values) if values else values
 
+    views = [sample["views"] for sample in good]
+    cuts = views and isinstance(views[0][0], Cut)
     others = samples[0].keys() - {"views", "superpixels", "unreadable", "error"}
     return {
-        "images": column("views"),
+        "images": join(views) if cuts else column("views"),
         "superpixels": column("superpixels"),
         **{key: column(key) for key in others},
         "unreadable": [file for sample in samples for file in sample["unreadable"]],

@@ -50,11 +50,12 @@ class SceneDataModule(RawDataModule):
         image_size: Side of the images that the network sees in evaluation, in pixels.
         fit: How evaluation brings an image to that size. `long_side`: superpixels at the image's
             own size; then the longer side of the image is brought to that size (bilinear, without
-            smoothing), superpixels with it; truth stays as it is. (The official release truncates
-            the new sides, so that rounding errors make some 511 for 512; here they are rounded.)
+            smoothing), superpixels with it; truth stays as it is.
             `square`: image and truth are stretched to that size. `center_crop`: the shorter
             side is brought to it, the central square is cut out. With these two, superpixels
             are computed at the network's size.
+        truncate_sizes: With `long_side`, truncate the new sides instead of rounding them, as the
+            official release does, where errors of floats make some 511 for 512.
         crop: Side of the training crops in pixels.
         crop_scale: Bounds of the factor by which a training image is scaled.
         flip_probability: Probability of the horizontal flip.
@@ -76,6 +77,7 @@ class SceneDataModule(RawDataModule):
         batch_size: Annotated[int, Field(ge=1)] = 16,
         image_size: Annotated[int, Field(ge=1)] = 512,
         fit: Fit = "long_side",
+        truncate_sizes: bool = False,
         crop: Annotated[int, Field(ge=1)] = 512,
         crop_scale: Range = (0.5, 1.5),
         flip_probability: Probability = 0.5,
@@ -92,6 +94,7 @@ class SceneDataModule(RawDataModule):
         super().__init__(dataset, superpixel, root, *shared, expected_images, seed)
         self.image_size = image_size
         self.fit: Fit = fit
+        self.truncate_sizes = truncate_sizes
         self.cropping = RandomCrop(crop, crop_scale, flip_probability)
         self.superpixel_scale = superpixel_scale
 
@@ -148,13 +151,18 @@ class SceneDataModule(RawDataModule):
         """
         return self.scenes_of(split, self._fixed_order(split, limit, shared).indices)
 
-    def scenes_of(self, split: Split, indices: Sequence[int] | NDArray[np.int64]) -> SceneLoader:
-        """The scenes of a split with these numbers, in their order; see `scenes`."""
+    def scenes_of(
+        self, split: Split, indices: Sequence[int] | NDArray[np.int64], persistent: bool = False
+    ) -> SceneLoader:
+        """The scenes of a split with these numbers, in their order; see `scenes`.
+
+        With `persistent`, workers are kept from one iteration to the next.
+        """
         return SceneLoader(
             self._scene_samples(split),
             FixedSampler(indices),
             unreadable=self._unreadable[split],
-            **self._options(),
+            **self._options(persistent),
         )
 
     def train_dataloader(self) -> TrainLoader:
@@ -177,10 +185,11 @@ class SceneDataModule(RawDataModule):
 
     def val_dataloader(self) -> SceneLoader:
         """This rank's share of the validation scenes, each on one rank only."""
-        return self.scenes("val", shared=True)
+        return self.scenes_of("val", self._fixed_order("val", None, True).indices, persistent=True)
 
     def _scene_samples(self, split: Split) -> SceneSamples:
-        return SceneSamples(self._rgb(split), self.superpixel, self.image_size, self.fit)
+        raw, shape = self._rgb(split), (self.image_size, self.fit, self.truncate_sizes)
+        return SceneSamples(raw, self.superpixel, *shape)
 
     def _crops(self) -> CropSamples:
         return CropSamples(

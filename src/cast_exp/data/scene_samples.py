@@ -34,17 +34,24 @@ class SceneSamples(KeyedSamples):
         superpixel: The superpixel method.
         size: Side of the image that the network sees, in pixels.
         fit: How images come to that size; see `SceneDataModule`.
+        truncate_sizes: See `SceneDataModule`.
     """
 
     nothing: ClassVar[dict[str, Any]] = {"scene": None}
 
     def __init__(
-        self, dataset: RawDataset, superpixel: SuperpixelMethod, size: int, fit: Fit
+        self,
+        dataset: RawDataset,
+        superpixel: SuperpixelMethod,
+        size: int,
+        fit: Fit,
+        truncate_sizes: bool = False,
     ) -> None:
         super().__init__(dataset, seed=0, attempts=1)
         self.superpixel = superpixel
         self.size = size
         self.fit = fit
+        self.truncate_sizes = truncate_sizes
 
     def make(self, raw: dict[str, Any], key: Key, chosen: int) -> dict[str, Any]:
         """The scene of an image."""
@@ -72,7 +79,11 @@ class SceneSamples(KeyedSamples):
         pixels = np.asarray(image, np.float32) / 255
         full = compact(self.superpixel(_tensor(pixels))[0].numpy())
         longer = max(full.shape)
-        height, width = (max(round(side * self.size / longer), 1) for side in full.shape)
+        if self.truncate_sizes:
+            sides = [int(side * (self.size / longer)) for side in full.shape]
+        else:
+            sides = [round(side * self.size / longer) for side in full.shape]
+        height, width = (max(side, 1) for side in sides)
         if full.max() >= height * width:
             raise UserError(
                 f"{path}: {full.max() + 1} superpixels do not fit into the {height} x {width} "

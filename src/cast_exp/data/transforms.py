@@ -11,12 +11,13 @@ from functools import cache
 from typing import Annotated, Literal, Protocol
 
 import torch
-from PIL import Image, ImageFilter
+from PIL import Image
 from pydantic import Field
 from torch import Tensor
 from torchvision.transforms import v2
 
 from cast_exp.config import Ordered
+from cast_exp.data.views import Colour, View
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -62,22 +63,6 @@ class Augmentation(Protocol):
     """Covers a part of each finished view; None for nothing."""
 
 
-class PillowBlur:
-    """Pillow's Gaussian blur with a radius (standard deviation in pixels) drawn uniformly.
-
-    Args:
-        sigma: Bounds of the radius.
-    """
-
-    def __init__(self, sigma: Range) -> None:
-        self.sigma = tuple(sigma)
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        """Blur an image."""
-        radius = torch.empty(1).uniform_(*self.sigma).item()
-        return image.filter(ImageFilter.GaussianBlur(radius))
-
-
 class TwoViews(Augmentation):
     """Two random views of an image by the recipe of BYOL (Grill et al., 2020, appendix B).
 
@@ -110,18 +95,9 @@ class TwoViews(Augmentation):
         solarize_probability: tuple[Probability, Probability] = (0.0, 0.2),
         flip_probability: Probability = 0.5,
     ) -> None:
+        shared = (jitter, jitter_probability, grayscale_probability, blur_sigma)
         self.transforms: Sequence[Transform] = [
-            v2.Compose(
-                [
-                    v2.RandomResizedCrop(size, scale=tuple(crop_scale)),
-                    v2.RandomApply([v2.ColorJitter(*jitter)], p=jitter_probability),
-                    v2.RandomGrayscale(p=grayscale_probability),
-                    v2.RandomApply([PillowBlur(blur_sigma)], p=blur),
-                    v2.RandomSolarize(threshold=128, p=solarize),
-                    v2.RandomHorizontalFlip(p=flip_probability),
-                    v2.PILToTensor(),
-                ]
-            )
+            View(size, crop_scale, flip_probability, Colour(*shared, blur, solarize))
             for blur, solarize in zip(blur_probability, solarize_probability, strict=True)
         ]
 
@@ -143,15 +119,7 @@ class CropFlip(Augmentation):
         crop_scale: Range = (0.08, 1.0),
         flip_probability: Probability = 0.5,
     ) -> None:
-        self.transforms: Sequence[Transform] = [
-            v2.Compose(
-                [
-                    v2.RandomResizedCrop(size, scale=tuple(crop_scale)),
-                    v2.RandomHorizontalFlip(p=flip_probability),
-                    v2.PILToTensor(),
-                ]
-            )
-        ]
+        self.transforms: Sequence[Transform] = [View(size, crop_scale, flip_probability)]
 
 
 Resize = Literal["bilinear", "bicubic"]

@@ -1,4 +1,4 @@
-"""Batch norm over the batches of all processes, and over the entries that a mask keeps."""
+"""Batch norm over the batches of all processes, with entries that count more or not at all."""
 
 from typing import Any
 
@@ -17,28 +17,37 @@ class SyncBatchNorm(_BatchNorm):
 
     Unlike `torch.nn.SyncBatchNorm` it runs on any device and never makes the host wait for it:
     all shapes are fixed.
+
+    Attributes:
+        clamp: Where processes are synchronised, raise variances below `eps` to it in the place of
+            adding it to all, as the official fine-tuning for segmentation does.
     """
 
-    def forward(self, input: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Normalise; in evaluation by the running statistics, whatever the mask.
+    clamp: bool = False
+
+    def forward(self, input: Tensor, counts: Tensor | None = None) -> Tensor:
+        """Normalise; in evaluation by the running statistics, whatever the counts.
 
         Args:
             input: float (B, C, ...); B and the rest may differ between processes.
-            mask: True where an entry counts, bool (B, ...); None where all do.
+            counts: How often each entry counts, bool or integer (B, ...); None for once.
 
         Returns:
             As ``input``. Entries that do not count are normalised like the others (finite if they
             are), but in training they get no gradient and pass none on.
         """
-        if not self.training or (mask is None and world_size() == 1):
+        if not self.training or (counts is None and world_size() == 1):
             return super().forward(input)
-        keep = None if mask is None else mask.unsqueeze(1)
+        keep = None if counts is None else counts.unsqueeze(1)
         with torch.no_grad():
             count, mean, var = _joined(*_moments(input, keep))
             self._track(count, mean, var)
         weight = torch.ones_like(mean) if self.weight is None else self.weight.to(mean.dtype)
         bias = torch.zeros_like(mean) if self.bias is None else self.bias.to(mean.dtype)
-        output: Tensor = _Normalise.apply(input, keep, weight, bias, count, mean, var, self.eps)
+        clamp = self.clamp and world_size() > 1
+        output: Tensor = _Normalise.apply(
+            input, keep, weight, bias, count, mean, var, self.eps, clamp
+        )
         return output
 
     def _track(self, count: Tensor, mean: Tensor, var: Tensor) -> None:
@@ -68,8 +77,8 @@ def _moments(x: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     dims = _all_but_channels(x)
     x = x.to(kind)
     count = keep.sum().to(kind).view(1)
-    mean = torch.where(keep, x, 0).sum(dims, keepdim=True) / count.clamp(min=1)
-    var = torch.where(keep, x - mean, 0).square().sum(dims) / count.clamp(min=1)
+    mean = torch.where(keep > 0, x * keep, 0).sum(dims, keepdim=True) / count.clamp(min=1)
+    var = torch.where(keep > 0, (x - mean).square() * keep, 0).sum(dims) / count.clamp(min=1)
     return count, mean.flatten(), var
 
 
@@ -105,15 +114,19 @@ class _Normalise(torch.autograd.Function):
         mean: Tensor,
         var: Tensor,
         eps: float,
+        clamp: bool,
     ) -> Tensor:
-        ctx.save_for_backward(x, keep, weight, count, mean, var)
+        clamped = var < eps if clamp else torch.zeros_like(var, dtype=torch.bool)
+        if clamp:
+            var, eps = var.clamp(min=eps), 0.0
+        ctx.save_for_backward(x, keep, weight, count, mean, var, clamped)
         ctx.eps = eps
         return F.batch_norm(x, mean, var, weight, bias, eps=eps)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, keep, weight, count, mean, var = ctx.saved_tensors
-        gradient = gradients[0] if keep is None else torch.where(keep, gradients[0], 0)
+        x, keep, weight, count, mean, var, clamped = ctx.saved_tensors
+        gradient = gradients[0] if keep is None else torch.where(keep > 0, gradients[0], 0)
         inverse = torch.rsqrt(var + ctx.eps)
         _, to_weight, to_bias = torch.ops.aten.native_batch_norm_backward(
             gradient, x, weight, mean, var, mean, inverse, False, ctx.eps, [False, True, True]
@@ -124,22 +137,26 @@ class _Normalise(torch.autograd.Function):
         scale = weight * inverse
         # scale * (gradient - mean of gradients - normalised x * mean of their products with it)
         product, constant = (-sums / count.clamp(min=1)).chunk(2)
+        product = product.masked_fill(clamped, 0)  # such a variance does not depend on the input
         to_x = F.batch_norm(x, mean, var, scale * product, scale * constant, eps=ctx.eps)
-        to_x.addcmul_(gradient, scale.view(-1, *[1] * (x.ndim - 2)))
         if keep is not None:
-            to_x = torch.where(keep, to_x, 0)
-        return to_x, None, to_weight, to_bias, None, None, None, None
+            to_x = torch.where(keep > 0, to_x * keep, 0)
+        to_x.addcmul_(gradient, scale.view(-1, *[1] * (x.ndim - 2)))
+        return to_x, None, to_weight, to_bias, None, None, None, None, None
 
 
 class SyncBatchNormPlugin(LayerSync):
-    """Plugin for a Lightning trainer of several processes: every batch norm is synchronised."""
+    """Plugin for a Lightning trainer of several processes: every batch norm is synchronised.
+
+    A module whose `sync_batch_norm` is false is left as it is.
+    """
 
     def __init__(self) -> None:
         self._kinds: dict[nn.Module, type[nn.Module]] = {}
 
     def apply(self, model: nn.Module) -> nn.Module:
         """Synchronise every batch norm; they stay the same objects with the same parameters."""
-        for module in model.modules():
+        for module in model.modules() if getattr(model, "sync_batch_norm", True) else ():
             if isinstance(module, _BatchNorm):
                 self._kinds[module] = type(module)
                 module.__class__ = SyncBatchNorm

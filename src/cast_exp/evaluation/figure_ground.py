@@ -26,6 +26,9 @@ from cast_exp.ops.pictures import to_bytes
 from cast_exp.viz.draw import Pixels
 from cast_exp.viz.head_maps import HeadMaps, figure_ground_sheet
 
+_TRUTHS = ("", "class_")
+"""What stands before the names of figures: of objects, and of classes beside instances."""
+
 
 class FigureGround(SceneEvaluation):
     """Jaccard index between objects and what attention heads see (paper, main text and appendix).
@@ -34,10 +37,11 @@ class FigureGround(SceneEvaluation):
     attention that hold 60 % of it are a head's mask, brought to pixels by the hierarchy (or, for a
     ViT, from its patches). Of all heads the best counts. Objects are the instances of the data set,
     or, where it has none, the semantic classes in the image but for the background; void counts
-    neither for nor against.
+    neither for nor against. Where there are both, figures of the classes stand beside.
 
     Figures: "jaccard", and "jaccard_<rule>_<mass_rule>" for all four, in 0..1; "images", the number
-    of those that have an object, and "without_object", that of the others.
+    of those that have an object, and "without_object", that of the others. Those of classes beside
+    instances are called "class_jaccard" and so on.
 
     Files: `images.jsonl`, which has for each image the figures of each head, for the union of its
     objects and for each of them, and from which an interrupted evaluation goes on;
@@ -48,7 +52,8 @@ class FigureGround(SceneEvaluation):
         block: Block whose attention is read, counted over all stages from 0, or from the end if
             negative; None for the one the paper reads, the last of the stage before the last (of a
             ViT or ToMe, the last).
-        levels: Segments at each level, as counts or fractions, for a CAST; None for its own.
+        levels: Segments at each level, as counts or fractions, for a CAST; None for its own. A ViT
+            has none.
         mass: Share of its attention that a head's mask holds.
         rule: Which figure is called "jaccard": `object` is the average over objects, each with its
             best head; `union` is that of all objects of an image together.
@@ -60,7 +65,7 @@ class FigureGround(SceneEvaluation):
         pictures: Draw that many images, the first ones with an object.
     """
 
-    headline: ClassVar[tuple[str, ...]] = ("jaccard",)
+    headline: ClassVar[tuple[str, ...]] = ("jaccard", "class_jaccard")
 
     def __init__(
         self,
@@ -108,6 +113,7 @@ class FigureGround(SceneEvaluation):
             "levels": self.levels,
             "sampling": self.sampling,
             "mass": self.mass,
+            "truths": list(_TRUTHS),
         }
 
     def measure(self, scene: Scene) -> tuple[Record, Draw]:
@@ -123,9 +129,15 @@ class FigureGround(SceneEvaluation):
         assert hierarchy.attention is not None
         heads = hierarchy.attention.heads[0].float().cpu()
         segments, objects = _segments(hierarchy, on_device), objects_of(scene)
+        truths = {"": objects} | self._classes_beside(scene)
         with self.in_full_precision():
-            jaccards = head_jaccards(heads, segments, objects, self.mass)
-        record: Record = {rule: by.tolist() for rule, by in zip(MASS_RULES, jaccards, strict=True)}
+            found = {k: head_jaccards(heads, segments, truths[k], self.mass) for k in truths}
+        record: Record = {
+            whose + rule: by.tolist()
+            for whose, each in found.items()
+            for rule, by in zip(MASS_RULES, each, strict=True)
+        }
+        jaccards = found[""]
         return record, partial(self._sheet, scene, heads, segments, objects, jaccards)
 
     def shows(self, record: Record) -> bool:
@@ -142,22 +154,43 @@ class FigureGround(SceneEvaluation):
         Raises:
             UserError: No image has an object.
         """
-        metric = FigureGroundJaccard(self.rule, self.mass_rule, sync_on_compute=False)
-        for record in records:
-            values = [record[rule] for rule in MASS_RULES]
-            metric.update(torch.tensor(values, dtype=torch.float64))
-        if not metric.images:
+        counted = {whose: self._counted(records, whose) for whose in _TRUTHS}
+        objects = counted[""]
+        if not objects.images:
             raise UserError(
                 f"figure_ground: none of the {len(self.chosen)} validation images has an object; "
                 "set limit higher"
             )
-        figures = {name: float(value) for name, value in metric.compute().items()}
-        return figures | {"images": float(metric.images), "without_object": float(metric.empty)}
+        figures = {
+            whose + name: float(value)
+            for whose, metric in counted.items()
+            if metric.images
+            for name, value in metric.compute().items()
+        }
+        return figures | {"images": float(objects.images), "without_object": float(objects.empty)}
+
+    def _counted(self, records: Sequence[Record], whose: str) -> FigureGroundJaccard:
+        metric = FigureGroundJaccard(self.rule, self.mass_rule, sync_on_compute=False)
+        for record in records:
+            if whose + MASS_RULES[0] in record:
+                values = [record[whose + rule] for rule in MASS_RULES]
+                metric.update(torch.tensor(values, dtype=torch.float64))
+        return metric
+
+    def _classes_beside(self, scene: Scene) -> dict[str, Tensor]:
+        """Classes of a scene beside its instances, 0 for the background, if it has both."""
+        both = {"instance", "semantic"} <= scene.truth.keys()
+        if not both or self.scenes.semantic_classes[:1] != ["background"]:
+            return {}
+        return {"class_": torch.from_numpy(np.asarray(scene.truth["semantic"], dtype=np.int64))}
 
     def _look(self, encode: Callable[..., Hierarchy], backbone: Backbone) -> Hierarchy:
         block = backbone.figure_block if self.block is None else self.block
         return encode(
-            levels=self.levels, last_grouping=False, attention=block, sampling=self.sampling
+            levels=None if backbone.no_levels else self.levels,
+            last_grouping=False,
+            attention=block,
+            sampling=self.sampling,
         )
 
     def _sheet(

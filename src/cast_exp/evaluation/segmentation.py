@@ -94,7 +94,9 @@ class Segmentation(SceneEvaluation):
         )
         score = self._no_score()
         truth = torch.as_tensor(scene.truth["semantic"]).long()
-        score.update(predicted.classes, predicted.superpixels, predicted.levels, truth)
+        score.update(
+            predicted.pixels, predicted.superpixels, predicted.levels, truth, predicted.paint
+        )
         record = {name: _plain(value) for name, value in score.tensors().items()}
         return record, partial(self._sheet, scene, predicted)
 

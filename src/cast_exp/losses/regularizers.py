@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from cast_exp.distributed import gather, world_size
+from cast_exp.distributed import gather, rank, world_size
 from cast_exp.errors import UserError
 from cast_exp.models.hierarchy import Hierarchy, Level
 from cast_exp.ops.labels import one_hot
@@ -87,10 +87,7 @@ class Clustering(Regularizer):
     def of_level(self, first: Hierarchy, second: Hierarchy, level: int) -> Tensor:
         """Modularity plus collapse of a grouping."""
         nodes = (first.levels[level], second.levels[level])
-        segments = (first.levels[level + 1], second.levels[level + 1])
-        adjacency = _adjacency(*nodes, self.neighbours)
-        assignment = torch.cat([_soft(nodes[0]), _soft(nodes[1]) @ _nearest(*segments)], 1)
-
+        adjacency, assignment = _graph(first, second, level, self.neighbours)
         degree = adjacency.sum(-1)
         edges = degree.sum(-1)
         within = (assignment * (adjacency @ assignment)).sum((1, 2))
@@ -99,7 +96,7 @@ class Clustering(Regularizer):
 
         count = (~torch.cat([view.padding for view in nodes], 1)).sum(1)
         sizes = assignment.sum(1)
-        collapse = sizes.norm(dim=1) * (~segments[0].padding).sum(1).sqrt() / count - 1
+        collapse = sizes.norm(dim=1) * (~first.levels[level + 1].padding).sum(1).sqrt() / count - 1
         return torch.mean(modularity + collapse)
 
 
@@ -152,6 +149,129 @@ class CentroidContrastive(Regularizer):
         similar = (self.concentration * anchors @ everyone.mT).masked_fill(counted == 0, -torch.inf)
         own = self.concentration * anchors.square().sum(1)
         return ((similar.logsumexp(1) - own) * there).sum()
+
+
+class NormalizedCut(Regularizer):
+    """Cuts few edges, and is sure of it: normalised cut and entropy.
+
+    The graph and the soft assignment S of its nodes are those of `Clustering`:
+
+        cut:     sum_k S_k' A (1 - S_k) / (d' S_k + 0.01)
+        entropy: -sum_k S_ik log S_ik, averaged over the nodes
+
+    averaged over images. The authors' earlier code (HSG) has it and does not use it.
+
+    Args:
+        weights: Weight of every grouping, or one for each, fine to coarse.
+        neighbours: Neighbours of a node in each view.
+    """
+
+    def __init__(
+        self,
+        weights: Weight | Sequence[Weight] = 1.0,
+        neighbours: Annotated[int, Field(ge=1)] = 2,
+    ) -> None:
+        super().__init__(weights)
+        self.neighbours = neighbours
+
+    def of_level(self, first: Hierarchy, second: Hierarchy, level: int) -> Tensor:
+        """Normalised cut plus entropy of a grouping."""
+        adjacency, assignment = _graph(first, second, level, self.neighbours)
+        cut = (assignment * (adjacency @ (1 - assignment))).sum(1)
+        volume = (adjacency.sum(-1, keepdim=True) * assignment).sum(1)
+        there = ~torch.cat([first.levels[level].padding, second.levels[level].padding], 1)
+        entropy = torch.special.entr(assignment).sum((1, 2)) / there.sum(1)
+        return torch.mean((cut / (volume + 0.01)).sum(1) + entropy)
+
+
+class SegmentContrastive(Regularizer):
+    """Draws tokens to the segments that they are in, away from all others of the global batch.
+
+    A segment's prototype is the unit mean of its unit tokens. Segments of the second view have the
+    number of the most similar one of the first. With e = exp(kappa t.s) of a token t and prototypes
+    s, the mean over tokens of -log(P / (P + N)): P is the sum of e over the segments of the same
+    image and number but the token's own, or of its own where there is no other; N over those of
+    other numbers and images. So is the pixel-to-segment contrast (SegSort+) of HSG.
+
+    Args:
+        weights: Weight of every grouping, or one for each, fine to coarse.
+        concentration: Kappa.
+    """
+
+    block = 4096
+    """Tokens compared at a time."""
+
+    def __init__(
+        self,
+        weights: Weight | Sequence[Weight] = 1.0,
+        concentration: Annotated[float, Field(gt=0)] = 16.0,
+    ) -> None:
+        super().__init__(weights)
+        self.concentration = concentration
+
+    def of_level(self, first: Hierarchy, second: Hierarchy, level: int) -> Tensor:
+        """Contrast of the tokens that are grouped with the segments they make."""
+        views, above = (first, second), level + 1
+        numbers = _nearest(first.levels[above], second.levels[above]).argmax(-1)
+        images, count = numbers.shape
+        start = count * (images * rank() + torch.arange(images, device=numbers.device))[:, None]
+        labels = torch.stack([torch.arange(count, device=start.device) + start, numbers + start])
+        unit = torch.stack([_unit(view.levels[level]) for view in views])
+        there = ~torch.stack([view.levels[level].padding for view in views])
+        scores = [view.levels[level].assignment for view in views]
+        index = torch.stack([each.argmax(-1) for each in scores if each is not None])
+        members = one_hot(index, count) & there[..., None]
+        prototypes = F.normalize(members.mT.to(unit) @ unit, dim=-1).flatten(0, 2)
+        own = torch.arange(2 * images * count, device=start.device).view(2, images, count)
+        own = (own + rank() * own.numel()).gather(2, index).flatten()
+        token_labels = labels.gather(2, index).flatten()
+        tokens, counts = unit.flatten(0, 2), there.flatten().float()
+        everyone = gather(prototypes)
+        everyones, alive = gather(labels.flatten()), gather(members.any(2).flatten().float()) > 0
+        losses = [
+            checkpoint(
+                self._contrast,
+                *(each[at : at + self.block] for each in (tokens, counts, token_labels, own)),
+                *(everyone, everyones, alive),
+                use_reentrant=False,
+                preserve_rng_state=False,
+            )
+            for at in range(0, len(tokens), self.block)
+        ]
+        return torch.stack(losses).sum() * world_size() / gather(counts).sum()
+
+    def _contrast(
+        self,
+        tokens: Tensor,
+        counts: Tensor,
+        labels: Tensor,
+        own: Tensor,
+        everyone: Tensor,
+        everyones: Tensor,
+        alive: Tensor,
+    ) -> Tensor:
+        mine = own[:, None] == torch.arange(len(everyone), device=own.device)
+        same = labels[:, None] == everyones
+        others = same & ~mine & alive
+        positive = torch.where(others.any(1, keepdim=True), others, mine)
+        similar = self.concentration * tokens @ everyone.mT
+        top = similar.masked_fill(~positive, -torch.inf).logsumexp(1)
+        rest = positive | (alive & ~same)
+        bottom = similar.masked_fill(~rest, -torch.inf).logsumexp(1)
+        return ((bottom - top) * counts).sum()
+
+
+def _graph(
+    first: Hierarchy, second: Hierarchy, level: int, neighbours: int
+) -> tuple[Tensor, Tensor]:
+    """Adjacency (B, N, N) of the tokens of both views at a level, and their soft assignment.
+
+    Segments of the second view count as the most similar ones of the first.
+    """
+    nodes = (first.levels[level], second.levels[level])
+    segments = (first.levels[level + 1], second.levels[level + 1])
+    assignment = torch.cat([_soft(nodes[0]), _soft(nodes[1]) @ _nearest(*segments)], 1)
+    return _adjacency(*nodes, neighbours), assignment
 
 
 def _soft(level: Level) -> Tensor:

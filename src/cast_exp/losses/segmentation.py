@@ -11,9 +11,7 @@ def pixel_cross_entropy(logits: Tensor, superpixels: Tensor, labels: Tensor) -> 
     """Mean cross-entropy over the pixels of a batch, each of which has its superpixel's scores.
 
     All pixels of a superpixel with the same label have the same loss, so that it is enough to know
-    how many there are: no scores of pixels are made. The official release differs: it enlarges
-    scores of a half-size map bilinearly to the size of the labels, so that pixels near the border
-    of a superpixel get a blend of the scores on its two sides.
+    how many there are: no scores of pixels are made.
 
     Args:
         logits: Scores of superpixels, float (B, N, K).
@@ -30,3 +28,20 @@ def pixel_cross_entropy(logits: Tensor, superpixels: Tensor, labels: Tensor) -> 
     pixels = contingency(rows, labels, (batch * count, classes)).float()
     losses = -F.log_softmax(logits.float(), -1).flatten(0, 1)
     return (pixels * losses).sum() / pixels.sum().clamp(min=1)
+
+
+def enlarged_cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy over the pixels of a batch, to whose size scores are enlarged bilinearly.
+
+    Args:
+        scores: On a map of any size, float (B, K, h, w).
+        labels: See `pixel_cross_entropy`.
+
+    Returns:
+        The mean over all pixels that count, float scalar; 0 if there is none.
+    """
+    enlarged = F.interpolate(scores.float(), labels.shape[-2:], mode="bilinear")
+    void = (labels < 0) | (labels >= scores.size(1))
+    labels = labels.long().masked_fill(void, -1)
+    total = F.cross_entropy(enlarged, labels, ignore_index=-1, reduction="sum")
+    return total / (~void).sum().clamp(min=1)

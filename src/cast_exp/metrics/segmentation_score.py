@@ -1,6 +1,6 @@
 """All that is said of semantic segmentations of scenes, in training and afterwards."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,8 +15,6 @@ from cast_exp.ops import contingency
 class SegmentationScore(nn.Module):
     """IoU, boundary F, and what an oracle would reach that gives whole segments one class.
 
-    All is counted on superpixels; boundaries alone need pixels.
-
     Args:
         classes: Number of classes.
         levels: Number of levels of segments above the superpixels.
@@ -27,7 +25,7 @@ class SegmentationScore(nn.Module):
         iou: Of the prediction.
         boundary: Likewise.
         ceilings: IoU if each segment took the class that most of its pixels have, by level,
-            superpixels first.
+            superpixels first; those are scored by the share that each class has of their pixels.
     """
 
     def __init__(self, classes: int, levels: int, tolerance: float, **options: Any) -> None:
@@ -39,22 +37,30 @@ class SegmentationScore(nn.Module):
         )
 
     def update(
-        self, predicted: Tensor, superpixels: Tensor, levels: Sequence[Tensor], truth: Tensor
+        self,
+        predicted: Tensor,
+        superpixels: Tensor,
+        levels: Sequence[Tensor],
+        truth: Tensor,
+        paint: Callable[[Tensor], Tensor],
     ) -> None:
         """Add a scene.
 
         Args:
-            predicted: Class of each superpixel, int64 (N,).
+            predicted: Class of each pixel, int64 (H, W).
             superpixels: Superpixel of each pixel, int64 (H, W).
             levels: Segment of each superpixel at each level, superpixels themselves first, int64
                 (N,) each; there may be more than are scored.
             truth: Class of each pixel, int64 (H, W); labels of no class are void.
+            paint: Makes classes of pixels, int64 (H, W), of class scores of superpixels (N, K).
         """
         classes = self.iou.num_classes
-        pixels = contingency(superpixels, truth, (len(predicted), classes))
-        self.iou.update_table(count_table(predicted, pixels))
-        self.boundary.update(predicted[superpixels], truth)
-        for labels, ceiling in zip(levels, self.ceilings, strict=False):
+        pixels = contingency(superpixels, truth, (len(levels[0]), classes))
+        self.iou.update(predicted, truth)
+        self.boundary.update(predicted, truth)
+        shares = pixels / pixels.sum(1, keepdim=True).clamp(min=1)
+        self.ceilings[0].update(paint(shares), truth)  # type: ignore[operator]
+        for labels, ceiling in zip(levels[1:], self.ceilings[1:], strict=False):
             segments = pixels.new_zeros(int(labels.max()) + 1, classes)
             best = segments.index_add(0, labels, pixels).argmax(1)
             ceiling.update_table(count_table(best[labels], pixels))  # type: ignore[operator]

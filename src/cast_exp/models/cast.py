@@ -1,6 +1,7 @@
 """CAST: transformer stages over superpixel tokens with a grouping after each (paper, section 3)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -133,7 +134,13 @@ class CAST(Backbone):
         hierarchy.append(Level(tokens, padding, None))
 
         cls = self.norm(image_token[:, 0])
-        result = Hierarchy(cls, superpixels.map, tuple(hierarchy), attention=recorded)
+        result = Hierarchy(
+            cls,
+            superpixels.map,
+            tuple(hierarchy),
+            attention=recorded,
+            mask_empty=self.mask_empty,
+        )
         if self.fusion is None:
             return result
         cls, fused = self.fusion(
@@ -143,7 +150,7 @@ class CAST(Backbone):
             empty,
             request.views,
         )
-        return Hierarchy(cls, superpixels.map, tuple(hierarchy), fused, recorded)
+        return replace(result, cls=cls, fused=fused)
 
     def _run(
         self,

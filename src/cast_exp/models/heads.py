@@ -31,9 +31,7 @@ class ContrastiveMLP(nn.Sequential):
 class SegmentationHead(nn.Sequential):
     """Class scores of superpixels: linear, batch norm, ReLU, linear (paper, fine-tuning on VOC).
 
-    The official release applies the same layers to pixels, as convolutions of size 1, after copying
-    each superpixel's feature to its pixels. Here each superpixel counts once, whatever its size, in
-    the statistics of the batch norm. Layers keep PyTorch's initialisation.
+    Layers keep PyTorch's initialisation.
 
     Args:
         dim: Width of the features.
@@ -49,17 +47,22 @@ class SegmentationHead(nn.Sequential):
         )
         self.classes = classes
 
-    def forward(self, features: Tensor, padding: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        self, features: Tensor, padding: Tensor, sizes: Tensor | None = None
+    ) -> Tensor:
         """Score the superpixels of a batch.
 
         Args:
             features: float (B, N, C).
             padding: True where there is no superpixel, bool (B, N).
+            sizes: How often each superpixel counts in the batch statistics, int64 (B, N): with its
+                pixels, as in the official release, whose head runs on pixels. None for once.
 
         Returns:
             Logits (B, N, classes), 0 where there is no superpixel.
         """
         first, norm, activation, last = self
-        hidden = activation(norm(first(features).flatten(0, 1), ~padding.flatten()))
+        counts = ~padding if sizes is None else sizes
+        hidden = activation(norm(first(features).flatten(0, 1), counts.flatten()))
         logits: Tensor = last(hidden).view(*padding.shape, -1)
         return logits.masked_fill(padding[..., None], 0)

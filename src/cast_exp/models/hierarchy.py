@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from cast_exp.ops.labels import nearest
 
@@ -51,8 +52,9 @@ class Hierarchy:
         fused: Feature per superpixel fused over all stages, float (B, N, C); None without a fusion
             block.
         attention: That of the block that was asked for; None if none was.
-        grid: Rows and columns of the tokens of level 0 where these are square patches; None where
+        patch_size: Side of the tokens of level 0 in pixels, where these are square patches; 0 where
             they are the superpixels that were given.
+        mask_empty: Whether `fused_mean` leaves out empty superpixels.
     """
 
     cls: Tensor
@@ -60,7 +62,8 @@ class Hierarchy:
     levels: tuple[Level, ...]
     fused: Tensor | None = None
     attention: Attention | None = None
-    grid: tuple[int, int] | None = None
+    patch_size: int = 0
+    mask_empty: bool = True
 
     @property
     def depth(self) -> int:
@@ -104,16 +107,45 @@ class Hierarchy:
             )
             for level in self.levels
         )
-        return Hierarchy(
-            self.cls[images],
-            self.superpixels[images],
-            levels,
-            None if self.fused is None else self.fused[images],
-            None
+        return replace(
+            self,
+            cls=self.cls[images],
+            superpixels=self.superpixels[images],
+            levels=levels,
+            fused=None if self.fused is None else self.fused[images],
+            attention=None
             if self.attention is None
             else replace(self.attention, heads=self.attention.heads[images]),
-            self.grid,
         )
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """Rows and columns of the patches; None for superpixels."""
+        if not self.patch_size:
+            return None
+        height, width = self.superpixels.shape[-2:]
+        return -(-height // self.patch_size), -(-width // self.patch_size)
+
+    def on_pixels(self, scores: Tensor) -> Tensor:
+        """Scores of the tokens of level 0 on the pixels of `superpixels`.
+
+        All pixels of a superpixel have its scores; between the centres of patches they are
+        interpolated bilinearly.
+
+        Args:
+            scores: float (B, N, K).
+
+        Returns:
+            float (B, K, H, W).
+        """
+        batch, height, width = self.superpixels.shape
+        scores = scores.transpose(1, 2)
+        if self.grid is None:
+            places = self.superpixels.flatten(1)[:, None].expand(-1, scores.size(1), -1)
+            return scores.gather(2, places).view(batch, -1, height, width)
+        patches = scores.reshape(batch, -1, *self.grid)
+        enlarged = F.interpolate(patches, scale_factor=self.patch_size, mode="bilinear")
+        return enlarged[..., :height, :width]
 
     def tokens_at(self, superpixels: Tensor) -> Tensor:
         """Token of level 0 at each pixel of the images at another size.
@@ -129,12 +161,14 @@ class Hierarchy:
         return nearest(self.superpixels, *superpixels.shape[-2:]).to(superpixels.device)
 
     def fused_mean(self) -> Tensor:
-        """Mean of the fused features over the superpixels that are not empty, float (B, C).
+        """Mean of the fused features over the superpixels, float (B, C); see `mask_empty`.
 
         Raises:
             ValueError: The backbone has no fusion block.
         """
         if self.fused is None:
             raise ValueError("this backbone has no fusion block; build it with fusion=True")
+        if not self.mask_empty:
+            return self.fused.mean(1)
         keep = ~self.levels[0].padding[..., None]
         return (self.fused * keep).sum(1) / keep.sum(1)

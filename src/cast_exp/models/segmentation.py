@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from cast_exp.models.backbone import Backbone
 from cast_exp.models.heads import SegmentationHead
 from cast_exp.models.hierarchy import Hierarchy
 from cast_exp.ops import Superpixels
+from cast_exp.ops.labels import nearest
 
 
 @dataclass(frozen=True)
@@ -32,20 +34,32 @@ class Prediction:
     """What a segmentation model says of one image.
 
     Attributes:
-        classes: Best class of each superpixel, int64 (N,), on the CPU.
-        superpixels: Where these are at the size of the truth, int64 (H, W): those given, or
-            a ViT's patches.
+        scores: Class scores of the superpixels, float (N, K).
+        superpixels: Where these are at the size of the truth, int64 (H, W), on the CPU: those
+            given, or a ViT's patches.
         hierarchy: That of the backbone, of a batch of one.
     """
 
-    classes: Tensor
+    scores: Tensor
     superpixels: Tensor
     hierarchy: Hierarchy
 
-    @property
+    @cached_property
     def pixels(self) -> Tensor:
-        """Best class of each pixel at the size of the truth, int64 (H, W)."""
-        return self.classes[self.superpixels]
+        """Best class of each pixel at the size of the truth, int64 (H, W), on the CPU."""
+        return self.paint(self.scores)
+
+    def paint(self, scores: Tensor) -> Tensor:
+        """The same by other scores of the superpixels, (N, K).
+
+        A superpixel has one class. Scores of a ViT's patches are enlarged bilinearly to the image
+        that it has seen, whose classes are then brought to the size of the truth.
+        """
+        if self.hierarchy.grid is None:
+            return scores.argmax(-1).cpu()[self.superpixels]
+        scores = scores[None].to(self.hierarchy.superpixels.device, torch.float32)
+        best = self.hierarchy.on_pixels(scores)[0].argmax(0)
+        return nearest(best, *self.superpixels.shape).cpu()
 
     @property
     def levels(self) -> list[Tensor]:
@@ -61,19 +75,25 @@ class SegmentationModel(nn.Module):
         backbone: One with a fusion block.
         head: Scores the features.
         classes: Names of the classes.
+        pixel_norm: Batch statistics of the head are over pixels, not superpixels; as the release's.
 
     Raises:
         UserError: The backbone has no fusion block.
     """
 
     def __init__(
-        self, backbone: Backbone, head: SegmentationHead, classes: Sequence[str] = ()
+        self,
+        backbone: Backbone,
+        head: SegmentationHead,
+        classes: Sequence[str] = (),
+        pixel_norm: bool = False,
     ) -> None:
         super().__init__()
         require_fusion(backbone)
         self.backbone = backbone
         self.head = head
         self.classes = list(classes)
+        self.pixel_norm = pixel_norm
 
     @property
     def num_classes(self) -> int:
@@ -90,8 +110,11 @@ class SegmentationModel(nn.Module):
             superpixels: See `Backbone.forward`; of the images' size or a smaller one.
             last_grouping: See `Backbone.forward`; the scores do not depend on it.
         """
+        superpixels = Superpixels.of(superpixels)
         hierarchy = self.backbone(images, superpixels, last_grouping=last_grouping)
-        logits = self.head(hierarchy.fused, hierarchy.levels[0].padding)
+        by_pixels = self.pixel_norm and hierarchy.grid is None  # patches have as many each
+        sizes = superpixels.sizes if by_pixels else None
+        logits = self.head(hierarchy.fused, hierarchy.levels[0].padding, sizes)
         return Segmented(logits, hierarchy)
 
     @torch.no_grad()
@@ -112,8 +135,7 @@ class SegmentationModel(nn.Module):
         """
         segmented = self(image, superpixels, last_grouping)
         tokens = segmented.hierarchy.tokens_at(full_superpixels[None])[0]
-        best = segmented.logits[0].argmax(-1).cpu()
-        return Prediction(best, tokens, segmented.hierarchy)
+        return Prediction(segmented.logits[0], tokens, segmented.hierarchy)
 
 
 def require_fusion(backbone: Backbone) -> None:

@@ -105,7 +105,7 @@ class ViT(Backbone):
             (Level(sequence[:, first:], padding, None),),
             None if self.fusion is None else normed[:, first:],
             recorded,
-            (features.size(-2), features.size(-1)),
+            self.patches.stride,
         )
 
     def _prefix(self) -> Tensor:

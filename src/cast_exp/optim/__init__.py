@@ -1,6 +1,7 @@
 """What changes the weights, and how fast."""
 
 from cast_exp.optim.epoch_cosine import EpochCosine
+from cast_exp.optim.momentum import keep_rate_in_momentum
 from cast_exp.optim.param_groups import (
     ParameterGroups,
     decay_all,
@@ -21,6 +22,7 @@ __all__ = [
     "cosine_momentum",
     "decay_all",
     "finetuning_groups",
+    "keep_rate_in_momentum",
     "no_decay_on_norm_and_bias",
     "settings_of",
 ]

@@ -36,20 +36,28 @@ class WarmupCosine(Schedule):
         warmup_epochs: Epochs before the peak; a shorter run never reaches it.
         start: Share of the peak at the first step, 0..1.
         end: Share of the peak after the last step, 0..1.
+        warmup_apart: Whether the cosine begins after the warm-up. If not, it runs over all epochs,
+            and the warm-up takes the place of its beginning, as in timm.
     """
 
     def __init__(
-        self, warmup_epochs: Annotated[float, Field(ge=0)], start: Share = 0.0, end: Share = 0.0
+        self,
+        warmup_epochs: Annotated[float, Field(ge=0)],
+        start: Share = 0.0,
+        end: Share = 0.0,
+        warmup_apart: bool = True,
     ) -> None:
         self.warmup_epochs = warmup_epochs
         self.start = start
         self.end = end
+        self.warmup_apart = warmup_apart
 
     def factor(self, gone: float, total: float) -> float:
         """Share of the peak, 0..1; see `Schedule.factor`."""
-        if 0 < self.warmup_epochs >= gone:
+        begin = self.warmup_epochs if self.warmup_apart else 0.0
+        if gone < self.warmup_epochs or total <= begin:
             return self.start + (1 - self.start) * gone / self.warmup_epochs
-        progress = (gone - self.warmup_epochs) / (total - self.warmup_epochs)
+        progress = (gone - begin) / (total - begin)
         return self.end + (1 - self.end) * (1 + math.cos(math.pi * progress)) / 2
 
 

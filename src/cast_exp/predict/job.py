@@ -19,6 +19,7 @@ from cast_exp.data.datasets.images import ValueRange
 from cast_exp.errors import UserError, listing
 from cast_exp.models import Backbone, SegmentationModel
 from cast_exp.models.pooling import check_levels
+from cast_exp.models.tokens import Sampling
 from cast_exp.predict import Task
 from cast_exp.predict.attention_heads import figure_ground_files, heads_of
 from cast_exp.predict.files import Outputs
@@ -33,7 +34,8 @@ from cast_exp.superpixels import SuperpixelMethod
 class Job:
     """What the command line of `cast_exp.segment` says; its help explains the options.
 
-    `levels` are None for the model's own, `size` is in pixels, `device` is of torch, or "auto".
+    `levels` and `sampling` are None for the model's own, `size` is in pixels, `device` of torch, or
+    "auto".
     """
 
     photos: Sequence[Path]
@@ -45,6 +47,7 @@ class Job:
     html: bool
     size: int
     method: SuperpixelMethod
+    sampling: Sampling | None
     device: str
     value_range: ValueRange | None
     overwrite: bool
@@ -61,6 +64,10 @@ class Job:
         photos = find_photos(self.photos, without=self.out)
         if self.html and self.task != "hierarchy":
             raise UserError(f"--html shows a hierarchy; leave it out with --task {self.task}")
+        if self.sampling and self.task == "semantic":
+            raise UserError(
+                "--sampling is for pretrained models; leave it out with --task semantic"
+            )
         self._check_levels()
         failed, before = [], 0
         for photo in track(photos, self.task, disable=not sys.stdout.isatty()):
@@ -120,9 +127,8 @@ class Job:
     def _backbone(self) -> Backbone:
         if self.task == "semantic":
             return self._segmentation_model.backbone
-        # Superpixels are smaller than the cells of the feature grid here and there.
         backbone = load_pretrained(
-            self._given_checkpoint, weights=self.weights, sampling="interpolated"
+            self._given_checkpoint, weights=self.weights, sampling=self.sampling
         )
         return backbone.to(self._device).eval()
 
@@ -158,6 +164,7 @@ class Job:
             "levels": self._levels and list(self._levels),
             "size": self.size,
             "superpixels": repr(self.method),
+            "sampling": self.sampling,
             "html": self.html,
             "value_range": self.value_range and list(self.value_range),
         }

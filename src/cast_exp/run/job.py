@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cast_exp.data.lost_workers import lost_worker
 from cast_exp.distributed import OutOfStep, signals
 from cast_exp.errors import UserError
 from cast_exp.ops.files import room_for
@@ -81,14 +82,15 @@ def _run(task: Task, config: Mapping[str, Any], folder: Path, first: bool) -> in
         if number:
             return _stopped(folder, way, first, 128 + number)
         gone = signals.lost() or _connection_lost(error)
-        known = gone or isinstance(error, UserError)
-        text = gone or (str(error) if known else f"{type(error).__name__}: {error}")
+        worker = lost_worker(error, _superpixels(config))
+        known = gone or worker or isinstance(error, UserError)
+        text = gone or worker or (str(error) if known else f"{type(error).__name__}: {error}")
         if not known:
             log.exception("unexpected error")
         if not first and _reported(folder, _PATIENCE):
             return 0
         if known:
-            log.error("error: %s", _advised(text, way) if gone else text)
+            log.error("error: %s", _advised(text, way) if gone or worker else text)
         if not (gone and _reported(folder, 0)):  # by the process that is gone: it knows why
             _close(folder, "failed", text)
         return 2 if known and not gone else 1
@@ -128,6 +130,12 @@ def _way_on(config: Mapping[str, Any], folder: Path) -> str:
     whole = folder.parent if (folder.parent / SWEEP).is_file() else folder
     plugins = config.get("plugins")
     return f"resume={whole}" + (f" plugins=[{','.join(plugins)}]" if plugins else "")
+
+
+def _superpixels(config: Mapping[str, Any]) -> str:
+    """Class of the method that makes superpixels in the workers."""
+    target: str = (config.get("superpixel") or {}).get("_target_", "")
+    return target.rpartition(".")[2]
 
 
 def _connection_lost(error: BaseException) -> str | None:

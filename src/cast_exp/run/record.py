@@ -6,11 +6,12 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from cast_exp.callbacks.prune import PRUNED
 from cast_exp.config import key_of
 from cast_exp.errors import UserError
 from cast_exp.run.folder import RUN, read_summary
@@ -20,8 +21,11 @@ Curve = tuple[list[int], list[float]]
 """Steps, ascending, and the value at each."""
 
 _NO_CHOICE = {"hydra", "local", "logger", "paths", "resume"}  # what changes no result
+_ASIDE = ("train/", "throughput/", "model/", "time/", "lr", PRUNED)  # metrics that are no results
+_RECIPE = "experiment"
 _COUNTERS = {"epoch", "step"}
 _NO_PICTURES = {"checkpoints", "eval", "untrained"}
+_UNTRAINED = "untrained/"
 _STEP = re.compile(r"step(\d+)")
 
 
@@ -33,11 +37,13 @@ class RunRecord:
         folder: Of the run.
         saved: The command that it was started with.
         summary: Content of its `summary.json`.
+        untrained: Whether this is of the weights that the run began with, which some also evaluate.
     """
 
     folder: Path
     saved: Saved
     summary: Mapping[str, Any]
+    untrained: bool = False
 
     @classmethod
     def read(cls, folder: Path) -> "RunRecord":
@@ -50,6 +56,12 @@ class RunRecord:
             UserError: What Hydra has left in it is missing or damaged.
         """
         return cls(folder, Saved.read(folder), read_summary(folder))
+
+    def beginning(self) -> "RunRecord | None":
+        """What is known of the untrained weights; None if they were not evaluated."""
+        if not any(name.startswith(_UNTRAINED) for name in self.summary.get("metrics") or {}):
+            return None
+        return replace(self, untrained=True)
 
     @property
     def kind(self) -> str:
@@ -100,10 +112,16 @@ class RunRecord:
 
     @cached_property
     def metrics(self) -> dict[str, float]:
-        """Final metrics; those that were logged last of a run that has none. Finite ones only."""
-        final = self.summary.get("metrics") or {k: v[-1] for k, (_, v) in self.curves.items()}
-        numbers = {name: _number(value) for name, value in final.items()}
-        return {name: value for name, value in numbers.items() if value is not None}
+        """Final metrics, and the last values of what was only logged. Finite ones only."""
+        final = {k: _number(v) for k, v in (self.summary.get("metrics") or {}).items()}
+        found = {name: values[-1] for name, (_, values) in self.curves.items()}
+        found |= {name: value for name, value in final.items() if value is not None}
+        if self.untrained:
+            split = {
+                k.removeprefix(_UNTRAINED): v for k, v in found.items() if k.startswith(_UNTRAINED)
+            }
+            return split | {k: v for k, v in found.items() if k.startswith("model/")}
+        return {name: value for name, value in found.items() if not name.startswith(_UNTRAINED)}
 
     @cached_property
     def curves(self) -> dict[str, Curve]:
@@ -123,10 +141,11 @@ class RunRecord:
     def pictures(self) -> dict[str, dict[str, Path]]:
         """PNG files by folder and then by what they show: a step such as "step 230", or a name."""
         found: dict[str, dict[str, Path]] = {}
-        for place, inner, names in os.walk(self.folder):
-            if Path(place) == self.folder:
+        top = self.folder / _UNTRAINED if self.untrained else self.folder
+        for place, inner, names in os.walk(top):
+            if Path(place) == top:
                 inner[:] = [name for name in inner if name not in _NO_PICTURES]
-            kind = Path(place).relative_to(self.folder).as_posix()
+            kind = Path(place).relative_to(top).as_posix()
             for name in sorted(names):
                 if name.endswith(".png") and not name.startswith("."):
                     step = _STEP.fullmatch(name[:-4])
@@ -157,11 +176,29 @@ def find_runs(places: Iterable[Path]) -> list[Path]:
 
 
 def varying(records: Iterable[RunRecord]) -> list[str]:
-    """The choices that are not the same in all runs, in order of appearance; `seed` is the last."""
+    """The choices that are not the same in all runs, in order of appearance; `seed` is the last.
+
+    Groups whose option follows from the experiment are left out.
+    """
     records = list(records)
+    groups = {group for record in records for group in record.saved.choices}
     keys = dict.fromkeys(key for record in records for key in record.choices)
-    found = [key for key in keys if len({record.value(key) for record in records}) > 1]
+    pairs = {
+        key: {(record.value(_RECIPE), record.value(key)) for record in records} for key in keys
+    }
+    recipes = len(pairs.get(_RECIPE, ()))
+    found = [
+        key
+        for key, seen in pairs.items()
+        if len({value for _, value in seen}) > 1
+        and (key == _RECIPE or key not in groups or len(seen) > recipes)
+    ]
     return sorted(found, key=lambda key: key == "seed")
+
+
+def is_result(metric: str) -> bool:
+    """Whether a metric tells how good the outcome of a run is."""
+    return not metric.startswith(_ASIDE)
 
 
 def _runs_in(place: Path) -> Iterator[Path]:

@@ -12,13 +12,11 @@ from hydra.experimental.callback import Callback
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
-from cast_exp.callbacks.prune import PRUNED
 from cast_exp.ops.files import atomic_write, write_csv, write_text
 from cast_exp.ops.markdown import markdown_table
 from cast_exp.run.folder import read_summary, sole_writer, write_summary
+from cast_exp.run.record import is_result
 from cast_exp.run.saved import Saved
-
-_ASIDE = ("train/", "throughput/", "model/", "time/", "lr", PRUNED)  # metrics that are no results
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ def _write_table(path: Path, jobs: list[Job]) -> None:
 def _results(jobs: list[Job]) -> list[str]:
     """The metrics that tell how good a job's outcome is; all if none does."""
     metrics = _names(jobs, "metrics")
-    return [name for name in metrics if not name.startswith(_ASIDE)] or metrics
+    return list(filter(is_result, metrics)) or metrics
 
 
 def _varied(jobs: list[Job]) -> list[str]:

@@ -31,6 +31,9 @@ class SuperpixelMethod(ABC):
     device: ClassVar[Literal["cpu", "any"]]
     """Where the method runs: on the CPU, one image after the other, or where the images are."""
 
+    forks: ClassVar[bool] = True
+    """Whether loader workers that run it may be forked from a process that uses CUDA."""
+
     fewest: ClassVar[int] = 1
     """The smallest ``count`` that the method can serve."""
 

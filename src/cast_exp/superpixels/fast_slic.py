@@ -30,6 +30,8 @@ class FastSlic(HostMethod):
         UserError: fast-slic is not installed, or ``count`` is too large.
     """
 
+    forks = False  # workers forked on a GPU machine died of SIGSEGV; not reproduced elsewhere
+
     def __init__(
         self,
         count: Annotated[int, Field(ge=1, le=_MOST)] = 196,

@@ -49,6 +49,7 @@ class ClassificationTask(BaseTask):
         label_smoothing: Share of the target that is spread over all classes.
         ema_decay: Share of the moving average that stays at each step.
         classes: Number of classes; None for that of the trainer's data.
+        sync_batch_norm: Whether several processes share their batch statistics.
         compile: See `BaseTask`.
 
     Raises:
@@ -75,6 +76,7 @@ class ClassificationTask(BaseTask):
         label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1,
         ema_decay: Annotated[float, Field(ge=0, le=1)] = 0.99996,
         classes: Annotated[int, Field(ge=1)] | None = None,
+        sync_batch_norm: bool = True,
         compile: Compile = "auto",
     ) -> None:
         super().__init__(backbone, optimizer, schedule, parameter_groups, readout, seed, compile)
@@ -87,6 +89,7 @@ class ClassificationTask(BaseTask):
         self.label_smoothing = label_smoothing
         self.ema_decay = ema_decay
         self.classes = classes
+        self.sync_batch_norm = sync_batch_norm
 
     def training_data(self, data: RawDataModule) -> LightningDataModule:
         """The images; see `BaseTask.training_data`.

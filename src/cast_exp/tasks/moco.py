@@ -52,6 +52,8 @@ class MoCoTask(BaseTask):
         projection_dim: Width of queries and keys.
         freeze_stem: Leave the stem as it is, its batch statistics too.
         regularizers: Losses on the groupings, by name.
+        decay_last_grouping: Let weight decay shrink what shapes the last grouping of a dense model,
+            which no loss trains, as the official release does.
         compile: See `BaseTask`.
 
     Raises:
@@ -77,6 +79,7 @@ class MoCoTask(BaseTask):
         projection_dim: Annotated[int, Field(ge=1)] = 256,
         freeze_stem: bool = False,
         regularizers: Mapping[str, Regularizer] | None = None,
+        decay_last_grouping: bool = False,
         compile: Compile = "auto",
     ) -> None:
         super().__init__(backbone, optimizer, schedule, parameter_groups, readout, seed, compile)
@@ -95,9 +98,26 @@ class MoCoTask(BaseTask):
         self.predictor = ContrastiveMLP(projection_dim, hidden_dim, projection_dim)
         self.momentum_backbone = deepcopy(backbone).requires_grad_(False)
         self.momentum_projector = deepcopy(self.projector).requires_grad_(False)
+        self._decayed = [
+            parameter
+            for name, parameter in backbone.named_parameters()
+            if name.startswith("groupings.") and not parameter.requires_grad
+            if decay_last_grouping and backbone.fusion is not None
+        ]
         if freeze_stem:
             backbone.stem.requires_grad_(False)
             self.train()  # Lightning trains a new module in the mode it finds it in
+
+    def make_optimizer(self, groups: Any) -> Optimizer:
+        """See `BaseTask`; what only decays is in the first group."""
+        groups[0]["params"] = [*groups[0]["params"], *self._decayed]
+        return super().make_optimizer(groups)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Give what only decays a gradient of zero; see `BaseTask`."""
+        super().on_before_optimizer_step(optimizer)
+        for parameter in self._decayed:
+            parameter.grad = torch.zeros_like(parameter)
 
     def training_data(self, data: RawDataModule) -> LightningDataModule:
         """The images; see `BaseTask.training_data`.

@@ -7,13 +7,14 @@ import torch
 from lightning.pytorch import LightningDataModule
 from pydantic import Field
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from cast_exp.checkpoints.segmentation import CLASSES
 from cast_exp.data import Scene, SceneDataModule
 from cast_exp.data.base import RawDataModule
 from cast_exp.errors import UserError
-from cast_exp.losses import pixel_cross_entropy
+from cast_exp.losses import enlarged_cross_entropy, pixel_cross_entropy
 from cast_exp.metrics import SegmentationScore
 from cast_exp.metrics.boundary import Tolerance
 from cast_exp.models import Backbone, SegmentationModel
@@ -22,7 +23,12 @@ from cast_exp.models.registry import untrained
 from cast_exp.models.segmentation import require_fusion
 from cast_exp.ops import Superpixels
 from cast_exp.ops.labels import nearest
-from cast_exp.optim import ParameterGroups, Schedule, finetuning_groups
+from cast_exp.optim import (
+    ParameterGroups,
+    Schedule,
+    finetuning_groups,
+    keep_rate_in_momentum,
+)
 from cast_exp.tasks.base import BaseTask
 from cast_exp.tasks.compilation import Compile
 
@@ -31,9 +37,7 @@ class SegmentationTask(BaseTask):
     """Trains a backbone and a head on its superpixels to name the class of each pixel.
 
     Trains on random crops, validates on whole images of any size, one at a time. Position codes and
-    class token stay as they are. The official optimiser keeps the learning rate inside its momentum
-    buffer; torch's SGD, which is used here, multiplies the buffer by it, which differs as far as
-    the rate changes within the memory of the buffer, some ten steps.
+    class token stay as they are. Scores of a ViT's patches are enlarged bilinearly to pixels.
 
     Logs "train/loss", the cross-entropy over pixels, at each step; after each validation, over all
     images and in 0..1, "val/miou" and "val/pixel_accuracy", "val/boundary_f" (see `BoundaryF`), and
@@ -49,6 +53,11 @@ class SegmentationTask(BaseTask):
         from_scratch: Train a backbone of the same build from random weights: the control that shows
             what its pretraining is worth.
         tolerance: Distance up to which a boundary counts as found, as a share of the diagonal.
+        bilinear_logits: Enlarge scores on the superpixels' map, of half the crop's size, bilinearly
+            for the loss as well, so that pixels near a border get a blend of both sides.
+        pixel_norm: See `SegmentationModel`.
+        clamp_variance: See `SyncBatchNorm.clamp`; of all batch norms.
+        rate_in_momentum: See `keep_rate_in_momentum`; otherwise the optimizer is torch's own.
         compile: See `BaseTask`.
 
     Raises:
@@ -70,6 +79,10 @@ class SegmentationTask(BaseTask):
         seed: Annotated[int, Field(ge=0)] = 0,
         from_scratch: bool = False,
         tolerance: Tolerance = 0.0075,
+        bilinear_logits: bool = False,
+        pixel_norm: bool = False,
+        clamp_variance: bool = False,
+        rate_in_momentum: bool = False,
         compile: Compile = "auto",
     ) -> None:
         require_fusion(backbone)
@@ -81,6 +94,10 @@ class SegmentationTask(BaseTask):
             backbone, optimizer, schedule, parameter_groups, seed=seed, compile=compile
         )
         self.tolerance = tolerance
+        self.bilinear_logits = bilinear_logits
+        self.pixel_norm = pixel_norm
+        self.clamp_variance = clamp_variance
+        self.rate_in_momentum = rate_in_momentum
         self.classes: list[str] = []
         for name, parameter in backbone.named_parameters():
             if name.rpartition(".")[2] not in ("weight", "bias"):
@@ -90,7 +107,7 @@ class SegmentationTask(BaseTask):
     @property
     def segmentation_model(self) -> SegmentationModel:
         """Backbone and head as one."""
-        return SegmentationModel(self.backbone, self.head, self.classes)
+        return SegmentationModel(self.backbone, self.head, self.classes, self.pixel_norm)
 
     def training_data(self, data: RawDataModule) -> LightningDataModule:
         """The scenes.
@@ -109,6 +126,9 @@ class SegmentationTask(BaseTask):
             return
         self.classes = list(self.trainer.datamodule.semantic_classes)  # type: ignore[attr-defined]
         self.head = SegmentationHead(self.backbone.dim, len(self.classes))
+        for module in self.modules():
+            if isinstance(module, _BatchNorm):
+                module.clamp = self.clamp_variance  # type: ignore[assignment]
         levels = self.backbone.config.levels if self.backbone.config else ()
         self.score = SegmentationScore(len(self.classes), len(levels), self.tolerance)
 
@@ -127,8 +147,17 @@ class SegmentationTask(BaseTask):
 
     def _loss(self, images: Tensor, superpixels: Superpixels, truth: Tensor) -> Tensor:
         segmented = self.segmentation_model(images, superpixels)
-        labels = nearest(segmented.hierarchy.superpixels, *truth.shape[-2:])
+        hierarchy = segmented.hierarchy
+        if self.bilinear_logits or hierarchy.grid is not None:
+            return enlarged_cross_entropy(hierarchy.on_pixels(segmented.logits.float()), truth)
+        labels = nearest(hierarchy.superpixels, *truth.shape[-2:])
         return pixel_cross_entropy(segmented.logits, labels, truth)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Have the momentum hold the rate, if it is to; see `BaseTask`."""
+        super().on_before_optimizer_step(optimizer)
+        if self.rate_in_momentum:
+            keep_rate_in_momentum(optimizer)
 
     def on_validation_start(self) -> None:
         """Let cuDNN choose convolutions without trials: each scene may have another size."""
@@ -144,7 +173,9 @@ class SegmentationTask(BaseTask):
             scene.image, scene.superpixels, scene.full_superpixels, last_grouping=True
         )
         truth = torch.as_tensor(scene.truth["semantic"]).long()
-        self.score.update(predicted.classes, predicted.superpixels, predicted.levels, truth)
+        self.score.update(
+            predicted.pixels, predicted.superpixels, predicted.levels, truth, predicted.paint
+        )
 
     def on_validation_epoch_end(self) -> None:
         """Log the figures over all scenes."""

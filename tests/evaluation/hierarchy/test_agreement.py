@@ -21,6 +21,7 @@ from cast_exp.evaluation import HierarchyEvaluation, Subject
 from cast_exp.evaluation.hierarchy import agreement
 from cast_exp.metrics import HierarchyMetrics
 from cast_exp.models import Pooling, ViT, create_model
+from cast_exp.models.grouping import KMedoids
 from cast_exp.superpixels import Grid, Seeds
 from cast_exp.viz import comparison_sheet
 
@@ -42,9 +43,10 @@ def evaluation(data: SceneDataModule | None = None, **options: Any) -> Hierarchy
 
 
 @pytest.fixture
-def subject() -> Subject:
+def subject(request: pytest.FixtureRequest) -> Subject:
     torch.manual_seed(0)
-    return Subject(create_model("cast_tiny", sampling="interpolated", image_size=48).eval())
+    sampling = getattr(request, "param", "interpolated")
+    return Subject(create_model("cast_tiny", sampling=sampling, image_size=48).eval())
 
 
 @pytest.fixture
@@ -68,6 +70,7 @@ def test_a_vit_sees_whole_patches(subject, tmp_path, monkeypatch):
     assert figures["vit/covering/12"] > 0
 
 
+@pytest.mark.parametrize("subject", ["nearest", "interpolated"], indirect=True)
 @torch.no_grad()
 def test_figures_are_those_of_the_segmentations_of_each_pixel(subject, tmp_path):
     data = scenes()
@@ -85,6 +88,26 @@ def test_figures_are_those_of_the_segmentations_of_each_pixel(subject, tmp_path)
     assert figures == pytest.approx(expected, nan_ok=True)
 
 
+@pytest.fixture
+def kmedoids(tmp_path: Path) -> str:
+    torch.manual_seed(2)
+    pooling = Pooling(LEVELS, partial(KMedoids))
+    save_pretrained(create_model("cast_tiny", image_size=48, pooling=pooling), tmp_path / "km")
+    return str(tmp_path / "km")
+
+
+def test_a_model_trained_with_kmedoids_segments_by_itself(subject, kmedoids, vit, tmp_path):
+    """As it would on its own; it is not the clustering of the first model's tokens."""
+    beside = evaluate(evaluation(trained_kmedoids=kmedoids), subject, tmp_path / "beside")
+    alone = evaluate(evaluation(baselines=[]), Subject.load(kmedoids), tmp_path / "alone")
+    assert {
+        f"trained_kmedoids/{name}": pytest.approx(x, nan_ok=True) for name, x in alone.items()
+    } == {name: x for name, x in beside.items() if name.startswith("trained_kmedoids/")}
+    assert beside["trained_kmedoids/covering/12"] != beside["kmedoids/covering/12"]
+    with pytest.raises(UserError, match=r"was not trained with K-Medoids; name .*model=kmedoids"):
+        evaluation(trained_kmedoids=vit).check()
+
+
 def test_every_method_is_measured_on_nested_levels(subject, vit, tmp_path, monkeypatch):
     seen = []
 
@@ -96,7 +119,10 @@ def test_every_method_is_measured_on_nested_levels(subject, vit, tmp_path, monke
     figures = evaluate(evaluation(vit=vit, pictures=2, splits=["train"]), subject, tmp_path)
     assert len(seen) == 2
     for found in seen:
-        assert list(found) == ["model", "K-Means", "K-Medoids", "merged by colour", "ViT, K-Means"]
+        assert list(found) == [
+            *("model", "K-Means of its tokens", "K-Medoids of its tokens"),
+            *("merged by colour", "ViT, K-Means"),
+        ]
         for name, levels in found.items():
             for count, labels in zip(LEVELS, levels, strict=True):
                 assert labels.shape == (48, 48)

@@ -4,6 +4,7 @@ from cast_exp.data.datasets.base import NoSuchSplit, RawDataset, Split, Unreadab
 from cast_exp.data.datasets.bsds500 import BSDS500
 from cast_exp.data.datasets.cifar10 import CIFAR10
 from cast_exp.data.datasets.densepose import DensePose
+from cast_exp.data.datasets.hugging_face import HuggingFace
 from cast_exp.data.datasets.image_folder import ImageFolder
 from cast_exp.data.datasets.imagenet import ImageNet
 from cast_exp.data.datasets.imagenet100 import ImageNet100, imagenet100_classes
@@ -11,6 +12,7 @@ from cast_exp.data.datasets.images import read_image
 from cast_exp.data.datasets.part_imagenet import PartImageNet
 from cast_exp.data.datasets.shapes import Shapes
 from cast_exp.data.datasets.voc import VOC, VOC_CLASSES, VOCAugmented, VOCFolder
+from cast_exp.data.datasets.webdataset import WebDataset
 
 __all__ = [
     "BSDS500",
@@ -18,6 +20,7 @@ __all__ = [
     "VOC",
     "VOC_CLASSES",
     "DensePose",
+    "HuggingFace",
     "ImageFolder",
     "ImageNet",
     "ImageNet100",
@@ -29,6 +32,7 @@ __all__ = [
     "UnreadableImage",
     "VOCAugmented",
     "VOCFolder",
+    "WebDataset",
     "imagenet100_classes",
     "read_image",
 ]

@@ -64,9 +64,10 @@ class RawDataset(Protocol):
 
     It may have ``held_out``, names of training images that validate instead (see
     `cast_exp.data.datasets.held_out`); ``present_classes()``, the set of the classes that the
-    split has an image of, if that can be told without reading images; and ``files()``, the paths
-    of all files that items are read from, if these are others than the ``path`` of each. Results
-    that are kept are computed anew when one of these files has changed.
+    split has an image of, if that can be told without reading images; ``files()``, the paths
+    of all files that items are read from, if these are others than the ``path`` of each (results
+    that are kept are computed anew when one of these files has changed); and ``read(i, decode)``,
+    which is ``dataset[i]`` with ``"image"`` what ``decode`` makes of its open file.
     """
 
     classes: list[str]

@@ -1,11 +1,11 @@
 """Images in folders, or in tars of them: COCO and any folder of one's own."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import compress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -157,9 +157,13 @@ class ImageFolder(Dataset[dict[str, Any]]):
         return len(self._names)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.read(index, decode_image)
+
+    def read(self, index: int, decode: Callable[[BinaryIO], Any]) -> dict[str, Any]:
+        """See `RawDataset`."""
         name = self._name(index)
         with readable(self.tree.path(name)), self.tree.open(name) as file:
-            return {"image": decode_image(file), "label": int(self._labels[index])}
+            return {"image": decode(file), "label": int(self._labels[index])}
 
     def path(self, index: int) -> str:
         """The file of image ``index``."""

@@ -3,7 +3,7 @@
 import logging
 import os
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from io import BytesIO
 from mmap import ACCESS_READ, mmap
@@ -105,8 +105,7 @@ class Tar(ListedTree):
 
     def __init__(self, place: Path) -> None:
         found = _index(place)
-        names = found["names"].numpy()
-        super().__init__(place, names.view(f"S{names.shape[1]}")[:, 0])
+        super().__init__(place, names_of(found["names"]))
         self._members = found["members"].numpy()
         self._content: mmap | None = None
 
@@ -157,12 +156,30 @@ def _index(tar: Path) -> dict[str, Tensor]:
     beside = index_file(tar)
     if beside.is_file() and (found := load_tensors(beside, _fingerprint(tar))):
         return found
-    kept = cache_dir() / "tars" / sha256(os.fsencode(tar.resolve())).hexdigest()[:16]
+    return kept_index([tar], lambda: _columns(tar, members(tar)))
+
+
+def kept_index(
+    tars: Sequence[Path], read: Callable[[], dict[str, Tensor]], about: str = ""
+) -> dict[str, Tensor]:
+    """What is read from archives, once for as long as their names, sizes and times stay.
+
+    Args:
+        tars: The archives.
+        read: Reads them.
+        about: What else decides on what is read.
+
+    Raises:
+        UserError: The disk is full, and what `read` raises.
+    """
+    paths = "\0".join([*(str(tar.resolve()) for tar in tars), about])
+    kept = cache_dir() / "tars" / sha256(os.fsencode(paths)).hexdigest()[:16]
     with only_one(kept):
-        state = file_states([str(tar)])
+        state = file_states(map(str, tars))
         if (found := load_tensors(kept, state)) is None:
-            log.info("making an index of %s, once", tar)
-            found = _columns(tar, _read(tar))
+            more = f" and {len(tars) - 1} more" if len(tars) > 1 else ""
+            log.info("making an index of %s%s, once", tars[0], more)
+            found = read()
             save_tensors(kept, found, state)
     return found
 
@@ -173,7 +190,12 @@ def _fingerprint(tar: Path) -> str:
         return f"{tar.stat().st_size} {crc32(file.read(_BLOCK)):08x}"
 
 
-def _read(tar: Path) -> Iterator[Member]:
+def members(tar: Path) -> Iterator[Member]:
+    """The files in an archive, in order; see `tar_members`.
+
+    Raises:
+        UserError: It cannot be read, is damaged or cut short, or has links.
+    """
     last = "its beginning"
     try:
         with tar.open("rb") as file:
@@ -196,9 +218,19 @@ def _columns(tar: Path, members: Iterable[Member]) -> dict[str, Tensor]:
     names: NDArray[Any] = np.array(sorted(images), np.bytes_)
     rows = np.array([images[name][1:] for name in names.tolist()], np.int64).reshape(-1, 3)
     return {
-        "names": torch.from_numpy(names.view(np.uint8).reshape(len(names), names.itemsize)),
+        "names": names_tensor(names),
         "members": torch.from_numpy(rows),
     }
+
+
+def names_tensor(names: NDArray[Any]) -> Tensor:
+    """Names (N,) of bytes as uint8 (N, longest), padded with zeros."""
+    return torch.from_numpy(names.view(np.uint8).reshape(len(names), names.itemsize))
+
+
+def names_of(tensor: Tensor) -> NDArray[np.bytes_]:
+    """What `names_tensor` was given."""
+    return tensor.numpy().view(f"S{tensor.size(1)}")[:, 0]
 
 
 def _image_name(name: str) -> bytes:

@@ -54,7 +54,8 @@ class HierarchyEvaluation(SceneEvaluation):
     `kmedoids` cluster the backbone's own superpixel tokens (those of the first stage; paper,
     appendix on hierarchical segmentation), `color` merges superpixels by colour and has learned
     nothing. With `vit`, spherical K-Means clusters the pixels by the tokens of a ViT, as the
-    official release does for its comparison.
+    official release does for its comparison. With `trained_kmedoids`, another model, trained with
+    K-Medoids for its groupings (the paper's baseline), segments the images by itself.
 
     Figures: those of `HierarchyMetrics` with levels named by their counts, and "segments/64", the
     mean number of segments there really are; those of baselines have the name of the baseline
@@ -69,9 +70,9 @@ class HierarchyEvaluation(SceneEvaluation):
             fewer superpixels has that many.
         baselines: What else to measure.
         vit: Checkpoint of a ViT for spherical K-Means; without one there is no such row.
+        trained_kmedoids: Checkpoint of a model trained with K-Medoids; likewise.
         splits: Whose images.
-        sampling: How superpixels read the feature grid, however the model was pretrained; None for
-            the way it was.
+        sampling: How superpixels read the feature grid; None for the way the model was trained.
         limit: At most that many images of each split; None for all.
         pictures: Draw that many images, the first ones.
         seed: Seed of the random start of spherical K-Means, and of the colours of pictures.
@@ -85,8 +86,9 @@ class HierarchyEvaluation(SceneEvaluation):
         levels: Levels | None = _LEVELS,
         baselines: Sequence[Baseline] = ("kmeans", "kmedoids", "color"),
         vit: str | None = None,
+        trained_kmedoids: str | None = None,
         splits: Sequence[Split] = ("val",),
-        sampling: Sampling | None = "interpolated",
+        sampling: Sampling | None = None,
         limit: Annotated[int, Field(ge=1)] | None = None,
         pictures: Annotated[int, Field(ge=0)] = 4,
         seed: Annotated[int, Field(ge=0)] = 0,
@@ -97,6 +99,7 @@ class HierarchyEvaluation(SceneEvaluation):
             check_levels(levels, f"evaluation.hierarchy.levels={list(levels)}")
         self.baselines = list(baselines)
         self.vit = vit
+        self.trained_kmedoids = trained_kmedoids
         self.sampling = sampling
         self.seed = seed
 
@@ -116,7 +119,7 @@ class HierarchyEvaluation(SceneEvaluation):
             subject.backbone.look(levels=self._levels_for(subject))
         for split in self.splits:
             self.scenes.need("regions", split)
-        _ = self._vit  # loads it
+        _ = self._vit, self._other  # loads them
 
     def prepare(self) -> None:
         """Look what is to do, and by which methods."""
@@ -132,7 +135,10 @@ class HierarchyEvaluation(SceneEvaluation):
         if self._vit is not None:
             self.networks.append(self._vit.eval())
             self.methods["vit"] = partial(self._spherical, self._vit)
-        else:
+        if self._other is not None:
+            self.networks.append(self._other.eval())
+            self.methods["trained_kmedoids"] = partial(self._segmented, self._other)
+        if self._vit is None:
             log.info("no ViT is compared with; evaluation.hierarchy.vit=CHECKPOINT names one")
 
     def key(self) -> dict[str, Any]:
@@ -143,6 +149,7 @@ class HierarchyEvaluation(SceneEvaluation):
             "sampling": self.sampling,
             "baselines": self.baselines,
             "vit": str(self.vit),
+            "trained_kmedoids": str(self.trained_kmedoids),
             "seed": self.seed,
         }
 
@@ -225,11 +232,28 @@ class HierarchyEvaluation(SceneEvaluation):
             )
         return vit
 
+    @cached_property
+    def _other(self) -> Backbone | None:
+        if self.trained_kmedoids is None:
+            return None
+        other = load_pretrained(self.trained_kmedoids)
+        if other.config is None or other.config.grouping != "KMedoids":
+            raise UserError(
+                f"evaluation.hierarchy.trained_kmedoids={self.trained_kmedoids} was not trained "
+                "with K-Medoids; name a checkpoint of model=kmedoids_small or so, or null"
+            )
+        other.look(levels=self.given)
+        return other
+
     # -- methods ---------------------------------------------------------------------------------
 
     def _own(self, scene: Scene, hierarchy: Hierarchy) -> list[Tensor]:
         labels = [hierarchy.labels(level + 1)[0] for level in range(len(self.levels))]
         return [scene.paint(level) for level in labels]
+
+    def _segmented(self, other: Backbone, scene: Scene, hierarchy: Hierarchy) -> list[Tensor]:
+        there = scene.to(self.device)
+        return self._own(scene, other(there.image, there.superpixels, levels=self.levels))
 
     def _cluster(
         self, method: Literal["kmeans", "kmedoids"], scene: Scene, hierarchy: Hierarchy

@@ -9,8 +9,9 @@ from cast_exp.viz import level_curves
 
 TITLES = {
     "model": "model",
-    "kmeans": "K-Means",
-    "kmedoids": "K-Medoids",
+    "kmeans": "K-Means of its tokens",
+    "kmedoids": "K-Medoids of its tokens",
+    "trained_kmedoids": "trained with K-Medoids",
     "color": "merged by colour",
     "vit": "ViT, K-Means",
 }

@@ -1,0 +1,146 @@
+"""What two views of an image with superpixels cost a loader worker, in each mode.
+
+    python benchmarks/loader.py DIR
+
+DIR holds photographs as for data=image_folder: train/<class>/*.jpg. The time is that which one
+worker process spends on a core for a sample, all of it included: reading, decoding, views,
+superpixels, batches and handing them over. With a GPU, follow images/s of workers on all cores and
+the device together.
+"""
+
+import argparse
+import gc
+import resource
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from PIL import ImageFilter
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+from cast_exp.data import ImageDataModule, TwoViews
+from cast_exp.data.datasets import ImageFolder
+from cast_exp.superpixels import FastSlic, Seeds, Slic
+
+BATCH = 64
+
+
+class ByHand(Dataset[Any]):
+    """The same by torchvision's transforms and OpenCV's SEEDS, as in the official release."""
+
+    def __init__(self, root: Path) -> None:
+        self.images = ImageFolder("train", root)
+        self.views = [
+            v2.Compose(
+                [
+                    v2.RandomResizedCrop(224),
+                    v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.2, 0.1)], p=0.8),
+                    v2.RandomGrayscale(p=0.2),
+                    v2.RandomApply([v2.Lambda(_blur)], p=blur),
+                    v2.RandomSolarize(threshold=128, p=solarize),
+                    v2.RandomHorizontalFlip(),
+                    v2.PILToTensor(),
+                ]
+            )
+            for blur, solarize in ((1.0, 0.0), (0.1, 0.2))
+        ]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> list[Tensor]:
+        image = self.images[index]["image"].convert("RGB")
+        views = [view(image) for view in self.views]
+        return [*views, *map(_seeds, views)]
+
+
+def _blur(image: Any) -> Any:
+    return image.filter(ImageFilter.GaussianBlur(torch.empty(1).uniform_(0.1, 2.0).item()))
+
+
+def _seeds(view: Tensor) -> Tensor:
+    lab = cv2.cvtColor(view.movedim(0, -1).numpy(), cv2.COLOR_RGB2LAB)
+    seeds = cv2.ximgproc.createSuperpixelSEEDS(224, 224, 3, 196, 1, 2, 15, False)
+    seeds.iterate(lab, 20)
+    return torch.from_numpy(seeds.getLabels()).short()
+
+
+def by_hand(root: Path) -> DataLoader[Any]:
+    return DataLoader(ByHand(root), BATCH, shuffle=True, num_workers=1, drop_last=True)
+
+
+def ours(root: Path, **options: Any) -> ImageDataModule:
+    return ImageDataModule(ImageFolder, TwoViews(), root=root, **options)
+
+
+MODES: dict[str, dict[str, Any]] = {
+    "SEEDS": {"superpixel": Seeds()},
+    "SLIC": {"superpixel": Slic()},
+    "data.superpixels_on=device": {"superpixel": Slic(), "superpixels_on": "device"},
+    "data.augment_on=device": {
+        "superpixel": Slic(),
+        "superpixels_on": "device",
+        "augment_on": "device",
+    },
+}
+if FastSlic.is_installed():
+    MODES["fast_slic"] = {"superpixel": FastSlic()}
+
+
+def core_ms(load: Callable[[], Iterable[Any]]) -> float:
+    """Milliseconds of a core that the worker of a loader spends on a sample."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    batches = sum(1 for _ in load())
+    gc.collect()  # ends the worker
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return 1e3 * spent / (batches * BATCH)
+
+
+def images_per_second(data: ImageDataModule) -> float:
+    """Of the second of two epochs, with all workers and a GPU."""
+    loader = data.train_dataloader()
+    for _ in range(2):
+        images, start = 0, time.perf_counter()
+        for batch in loader:
+            images += len(data.prepare(batch, "cuda")["index"])
+        torch.cuda.synchronize()
+    return images / (time.perf_counter() - start)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--rounds", type=int, default=3, help="of which the fastest counts")
+    arguments = parser.parse_args()
+    root: Path = arguments.root
+    loads: dict[str, Callable[[], Iterable[Any]]] = {
+        "torchvision's transforms, OpenCV's SEEDS": lambda: by_hand(root)
+    }
+    for name, options in MODES.items():
+        data = ours(root, workers=1, batch_size=BATCH, **options)
+        loads[name] = data.train_dataloader
+    times: dict[str, list[float]] = {}
+    for _ in range(arguments.rounds):
+        for name, load in loads.items():
+            times.setdefault(name, []).append(core_ms(load))
+    cuda = torch.cuda.is_available()
+    table = Table("two views of 224 pixels", "ms of a core", "images/s with a GPU")
+    for name, found in times.items():
+        speed = "not run here"
+        if cuda and name in MODES:
+            data = ours(root, batch_size=256, **MODES[name])
+            speed = f"{images_per_second(data):,.0f}"
+        table.add_row(name, f"{min(found):.1f}", speed)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
