@@ -49,7 +49,8 @@ def test_the_public_surface() -> None:
 def test_an_example_of_each_part_is_documented() -> None:
     assert {path.stem for path in FILES} == PARTS
     page = (ROOT / "docs" / "own_parts.md").read_text()
-    included = set(re.findall(r'--8<-- "examples/(\S+)"', page))
+    pages = "".join(path.read_text() for path in (ROOT / "docs").glob("*.md"))
+    included = set(re.findall(r'--8<-- "examples/(\S+)"', pages))
     there = {
         str(path.relative_to(EXAMPLES))
         for path in EXAMPLES.rglob("*.*")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from cast_exp.errors import UserError
 from cast_exp.predict import TASKS
-from cast_exp.run.options import add_config_dir, add_plugins
+from cast_exp.run.options import add_config_dir, add_plugins, level_counts, positive
 
 _PATCH = 16  # pixels each way for a superpixel
 
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--task", choices=TASKS, default="hierarchy", help="default: hierarchy")
     add(
         "--levels",
-        type=_levels,
+        type=level_counts,
         metavar="64,32,16,8",
         help="segments of each level, fine to coarse, as counts or as fractions of the "
         "superpixels; default: the model's",
@@ -75,14 +75,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--html", action="store_true", help="hierarchy: also write a page, page.html")
     add(
         "--size",
-        type=_positive,
+        type=positive,
         default=512,
         metavar="PIXELS",
         help="longer side of what the network sees; default: 512",
     )
     add(
         "--superpixels",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="how many to ask for; default: one for 16 x 16 pixels of a square of --size",
     )
@@ -113,15 +113,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _levels(text: str) -> tuple[int | float, ...]:
-    try:
-        parts = [part.strip() for part in text.split(",")]
-        return tuple(int(part) if part.isdecimal() else float(part) for part in parts)
-    except ValueError:
-        wrong = f"{text!r} is not a list of numbers like 64,32,16,8"
-        raise argparse.ArgumentTypeError(wrong) from None
-
-
 def _range(text: str) -> tuple[float, float]:
     try:
         low, high = map(float, text.split(","))
@@ -131,12 +122,6 @@ def _range(text: str) -> tuple[float, float]:
     if not -inf < low < high < inf:
         raise argparse.ArgumentTypeError(f"{text}: the second number, white, should be the higher")
     return low, high
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
-    return int(text)
 
 
 if __name__ == "__main__":

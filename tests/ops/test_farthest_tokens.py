@@ -12,6 +12,20 @@ from cast_exp.ops.farthest_tokens import by_cpu, by_differences
 OPERATOR = torch.ops.cast_exp.farthest_tokens.default
 
 
+class Chooser(torch.nn.Module):
+    def __init__(self, count, masked):
+        super().__init__()
+        self.options = count, masked
+
+    def forward(self, tokens, padding):
+        count, masked = self.options
+        return farthest_tokens(tokens, count, padding, masked)
+
+
+def exported_as(run):
+    return lambda tokens, count, padding, masked: run(tokens, padding)
+
+
 def on_gpu(tokens, count, padding, masked):
     return farthest_tokens(tokens.cuda(), count, padding.cuda(), masked).cpu()
 
@@ -67,7 +81,7 @@ def test_is_an_operator_to_torch():
         torch.library.opcheck(OPERATOR, (tokens, 3, padding, masked))
 
 
-def test_compiles_and_exports_as_one_operator():
+def test_compiles_as_one_operator():
     tokens, padding = images_of("plain", 2, 9, 4, torch.float32)
     expected = farthest_tokens(tokens, 3, padding)
     compiled = torch.compile(farthest_tokens, fullgraph=True, backend="aot_eager")
@@ -75,13 +89,38 @@ def test_compiles_and_exports_as_one_operator():
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(compiled(tokens, 3, padding), expected)
 
-    class Module(torch.nn.Module):
-        def forward(self, tokens, padding):
-            return farthest_tokens(tokens, 3, padding)
 
-    exported = torch.export.export(Module(), (tokens, padding))
-    assert [node.target for node in exported.graph.nodes].count(OPERATOR) == 1
-    assert torch.equal(exported.module()(tokens, padding), expected)
+@pytest.mark.parametrize("masked", [True, False])
+def test_exports_as_standard_operators_for_any_batch(masked):
+    batch = torch.export.Dim("batch")
+    tokens, padding = images_of("plain", 2, 9, 4, torch.float32)
+    shapes = {"tokens": {0: batch}, "padding": {0: batch}}
+    module = Chooser(4, masked)
+    exported = torch.export.export(module, (tokens, padding), dynamic_shapes=shapes, strict=False)
+    operators = {str(node.target) for node in exported.graph.nodes if node.op == "call_function"}
+    assert not [name for name in operators if "cast_exp" in name]
+    for kind in (kind for kind, also in KINDS if also == masked):
+        require_definition(exported_as(exported.module()), kind, 7, 9, 4, 4, torch.float32, masked)
+
+
+@pytest.mark.parametrize("masked", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_onnxruntime_chooses_the_same(masked, tmp_path):
+    pytest.importorskip("torch", minversion="2.15", reason="not tried with older exporters to ONNX")
+    pytest.importorskip("onnxscript", reason="needs the extra `onnx`")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    tokens, padding = images_of("plain", 2, 9, 4, torch.float32)
+    shapes = {"tokens": {0: torch.export.Dim("batch")}, "padding": {0: torch.export.Dim("batch")}}
+    path = tmp_path / "chooser.onnx"
+    chooser = Chooser(4, masked).eval()
+    torch.onnx.export(chooser, (tokens, padding), path, dynamic_shapes=shapes, dynamo=True)
+    session = onnxruntime.InferenceSession(path)
+
+    def run(tokens, padding):
+        inputs = {"tokens": tokens.numpy(), "padding": padding.numpy()}
+        return torch.from_numpy(session.run(None, inputs)[0])
+
+    for kind in (kind for kind, also in KINDS if also == masked):
+        require_definition(exported_as(run), kind, 7, 9, 4, 4, torch.float32, masked)
 
 
 class Elsewhere(torch.Tensor):

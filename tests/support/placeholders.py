@@ -151,6 +151,7 @@ class Things:
         others = {
             ("--checkpoint", "FINETUNED"): lambda: self.run("shapes_finetune"),
             ("resume", "FOLDER"): lambda: self.run("shapes_moco"),
+            ("", "CKPT"): self.weights,
             ("", "FOLDER"): self.photos,
             ("", "photo.jpg"): lambda: self.photos() / "photo.jpg",
             ("", "PHOTO_OR_FOLDER..."): lambda: self.photos() / "photo.jpg",

@@ -98,7 +98,7 @@ class CAST(Backbone):
         padding = empty
 
         cls_token = (self.cls_token + self.tokens.positions.cls).to(tokens.dtype)
-        cls_token = cls_token.expand(len(tokens), -1, -1)
+        cls_token = cls_token.expand(tokens.size(0), -1, -1)
         hierarchy: list[Level] = []
         stage_tokens, stage_levels, cls_tokens = [], [], []
         image_token = cls_token

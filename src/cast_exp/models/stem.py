@@ -91,8 +91,10 @@ class ConvStem(Stem):
     def forward(self, images: Tensor, views: int = 1) -> Tensor:
         """Compute the feature grid, (B, dim, rows, columns) in channels-last memory; see `Stem`."""
         images = images.contiguous(memory_format=torch.channels_last)
-        features = [self.convs(view) for view in images.chunk(views)]
-        return torch.cat(features) if views > 1 else features[0]
+        if views > 1:
+            return torch.cat([self.convs(view) for view in images.chunk(views)])
+        features: Tensor = self.convs(images)
+        return features
 
     def project(self, features: Tensor) -> Tensor:
         """Apply the closing linear layer to features or averages of features (..., dim)."""

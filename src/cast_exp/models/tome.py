@@ -71,7 +71,7 @@ class ToMe(Backbone):
         tokens, empty = self.tokens(images, reading, request.views), reading.empty
         padding = empty if self.mask_empty else torch.zeros_like(empty)
         cls_token = (self.cls_token + self.tokens.positions.cls).to(tokens.dtype)
-        sequence = torch.cat([cls_token.expand(len(tokens), -1, -1), tokens], 1)
+        sequence = torch.cat([cls_token.expand(tokens.size(0), -1, -1), tokens], 1)
         sizes = (~padding).to(tokens.dtype)
         hierarchy = []
         recorded = None
@@ -129,8 +129,9 @@ def merge(
     with torch.no_grad():
         target, gone, odd = _pairs(keys, padding, count)
         # What is merged away last, empty ones before it; odd places before even ones.
-        order = (4 * gone.int() + 2 * padding.int() + (~odd).int()).argsort(dim=1, stable=True)
-        places = torch.arange(number, device=order.device).expand_as(order)
+        rank = 4 * gone.long() + 2 * padding.long() + (~odd).long()
+        places = torch.arange(number, device=rank.device).expand_as(rank)
+        order = (rank * number + places).argsort(dim=1)
         place = torch.empty_like(order).scatter_(1, order, places).gather(1, target)
     kept = order[:, : number - count]
     wide = target[..., None].expand_as(tokens)

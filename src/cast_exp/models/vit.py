@@ -89,7 +89,7 @@ class ViT(Backbone):
         # The residual stream has the precision of the parameters, whatever autocast is on.
         tokens = tokens.to(codes.dtype) + codes.flatten(2).transpose(1, 2)
         prefix = self._prefix().to(tokens.dtype)
-        sequence = torch.cat([prefix.expand(len(tokens), -1, -1), tokens], 1)
+        sequence = torch.cat([prefix.expand(tokens.size(0), -1, -1), tokens], 1)
         first = prefix.size(1)
         recorded = None
         for number, block in enumerate(self.blocks):
@@ -133,4 +133,4 @@ def patch_map(images: Tensor, stride: int, columns: int) -> Tensor:
     height, width = images.shape[-2:]
     rows = torch.arange(height, device=images.device) // stride
     across = torch.arange(width, device=images.device) // stride
-    return (rows[:, None] * columns + across).expand(len(images), -1, -1)
+    return (rows[:, None] * columns + across).expand(images.size(0), -1, -1)

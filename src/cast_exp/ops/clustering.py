@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from cast_exp.ops.exporting import exporting
 from cast_exp.ops.labels import one_hot
 
 # By differences: a matrix product would round the distance of two points differently from either.
@@ -27,9 +28,9 @@ def kmeans(
         Cluster of each point, int64 (B, N); means nothing where a point is not valid.
     """
     points = points.float()
-    centres = points.take_along_dim(seeds[..., None], 1)
+    centres = points.gather(1, seeds[..., None].expand(-1, -1, points.size(-1)))
     for step in range(iterations):
-        labels = _nearest(torch.cdist(points, centres, compute_mode=_EXACT), seeds, missing)
+        labels = _nearest(_distances(points, centres), seeds, missing)
         if step < iterations - 1:
             members = one_hot(labels, seeds.size(1)) & valid[..., None]
             sums = members.transpose(1, 2).to(points.dtype) @ points
@@ -53,10 +54,11 @@ def kmedoids(
         Cluster of each point, int64 (B, N), and the medoids they belong to, int64 (B, K).
     """
     points = points.float()
-    distances = torch.cdist(points, points, compute_mode=_EXACT)
+    distances = _distances(points, points)
     medoids = seeds
     for step in range(iterations):
-        labels = _nearest(distances.take_along_dim(medoids[:, None], 2), medoids, missing)
+        nearby = distances.gather(2, medoids[:, None].expand(-1, points.size(1), -1))
+        labels = _nearest(nearby, medoids, missing)
         if step < iterations - 1:
             together = (labels[:, :, None] == labels[:, None]) & valid[:, None]
             cost = (distances * together).sum(2)
@@ -64,6 +66,13 @@ def kmedoids(
             costs = cost[..., None].masked_fill(~members, torch.inf)
             medoids = torch.where(missing, medoids, costs.argmin(1))
     return labels, medoids
+
+
+def _distances(points: Tensor, others: Tensor) -> Tensor:
+    if exporting():  # ONNX has no cdist
+        distances: Tensor = (points[:, :, None] - others[:, None]).norm(dim=-1)
+        return distances
+    return torch.cdist(points, others, compute_mode=_EXACT)
 
 
 def _nearest(distances: Tensor, seeds: Tensor, missing: Tensor) -> Tensor:

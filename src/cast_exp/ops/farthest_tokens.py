@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cast_exp.ops.exporting import exporting
 from cast_exp.ops.farthest_point import farthest_point_sampling
 from cast_exp.ops.triton_there import triton_there
 
@@ -12,8 +13,9 @@ def farthest_tokens(tokens: Tensor, count: int, padding: Tensor, masked: bool = 
     """Choose tokens one by one, each the farthest from the mean token and those chosen before.
 
     Distances are Euclidean and computed in float64; ties go to the lowest index. It is one operator
-    to `torch.compile` and `torch.export`, `cast_exp::farthest_tokens`. On CUDA it is one kernel
-    launch and reads nothing back; devices without float64 (MPS) have it computed on the CPU.
+    to `torch.compile`, `cast_exp::farthest_tokens`, and a loop of standard ones where a model is
+    exported. On CUDA it is one kernel launch and reads nothing back; devices without float64 (MPS)
+    have it computed on the CPU.
 
     Args:
         tokens: Tokens, float (B, N, C).
@@ -38,7 +40,8 @@ def farthest_tokens(tokens: Tensor, count: int, padding: Tensor, masked: bool = 
             f"padding must be bool {tuple(tokens.shape[:2])}, "
             f"not {padding.dtype} {tuple(padding.shape)}"
         )
-    chosen: Tensor = _operator(tokens.detach(), count, padding, masked)
+    choose = by_differences if exporting() else _operator
+    chosen: Tensor = choose(tokens.detach(), count, padding, masked)
     return chosen
 
 
@@ -93,6 +96,6 @@ def by_differences(tokens: Tensor, count: int, padding: Tensor, masked: bool) ->
         distance, index = nearest.max(1, keepdim=True)
         index = torch.where(distance > taken, index, 0)
         nearest = nearest.scatter(1, index, taken)
-        latest = points.take_along_dim(index[..., None], 1)
+        latest = points.gather(1, index[..., None].expand(-1, -1, points.size(-1)))
         chosen.append(index)
     return torch.cat(chosen, 1)

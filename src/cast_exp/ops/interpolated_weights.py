@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cast_exp.ops.exporting import exporting
 from cast_exp.ops.pooling_weights import PoolingWeights, Terms
 from cast_exp.ops.sparse_product import sparse_product
 from cast_exp.ops.superpixels import Superpixels
@@ -37,11 +38,11 @@ def interpolated_weights(
         superpixels: Superpixels of the batch.
         grid: Rows and columns of the feature grid, whose cells are numbered row by row.
         mode: "bilinear" or "bicubic".
-        dense: Make a matrix on the CPU too.
+        dense: Make a matrix on the CPU too; what is exported always has one.
     """
     labels, count, sizes = superpixels.map, superpixels.count, superpixels.sizes
     empty = sizes == 0
-    if dense or labels.device.type != "cpu":
+    if dense or exporting() or labels.device.type != "cpu":
         matrix = _matrix(labels, count, grid, mode)
         return PoolingWeights.of_matrix(matrix, sizes, empty)
     terms = Terms(*_terms(labels, count, *grid, mode))

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cast_exp.ops.exporting import exporting
 from cast_exp.ops.segment_mean import sum_type
 from cast_exp.ops.sparse_product import sparse_product
 from cast_exp.ops.superpixels import Superpixels
@@ -62,7 +63,7 @@ class PoolingWeights(NamedTuple):
         Returns:
             Means (B, N, C), float32 (float64 for float64 features), differentiable in the features.
         """
-        if features.dim() == 3 and len(features) == 1:
+        if features.dim() == 3 and features.size(0) == 1:
             features = features[0]
         dtype = sum_type(features)
         with torch.autocast(features.device.type, enabled=False):
@@ -101,7 +102,7 @@ def nearest_weights(
         columns: Columns of the grid.
         substitute: A superpixel that lies between the cells takes the one nearest to its centroid,
             and only a label without pixels is empty. False leaves it empty.
-        dense: Make a matrix on the CPU too.
+        dense: Make a matrix on the CPU too; what is exported always has one.
 
     Raises:
         ValueError: The map does not have `rows` x `columns` pixels at this stride.
@@ -112,7 +113,7 @@ def nearest_weights(
             f"a map of {tuple(superpixels.map.shape[1:])} pixels has {tuple(labels.shape[1:])} "
             f"cells at stride {stride}, not {(rows, columns)}"
         )
-    batch, count, cells = len(labels), superpixels.count, rows * columns
+    batch, count, cells = labels.size(0), superpixels.count, rows * columns
     labels, device = labels.flatten(1), labels.device
     sizes = labels.new_zeros(batch, count).scatter_add_(1, labels, torch.ones_like(labels))
     empty = (superpixels.sizes if substitute else sizes) == 0
@@ -121,7 +122,7 @@ def nearest_weights(
     row, column = places[..., 0].clamp(max=rows - 1), places[..., 1].clamp(max=columns - 1)
     substitutes = row * columns + column
     every_label, every_cell = (torch.arange(n, device=device) for n in (count, cells))
-    if dense or device.type != "cpu":
+    if dense or exporting() or device.type != "cpu":
         owned = labels[:, None] == every_label[:, None]
         lent = (substitutes[..., None] == every_cell) & lost[..., None]
         return PoolingWeights.of_matrix((owned | lent).float(), sizes, empty)

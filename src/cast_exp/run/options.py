@@ -1,6 +1,6 @@
-"""Options that let commands without overrides use a user's own parts; quick to import."""
+"""Options that commands without overrides share; quick to import."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 
 
@@ -16,3 +16,20 @@ def add_plugins(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--plugins", metavar="A,B,...", help="packages of yours that parts may come from"
     )
+
+
+def level_counts(text: str) -> tuple[int | float, ...]:
+    """Segments of each level, of an option such as `--levels 64,32,0.1`."""
+    try:
+        parts = [part.strip() for part in text.split(",")]
+        return tuple(int(part) if part.isdecimal() else float(part) for part in parts)
+    except ValueError:
+        wrong = f"{text!r} is not a list of numbers like 64,32,16,8"
+        raise ArgumentTypeError(wrong) from None
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 up."""
+    if not text.isdecimal() or int(text) == 0:
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)

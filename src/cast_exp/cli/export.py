@@ -1,0 +1,114 @@
+"""Write a model as ONNX or for torch alone: `cast-exp export CKPT --format onnx --out FILE`.
+
+The file holds the backbone of a checkpoint and its classifier or segmentation head, if it has one,
+for images of one size with one number of superpixels. It takes images in 0..1 and their superpixels
+and runs without cast_exp. What was written is run and compared with the model; the exit code is 1
+if it does not give the same segments, or other numbers than to 1e-4.
+"""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import torch
+
+from cast_exp.checkpoints import Weights
+from cast_exp.errors import UserError, listing
+from cast_exp.export import FORMATS, Exported
+from cast_exp.export.exported import difference
+from cast_exp.ops.files import atomic_write
+from cast_exp.run.options import add_plugins, level_counts, positive
+from cast_exp.run.trust import allow_parts
+
+TOLERANCE = 1e-4
+"""The largest difference between a model and its file that is rounding."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; the exit code.
+
+    Raises:
+        UserError: No checkpoint, a size, count or levels that it cannot have, a missing package, a
+            model that cannot be written in the format.
+    """
+    parser = argparse.ArgumentParser("cast-exp export", description=__doc__)
+    add = parser.add_argument
+    add("checkpoint", metavar="CKPT", help="file of a run, converted folder, or published name")
+    add("--format", choices=FORMATS, required=True, help="torch: a .pt2 file of torch.export")
+    add("--out", type=Path, metavar="FILE", help="default: model.onnx or model.pt2")
+    add(
+        "--size",
+        type=_size,
+        metavar="PIXELS",
+        help="side of the images, or height and width as 480x640; default: that of the position "
+        "codes",
+    )
+    add(
+        "--superpixels",
+        type=positive,
+        metavar="N",
+        help="number of labels of the maps; default: one for 16 x 16 pixels",
+    )
+    add(
+        "--levels",
+        type=level_counts,
+        metavar="64,32,16,8",
+        help="segments of each level, as in cast_exp.segment; default: the model's",
+    )
+    add("--weights", choices=get_args(Weights), default="trained", help="default: trained")
+    add_plugins(parser)
+    options = parser.parse_args(arguments)
+    allow_parts(None, options.plugins)
+    kind = FORMATS[options.format]
+    kind.require_packages()
+    model = Exported.load(
+        options.checkpoint, options.weights, options.size, options.superpixels, options.levels
+    )
+    path = options.out or Path("model").with_suffix(kind.suffix)
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
+    try:
+        with atomic_write(path) as new:
+            kind.write(model, new, model.metadata())
+    except OSError as error:
+        raise UserError(f"cannot write {path} ({error}); choose another --out") from error
+    except UserError:
+        raise
+    except Exception as error:  # of whatever kind: of an operator that the format lacks
+        reason = listing(str(error).strip().splitlines()[:1])
+        raise UserError(
+            f"{options.checkpoint} cannot be written as --format {options.format}: {reason}"
+        ) from error
+    print(f"wrote {path}: {_described(model)}")
+    return _compare(model, path, options.format)
+
+
+def _described(model: Exported) -> str:
+    height, width = model.size
+    return (
+        f"image float32 (B, 3, {height}, {width}) in 0..1, superpixels int64 (B, {height}, "
+        f"{width}) with labels 0..{model.count - 1}"
+    )
+
+
+def _compare(model: Exported, path: Path, name: str) -> int:
+    """Run the file on one image, which it was not traced with; the exit code."""
+    inputs = model.example(1)
+    with torch.no_grad():
+        apart = difference(model(*inputs), FORMATS[name].run(path, *inputs))
+    runner = "onnxruntime" if name == "onnx" else "torch"
+    if apart <= TOLERANCE:
+        print(f"run back by {runner}: the same segments, largest difference {apart:.1e}")
+        return 0
+    print(
+        f"run back by {runner}: other segments or numbers (difference {apart:.1e}); do not use it"
+    )
+    return 1
+
+
+def _size(text: str) -> tuple[int, int]:
+    sides = text.lower().split("x")
+    if len(sides) > 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor like 480x640")
+    return positive(sides[0]), positive(sides[-1])
