@@ -85,12 +85,12 @@ def _list(
 ) -> None:
     tests = [_filter(text) for text in filters]
     records = _records(place)
-    known = {name for record in records for name in record.metrics}
+    known = sorted({name for record in records for name in record.metrics})
     metrics = [name for text in filters if (name := re.split("[<>]", text)[0]) != text]
     metrics = list(dict.fromkeys([*([metric] if metric else []), *metrics]))
     for name in metrics:
         if name not in known:
-            raise UserError(f"no run in {place} has a figure {name}; {nearest(name, sorted(known))}")
+            raise UserError(f"no run in {place} has a figure {name}; {nearest(name, known)}")
     records = [record for record in records if all(test(record) for test in tests)]
     if metric:
         sign = -1 if direction(metric) == "maximize" else 1
