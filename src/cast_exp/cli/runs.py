@@ -85,7 +85,7 @@ def _list(
 ) -> None:
     tests = [_filter(text) for text in filters]
     records = _records(place)
-    known = {name for record in records for name in record.metrics}
+    known = sorted({name for record in records for name in record.metrics})
     metrics = [name for text in filters if (name := re.split("[<>]", text)[0]) != text]
     metrics = list(dict.fromkeys([*([metric] if metric else []), *metrics]))
     for name in metrics:
