@@ -21,7 +21,7 @@ $(READY): pyproject.toml $(PINS)
 	@echo "setting up $(VENV); the first time takes a few minutes"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install -c $(PINS) pip numpy cython setuptools wheel
-	@$(PIP) install -c $(PINS) -e '.[dev,docs,eval,huggingface,notebooks,report,wandb,tensorboard]'
+	@$(PIP) install -c $(PINS) -e '.[dev,docs,eval,huggingface,notebooks,report,sweep,wandb,tensorboard]'
 	@$(PIP) install --no-build-isolation 'fast-slic==0.4.0' || \
 	  echo "note: fast-slic did not build (it needs a C++ compiler and Python's headers); all else works without it"
 	@touch $@

@@ -201,9 +201,14 @@ def test_a_run_in_miniature(command: Command, things: Things) -> None:
     assert {"train": cast_train, "eval": cast_eval}[name](*words) == 0
 
 
+SMALL_RUN = [
+    *("data.dataset.train=32", "data.dataset.val=16", "data.batch_size=8", "data.workers=0"),
+    *("trainer.max_epochs=1", "callbacks.pictures=null", "+trainer.enable_progress_bar=false"),
+]
 SMALLER = {
     "cast_exp.cli.check": ["data.expected_images=null"],
     "cast_exp.cli.cost": ["--models", "cast_tiny", "--sizes", "64"],
+    "cast_exp.cli.sweep": [*SMALL_RUN, "--trials", "1"],
 }
 
 
@@ -216,4 +221,6 @@ def test_another_command_runs(
     if words[:1] == ["check"]:  # of published weights, which cannot be reached from here
         monkeypatch.setattr(Published, "fetch", lambda _: things.weights())
         words = ["check"]
+    if command.module == "cast_exp.cli.runs":
+        Path("runs").symlink_to(things.run("shapes_moco").parents[1])
     assert not import_module(command.module).main(words)

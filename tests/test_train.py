@@ -196,7 +196,7 @@ def test_multirun_outlives_a_failing_job(
     assert cast_train("-m", *SMALL, *BARE, "trainer.max_steps=1", "data.dataset.train=8,7,9") == 2
     (sweep,) = Path("runs/shapes_moco").iterdir()
     jobs = sorted(path.name for path in sweep.iterdir() if path.is_dir())
-    assert jobs == [f"{n}_data.dataset.train={size}" for n, size in enumerate((8, 7, 9))]
+    assert jobs == [f"{n}_data.dataset.train-{size}" for n, size in enumerate((8, 7, 9))]
     with open(sweep / "summary.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["status"] for row in rows] == ["finished", "failed", "finished"]

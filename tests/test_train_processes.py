@@ -104,7 +104,7 @@ def test_multirun_with_two_processes_for_each_job() -> None:
     done = train("-m", "strategy=ddp_cpu", "trainer.max_epochs=1", "seed=0,1")
     assert done.returncode == 0, done.stderr
     (sweep,) = Path("runs/shapes_moco").iterdir()
-    assert [run.name for run in runs()] == ["0_seed=0", "1_seed=1"]
+    assert [run.name for run in runs()] == ["0_seed-0", "1_seed-1"]
     with open(sweep / "summary.csv", newline="") as file:
         assert [row["status"] for row in csv.DictReader(file)] == ["finished", "finished"]
 

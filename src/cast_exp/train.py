@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import seed_everything
 from pydantic import Field
 
+from cast_exp.callbacks.prune import PRUNED
 from cast_exp.checkpoints.load import Weights
 from cast_exp.data.base import RawDataModule
 from cast_exp.evaluation import Subject
@@ -45,6 +46,7 @@ def train(
     resume: str | None,
     resume_changes: Leave,
     tf32: bool,
+    objective: str | None,
     paths: dict[str, Path],
     data: DataNode,
     task: TaskNode,
@@ -69,6 +71,7 @@ def train(
         resume_changes: "accept" lets a resumed run be trained otherwise than before, or on another
             number of images.
         tf32: Round the factors of float32 matrix products to TF32 in training.
+        objective: See `cast_exp.run.objective`; the run itself does not read it.
         paths: `run` is the folder of the run.
         data: Config of an `ImageDataModule` or a `SceneDataModule`.
         task: Config of a `BaseTask`.
@@ -77,7 +80,8 @@ def train(
             leave nothing to do are left out.
         logger: Configs of its loggers likewise.
         optim: Config of the optimiser; `optimizer.lr` is what the run is told to use.
-        evaluate: Names of the evaluations that follow the training, of the best backbone.
+        evaluate: Names of the evaluations that follow the training, of the best backbone; none of a
+            trial that was pruned.
         evaluate_untrained: Evaluate the same backbone without training as well.
         evaluation: Configs of all there are, by name.
         plugins: Packages that parts may come from beside this one.
@@ -119,7 +123,7 @@ def train(
     logged = {key: float(value) for key, value in the_trainer.callback_metrics.items()}
     metrics = {key: value for key, value in logged.items() if isfinite(value)}
     show_result(folder, metrics)
-    if evaluations:
+    if evaluations and PRUNED not in metrics:
         trained = Subject.load(folder, weights=at_end)
         subjects = {"": trained}
         if evaluate_untrained:

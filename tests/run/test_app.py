@@ -9,12 +9,15 @@ import time
 from pathlib import Path
 
 import pytest
+from hydra.core.utils import JobReturn
 from support.cli import restored
 
 from cast_exp.distributed.signals import STOPS
 from cast_exp.errors import UserError
-from cast_exp.run.app import run_app
-from cast_exp.run.folder import RUN, read_summary
+from cast_exp.run import app
+from cast_exp.run.app import launch, run_app
+from cast_exp.run.folder import RUN, read_summary, write_summary
+from cast_exp.run.sweep import SweepSummary
 from cast_exp.train import train
 
 
@@ -136,3 +139,36 @@ def test_a_run_that_is_refused_at_once_leaves_no_folder(used: bool, tmp_path: Pa
     assert ended(task, "experiment=shapes_moco", "debug=fast", f"paths.runs={runs}") == 2
     assert len(list(runs.glob("debug/*/config.yaml"))) == used
     assert (runs / "debug").exists() == used
+
+
+def test_the_command_of_a_killed_multirun_goes_on_with_it_and_tells_the_sweeper_of_each_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[str] = []
+    told: list[object] = []
+
+    def job(_: str, folder: Path) -> int:
+        ran.append(folder.name)
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        write_summary(folder, "finished", metrics={"val/knn": len(ran) / 10})
+        return 0
+
+    def listen(_: object, config: object, job_return: JobReturn, **__: object) -> None:
+        told.append(job_return.return_value)
+
+    monkeypatch.setattr(app, "_run_apart", job)
+    monkeypatch.setattr(SweepSummary, "on_job_end", listen)
+    command = ["-m", "experiment=shapes_moco", "debug=fast", "seed=0,1", "objective=val/knn"]
+    with pytest.raises(KeyboardInterrupt):
+        launch(train, "train", command)
+    (sweep,) = tmp_path.glob("runs/debug/sweep-*")
+    capsys.readouterr()
+    launch(train, "train", command)
+    assert f"going on with {sweep}; resume=null" in capsys.readouterr().err
+    assert ran == ["0_seed-0", "1_seed-1", "1_seed-1"]
+    assert told == [0.1, 0.1, 0.3]
+    assert read_summary(sweep)["status"] == "finished"
+    write_summary(sweep, "running")
+    launch(train, "train", [*command, "resume=null"])
+    assert ran[3:] == ["0_seed-0", "1_seed-1"]

@@ -129,7 +129,7 @@ def test_jobs_of_a_multirun_are_each_compared(launch: Any) -> None:
     sweep = folders[0].parent
     resume(sweep)
     write_summary(folders[1], "finished")
-    with pytest.raises(UserError, match=r"0_data\.batch_size=4 has been trained"):
+    with pytest.raises(UserError, match=r"0_data\.batch_size-4 has been trained"):
         resume(sweep, "task.momentum=0.5")
     write_summary(folders[0], "finished")
     resume(sweep, "task.momentum=0.5")

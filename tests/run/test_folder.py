@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import pytest
 from lightning.pytorch.utilities import rank_zero_only
 from torch.distributed import TCPStore
 
+from cast_exp.config import swept, values_of
 from cast_exp.errors import UserError
 from cast_exp.run import folder as folder_module
 from cast_exp.run.folder import (
@@ -109,12 +111,16 @@ def test_folder_checkpoint_or_neither(tmp_path: Path) -> None:
 
 def test_multirun_folders(tmp_path: Path) -> None:
     sweep = tmp_path / "name" / "sweep-1"
-    a_run(sweep, "0_seed=0", "finished", age=0)
+    a_run(sweep, "0_seed-0", "finished", age=0)
     (sweep / "multirun.yaml").touch()
     write_summary(sweep, "failed")
     assert sweep_folder(str(tmp_path), "name", "auto") == str(sweep)
-    assert job_folder(3, "seed=0,data.root=/a/b c,x=[1,2]") == "3_seed=0,data.root=-a-b-c,x=-1,2-"
+    assert job_folder(3, "seed=0,data.root=/a/b c,x=[1,2]") == "3_seed-0_data.root-a-b-c_x-1_2"
     assert len(job_folder(3, "key=value," * 50)) <= 120
+    name = job_folder(10, "+optim.lr=-1e-05,path='a b',x={k:1},y=$HOME,z=ü!")
+    assert shlex.quote(name) == name
+    assert values_of(f"resume=runs/{name}") == [f"runs/{name}"]
+    assert not swept([f"resume=runs/{name}"])
     assert job_folder(0, "") == "0"
 
 

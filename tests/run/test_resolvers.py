@@ -26,7 +26,7 @@ def test_rates_are_scaled_by_the_effective_batch() -> None:
 
 def test_a_job_has_a_name_that_file_systems_take() -> None:
     config = OmegaConf.create({"name": "${job_folder:3,'pooling=graph,path=/a b'}"})
-    assert config.name == "3_pooling=graph,path=-a-b"
+    assert config.name == "3_pooling-graph_path-a-b"
 
 
 def test_a_run_has_one_folder_however_often_it_is_asked_for(tmp_path: Path) -> None:

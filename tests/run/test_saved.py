@@ -11,8 +11,9 @@ from support.stored import own
 
 from cast_exp.errors import UserError
 from cast_exp.eval import evaluate_model
+from cast_exp.run.folder import write_summary
 from cast_exp.run.preflight import checked_command
-from cast_exp.run.saved import Saved
+from cast_exp.run.saved import Saved, begun_before
 from cast_exp.train import train
 
 BASE = ["experiment=shapes_moco", "debug=fast"]
@@ -253,3 +254,26 @@ def test_damaged_commands_are_named(folder: Make, content: str) -> None:
     (run / ".hydra" / "hydra.yaml").unlink()
     with pytest.raises(UserError, match=r"hydra.yaml is missing"):
         Saved.read(run)
+
+
+def test_an_unfinished_multirun_is_found_by_its_command(tmp_path: Path) -> None:
+    """Whatever resumed it; another order of the values has other numbers of jobs."""
+    command = ["experiment=x", "a=1,2", "hydra.sweeper.max_batch_size=1", "b=3,4", "c=5"]
+    sweep, config_dir = tmp_path / "sweep-1", tmp_path / "mine"
+    saved = {
+        "overrides": {
+            "task": ["plugins=[p]", f"resume={sweep}", "c=5", "experiment=x", "a=1,2", "b=3,4"],
+            "hydra": ["hydra.sweeper.max_batch_size=1", "hydra.mode=MULTIRUN"],
+        },
+        "runtime": {"config_sources": [{"provider": "command-line", "path": str(config_dir)}]},
+    }
+    write_summary(sweep, "running")
+    (sweep / "multirun.yaml").write_text(yaml.safe_dump({"hydra": saved}))
+    assert begun_before(tmp_path, command, config_dir) == sweep
+    assert begun_before(tmp_path, command, None) is None
+    for other in (command[:-1], [*command, "d=6"], [*command[:-1], "c=6"]):
+        assert begun_before(tmp_path, other, config_dir) is None
+    swapped = [command[0], command[3], command[2], command[1], command[4]]
+    assert begun_before(tmp_path, swapped, config_dir) is None
+    write_summary(sweep, "finished")
+    assert begun_before(tmp_path, command, config_dir) is None

@@ -1,11 +1,14 @@
 import csv
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.axes import Axes
 from omegaconf import OmegaConf
 
-from cast_exp.run.folder import read_summary, write_summary
+from cast_exp.errors import UserError
+from cast_exp.run.folder import read_summary, unfinished, write_summary
 from cast_exp.run.sweep import SweepSummary, cost_plot, summarise
 
 
@@ -104,6 +107,30 @@ def test_figures_over_what_models_cost(tmp_path: Path) -> None:
     assert cost_plot(jobs[:2]) is None  # of one model
 
 
+def test_what_does_not_vary_and_what_is_untrained_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    monkeypatch.setattr(Axes, "set_title", lambda _, title, **__: drawn.append(title))
+    metrics = {"val/knn": 0.5, "val/knn_untrained": 0.1, "untrained/knn/top1": 0.1}
+    for number in range(2):
+        overrides = ["experiment=x", "data.root=d", f"seed={number}"]
+        add(tmp_path, number, overrides, "finished", metrics=metrics)
+    summarise(tmp_path)
+    assert list(table(tmp_path)[0]) == ["folder", "status", "seconds", "seed", *metrics, "error"]
+    assert drawn == ["val/knn"]
+
+
+def test_a_multirun_of_one_job_counts_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = tmp_path / "sweep"
+    add(sweep, 0, [], "finished", metrics={"loss": 1.0})
+    (sweep / "0_").rename(sweep / "0")
+    SweepSummary().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(sweep)}}}))
+    assert "1 of 1 jobs finished" in capsys.readouterr().out
+
+
 def test_how_a_multirun_went(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path / "sweep")}}})
     callback = SweepSummary()
@@ -116,3 +143,28 @@ def test_how_a_multirun_went(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     callback.on_multirun_end(config)
     assert read_summary(tmp_path / "sweep")["status"] == "failed"
     assert "failed: 1_seed=2: no data" in capsys.readouterr().out
+
+
+def test_a_multirun_that_is_going_is_left_alone(tmp_path: Path) -> None:
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path / "sweep-1")}}})
+    other = multiprocessing.get_context("fork")
+    ready, over = other.Event(), other.Event()
+
+    def go() -> None:
+        callback = SweepSummary()
+        callback.on_multirun_start(config)
+        ready.set()
+        over.wait(30)
+        callback.on_multirun_end(config)
+
+    process = other.Process(target=go)
+    process.start()
+    assert ready.wait(30)
+    (tmp_path / "sweep-1" / "multirun.yaml").touch()
+    assert unfinished(tmp_path, "multirun.yaml") == []
+    with pytest.raises(UserError, match="is in use"):
+        SweepSummary().on_multirun_start(config)
+    over.set()
+    process.join(30)
+    write_summary(tmp_path / "sweep-1", "failed")
+    assert unfinished(tmp_path, "multirun.yaml") == [tmp_path / "sweep-1"]

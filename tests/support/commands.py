@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = ("*.md", "docs/**/*.md", "results/*.md", "Makefile")
 CONFIG = ("conf/**/*.yaml", "docs/examples/conf/**/*.yaml")
 CODE = ("src/**/*.py", "notebooks/*.py", "benchmarks/*.py")
-HYDRA = ("cast_exp.train", "cast_exp.eval", "cast_exp.cli.check")  # take overrides
+# Take overrides.
+HYDRA = ("cast_exp.train", "cast_exp.eval", "cast_exp.cli.check", "cast_exp.cli.sweep")
 
 _APP = "${hydra.help.app_name} "
 _COMMAND = re.compile(

@@ -1,13 +1,14 @@
-"""Runs of two processes of which one is told to stop, or has another clock."""
+"""Runs of two processes of which one is told to stop or to go no further, or has another clock."""
 
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from lightning.pytorch import Callback, LightningModule, Trainer
 from support.feature_ranks import trainer
 from support.tiny_run import TinyTask, tiny_data
 
-from cast_exp.callbacks import NanGuard, TimedCheckpoint
+from cast_exp.callbacks import NanGuard, Prune, TimedCheckpoint
 from cast_exp.distributed import rank, signals
 
 
@@ -47,3 +48,18 @@ def saves_by_the_clock(folder: Path) -> int:
     run.fit(TinyTask(), datamodule=tiny_data())
     steps: int = run.global_step
     return steps
+
+
+class Curve(Callback):
+    """Logs a figure that is the same in each epoch, as kNN would, the same on all processes."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        pl_module.log("val/knn", 0.1, sync_dist=True)
+
+
+def pruned_at(folder: Path) -> tuple[int, float | None]:
+    """Epochs that a trial is trained for, of six, and whether its figures say it was pruned."""
+    run = trainer(folder, Curve(), Prune("val/knn"), max_epochs=6)
+    run.fit(TinyTask(), datamodule=tiny_data())
+    pruned = run.callback_metrics.get("pruned")
+    return run.current_epoch, None if pruned is None else float(pruned)

@@ -15,6 +15,8 @@ COMMANDS = {
     "cost": "count and time what each model costs",
     "pack": "put the images of a data set into one file per split",
     "report": "compare runs on one page",
+    "runs": "list, compare and prune the folders of runs",
+    "sweep": "search for the values of a recipe that are best",
     "zoo": "list, describe, check and convert published weights",
 }
 """What each command does, by name; `main(arguments)` in the file of that name returns its code."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from cast_exp.ops.pictures import fitted
 from cast_exp.predict.files import jpeg
+from cast_exp.run.objective import direction
 from cast_exp.run.record import Curve, RunRecord, is_result, varying
 
 _POINTS = 600_000
@@ -54,7 +55,7 @@ def report_content(records: Sequence[RunRecord], picture_bytes: int) -> dict[str
         "choices": list(keys),
         "varying": differing,
         "results": [name for name in common if is_result(name)],
-        "lower": [name for name in common if "loss" in name],
+        "lower": [name for name in common if direction(name) == "minimize"],
         "asides": [name for name in common if not is_result(name)],
         "runs": [
             {

@@ -43,6 +43,7 @@ from cast_exp.run.folder import (
     sweep_folder,
 )
 from cast_exp.run.job import Task, run_job
+from cast_exp.run.objective import outcome
 from cast_exp.run.preflight import checked_command
 from cast_exp.run.tree import VERSION_BASE
 
@@ -104,12 +105,16 @@ def launch(
         command.append("hydra.output_subdir=null")  # the first process writes these files
     ended = []
 
-    def job(config: DictConfig) -> None:
+    def job(config: DictConfig) -> float | None:
+        """Run it; what a sweeper of Hydra's is told of it."""
         settings = HydraConfig.get()
         folder = Path(settings.runtime.output_dir)
         multirun = settings.mode == RunMode.MULTIRUN
-        if (multirun or requeued()) and read_summary(folder).get("status") == "finished":
-            return  # before the multirun was resumed or the SLURM job was started again
+        if not (multirun or requeued()) or read_summary(folder).get("status") != "finished":
+            run(config, folder, multirun)  # else before the sweep or SLURM job was started again
+        return outcome(config.get("objective"), folder) if rank() == 0 else None
+
+    def run(config: DictConfig, folder: Path, multirun: bool) -> None:
         new = not (folder / RUN).exists()
         if rank() == 0:
             write_text(folder / RUN, OmegaConf.to_yaml(config, resolve=True))

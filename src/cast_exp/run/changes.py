@@ -30,7 +30,7 @@ Leave = Literal["refuse", "accept"]
 """Whether a resumed run may be trained otherwise than before."""
 
 PLAN, RECORD = "plan.json", "run.json"
-_OWN = ("resume", "resume_changes", "plugins")
+_OWN = ("resume", "resume_changes", "plugins", "objective")
 _HARMLESS = (
     *("name", "paths", "compile", "task.compile", "weights", "logger", "callbacks"),
     *("evaluate", "evaluate_untrained", "evaluation", "scenes", "model.activation_checkpointing"),

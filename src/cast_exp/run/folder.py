@@ -1,7 +1,8 @@
 """The folder of a run: its name, what it keeps, who may write to it.
 
 runs/NAME/STAMP/                        a run
-runs/NAME/sweep-STAMP/0_KEY=VALUE,.../  a job of a multirun
+runs/NAME/sweep-STAMP/0_KEY-VALUE_.../  a job of a multirun
+runs/NAME/search-STAMP/0_KEY-VALUE_.../ a trial of `cast-exp sweep`
 runs/NAME/STAMP/eval/EXPERIMENT-STAMP/  an evaluation of that run
 runs/eval/EXPERIMENT/STAMP/             an evaluation of other weights
   config.yaml                           the config, resolved; what every process of the run reads
@@ -37,7 +38,8 @@ with suppress(ModuleNotFoundError):  # Windows has none: nothing is locked there
 
 Status = Literal["running", "finished", "failed", "interrupted"]
 
-RUN, SWEEP = "config.yaml", "multirun.yaml"  # the file that tells a folder's kind
+# The file that tells a folder's kind.
+RUN, SWEEP, SEARCH = "config.yaml", "multirun.yaml", "search.json"
 RUN_FOLDER = "CAST_EXP_RUN_FOLDER"  # the variable that tells other processes of a run its folder
 _RANK = {"torchrun": "RANK", "Lightning": "LOCAL_RANK", "srun": "SLURM_PROCID"}
 _PROCESSES = {"torchrun": "WORLD_SIZE", "Lightning": "WORLD_SIZE", "srun": "SLURM_NTASKS"}
@@ -106,15 +108,20 @@ def run_of(weights: str | None) -> Path | None:
 
 
 def job_folder(number: int, overrides: str) -> str:
-    """Name of a job's folder in that of its multirun, such as "3_pooling=graph,seed=0"."""
-    tame = re.sub(r"[^\w=.,+-]+", "-", overrides)
-    return f"{number}_{tame}"[:_LONGEST].rstrip("_,")
+    """Name of a job's folder in that of its multirun, such as "3_pooling-graph_seed-0".
+
+    Neither a shell nor Hydra's overrides need quotes around it.
+    """
+    tame = re.sub(r"[^a-zA-Z0-9_.+-]+", "-", overrides.replace(",", "_"))
+    return f"{number}_{tame}"[:_LONGEST].rstrip("_-")
 
 
 def sweep_name() -> str | None:
-    """Name of the folder of the multirun this is part of, to group its jobs; None in a run."""
+    """Name of the folder of the multirun or search this is part of, to group its jobs, or None."""
     hydra = HydraConfig.get()
-    return Path(hydra.sweep.dir).name if hydra.mode == RunMode.MULTIRUN else None
+    parent = Path(hydra.runtime.output_dir).parent.name
+    searched = parent if parent.startswith("search-") else None
+    return Path(hydra.sweep.dir).name if hydra.mode == RunMode.MULTIRUN else searched
 
 
 def rank() -> int:
@@ -234,12 +241,11 @@ def _folder(
     """
     parent = parent.expanduser()
     if resume == "auto":
-        there = (path.parent for path in parent.glob(f"{prefix}*/summary.json"))
-        found = [f for f in there if _unfinished(f, kind) and (checkpoints(f) or not saved)]
-        newest = max(found, key=lambda f: (f / "summary.json").stat().st_mtime_ns, default=None)
-        return str(newest.resolve()) if newest else _new(parent, prefix)
+        found = (f for f in unfinished(parent, kind, prefix) if checkpoints(f) or not saved)
+        newest = next(found, None)
+        return str(newest.resolve()) if newest else new_folder(parent, prefix)
     if resume is None:
-        return _new(parent, prefix)
+        return new_folder(parent, prefix)
     path = Path(resume).expanduser().resolve()
     if path.is_dir():
         if not (path / kind).is_file():
@@ -250,7 +256,20 @@ def _folder(
         raise UserError(
             f"resume={resume} does not exist; give auto, the folder of a run, or a checkpoint"
         )
-    return _new(parent, prefix)
+    return new_folder(parent, prefix)
+
+
+def unfinished(parent: Path, kind: str, prefix: str = "") -> list[Path]:
+    """The folders that could be gone on with and that nobody is at work in, newest first.
+
+    Args:
+        parent: Where they are.
+        kind: Name of the file that tells their kind, `RUN` or `SWEEP`.
+        prefix: Of their names.
+    """
+    there = (path.parent for path in parent.glob(f"{prefix}*/summary.json"))
+    found = [folder for folder in there if _unfinished(folder, kind)]
+    return sorted(found, key=lambda f: (f / "summary.json").stat().st_mtime_ns, reverse=True)
 
 
 def _unfinished(folder: Path, kind: str) -> bool:
@@ -264,7 +283,7 @@ def _unfinished(folder: Path, kind: str) -> bool:
         return False
 
 
-def _new(parent: Path, prefix: str) -> str:
+def new_folder(parent: Path, prefix: str) -> str:
     """A new folder; that of before in a SLURM job that is started again.
 
     With several tasks, its name is that of the job and the step. With one, a job may run many

@@ -1,7 +1,7 @@
 """Checks a whole command, every job of a multirun included, before any of it is run."""
 
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,13 +28,14 @@ from cast_exp.config import (
 )
 from cast_exp.errors import UserError
 from cast_exp.plugins import LIGHTNING, only
+from cast_exp.run.arguments import parsed
 from cast_exp.run.changes import review_changes
 from cast_exp.run.folder import RUN, SWEEP, rank
 from cast_exp.run.follow import following
 from cast_exp.run.misfits import misfits, own_evaluation, wrong_evaluations
 from cast_exp.run.rehearsal import refusals
 from cast_exp.run.resolvers import read_environment, register_resolvers
-from cast_exp.run.saved import FOLDER_NAMES, Saved, check_hydra
+from cast_exp.run.saved import FOLDER_NAMES, Saved, begun_before, check_hydra
 from cast_exp.run.tree import compose, config_tree
 from cast_exp.run.trust import (
     check_config_dir,
@@ -53,15 +54,6 @@ from cast_exp.run.unread import (
 from cast_exp.run.weights import model_overrides, with_checkpoint, with_run
 
 EVAL = "eval"  # the root config of the evaluations
-_VALUED = (
-    "--config-name -cn",
-    "--config-path -cp",
-    "--config-dir -cd",
-    "--cfg -c",
-    "--package -p",
-    "--experimental-rerun",
-)
-_FLAGS = ("--help -h", "--hydra-help", "--version", "--multirun -m", "--shell-completion -sc")
 _HERE = "BasicLauncher"  # the launcher that runs jobs on this machine
 _GRID = "BasicSweeper"  # the sweeper that runs every combination of the values
 
@@ -81,8 +73,10 @@ def checked_command(
     Raises:
         UserError: All mistakes at once.
     """
+    if searches := [word for word in command if word.startswith("sweep=search/")]:
+        raise UserError(f"{searches[0]} is a search; run it with cast-exp sweep")
     register_resolvers()  # for completion, too
-    arguments = _parsed(command)
+    arguments = parsed(command)
     config_name = arguments.config_name or config_name
     flags = [word for word in command if word not in arguments.overrides]
     if arguments.shell_completion or arguments.version:
@@ -92,7 +86,7 @@ def checked_command(
     saved = _named(typed, config_name)
     if saved and not arguments.config_name and _resumes(typed, saved):
         flags += _own_root(saved)
-        config_name = _parsed(flags).config_name or config_name
+        config_name = parsed(flags).config_name or config_name
     with ExitStack() as stack:
         trusted, remembered = _enter(stack, arguments, saved)
         overrides = with_run(typed) if config_name == EVAL else list(typed)
@@ -122,6 +116,12 @@ def checked_command(
             flags.append(f"--config-dir={remembered}")
         if any((arguments.help, arguments.hydra_help, arguments.info, arguments.cfg)):
             return flags + overrides
+        if multirun and not stopped and "resume" not in map(key_of, typed):
+            place = Path(config.hydra.sweep.dir).parent
+            users = Path(arguments.config_dir) if arguments.config_dir else None
+            if before := begun_before(place, overrides, users):
+                print(f"going on with {before}; resume=null begins anew", file=sys.stderr)
+                return checked_command([*command, f"resume='{before}'"], config_name, entry)
         jobs = _jobs(config, overrides) if multirun else [overrides]
         if saved and remembered:
             for composed in (config, *(compose(config_name, job) for job in jobs if multirun)):
@@ -134,18 +134,6 @@ def checked_command(
             keys = ",".join(f"'{key_of(text)}'" for text in sorted(shared))
             overrides.append(f"{FOLDER_NAMES}=[{keys}]")
     return flags + overrides
-
-
-def _parsed(command: Sequence[str]) -> Namespace:
-    """Hydra's flags that matter here, and the overrides; Hydra itself refuses wrong flags."""
-    parser = ArgumentParser(add_help=False)
-    parser.add_argument("overrides", nargs="*")
-    for names in _VALUED:
-        parser.add_argument(*names.split())
-    for names in _FLAGS:
-        parser.add_argument(*names.split(), action="store_true")
-    parser.add_argument("--info", "-i", nargs="?", const="all")
-    return parser.parse_known_intermixed_args(command)[0]
 
 
 def _enter(

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from cast_exp.callbacks.prune import PRUNED
 from cast_exp.config import key_of
 from cast_exp.errors import UserError
 from cast_exp.run.folder import RUN, read_summary
@@ -20,7 +21,7 @@ Curve = tuple[list[int], list[float]]
 """Steps, ascending, and the value at each."""
 
 _NO_CHOICE = {"hydra", "local", "logger", "paths", "resume"}  # what changes no result
-_ASIDE = ("train/", "throughput/", "model/", "time/", "lr")  # metrics that are no results
+_ASIDE = ("train/", "throughput/", "model/", "time/", "lr", PRUNED)  # metrics that are no results
 _RECIPE = "experiment"
 _COUNTERS = {"epoch", "step"}
 _NO_PICTURES = {"checkpoints", "eval", "untrained"}

@@ -7,6 +7,7 @@ are typed, and parts only if their packages are allowed now (see `cast_exp.plugi
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from cast_exp.config import key_of, listed, options
+from cast_exp.config import key_of, listed, options, swept
 from cast_exp.errors import UserError
-from cast_exp.run.folder import SWEEP
+from cast_exp.run.folder import SWEEP, unfinished
 from cast_exp.run.tree import compose, config_tree
 
 # Overrides of a multirun that are ours, not the user's.
@@ -125,6 +126,30 @@ class Saved:
                     f"add --config-dir {self.config_dir}"
                 )
         return self.config_dir
+
+
+def begun_before(parent: Path, overrides: Sequence[str], config_dir: Path | None) -> Path | None:
+    """The newest unfinished multirun of the same command, if there is one.
+
+    Args:
+        parent: Where the folders of multiruns are.
+        overrides: All of the command.
+        config_dir: The user's folder of config files.
+    """
+    for folder in unfinished(parent, SWEEP, "sweep-"):
+        with suppress(UserError):  # damaged
+            saved = Saved.read(folder)
+            same_place = saved.config_dir == (config_dir and config_dir.resolve())
+            if same_place and _essence(saved.overrides) == _essence(overrides):
+                return folder.resolve()
+    return None
+
+
+def _essence(overrides: Iterable[str]) -> tuple[set[str], list[str]]:
+    """What makes two commands the same, and which of it numbers the jobs by its order."""
+    aside = (*_TYPED_EACH_TIME, *_OWN, "resume")
+    kept = [text for text in overrides if key_of(text) not in aside]
+    return set(kept), swept(kept)
 
 
 def check_hydra(

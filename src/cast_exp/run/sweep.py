@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cast_exp.ops.files import atomic_write, write_csv, write_text
 from cast_exp.ops.markdown import markdown_table
-from cast_exp.run.folder import read_summary, write_summary
+from cast_exp.run.folder import read_summary, sole_writer, write_summary
 from cast_exp.run.record import is_result
 from cast_exp.run.saved import Saved
 
@@ -48,7 +48,8 @@ class Job:
 class SweepSummary(Callback):  # type: ignore[misc]
     """Keeps `summary.csv`, `.md`, `.png` and `.json` in the folder of a multirun.
 
-    The CSV file has a row for each job that has ended: folder, status, overrides, final metrics.
+    The CSV file has a row for each job that has ended: folder, status, the overrides that differ
+    between jobs, final metrics.
     The Markdown table has a row for each choice and a column for each figure that tells how good it
     is, with mean and standard deviation over seeds. The plot has a panel for each figure: a dot for
     each job, a bar for the mean over seeds. The JSON file says whether all jobs have finished. If
@@ -56,10 +57,20 @@ class SweepSummary(Callback):  # type: ignore[misc]
     the paper's table 1; see `cost_plot`.
     """
 
+    def __init__(self) -> None:
+        self._alone = ExitStack()
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Mark the multirun as unfinished, so that it can be resumed."""
+        """Mark the multirun as unfinished, so that it can be resumed, by nobody else meanwhile.
+
+        Raises:
+            UserError: It is at work already, in another process.
+        """
+        folder = Path(config.hydra.sweep.dir)
         with suppress(OSError):  # Hydra fails to make the folder, too, and tells of it
-            write_summary(Path(config.hydra.sweep.dir), "running")
+            folder.mkdir(parents=True, exist_ok=True)
+            self._alone.enter_context(sole_writer(folder))
+            write_summary(folder, "running")
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Take in the job that has just ended, if it is one of a multirun."""
@@ -72,6 +83,7 @@ class SweepSummary(Callback):  # type: ignore[misc]
         jobs = summarise(folder)
         bad = [job for job in jobs if job.summary["status"] != "finished"]
         write_summary(folder, "failed" if bad else "finished")
+        self._alone.close()
         print(f"{len(jobs) - len(bad)} of {len(jobs)} jobs finished: {folder / 'summary.csv'}")
         for job in bad:
             print(f"  {job.summary['status']}: {job.folder}: {job.summary.get('error')}")
@@ -80,7 +92,8 @@ class SweepSummary(Callback):  # type: ignore[misc]
 def summarise(folder: Path) -> list[Job]:
     """Write table and plot of a multirun's folder; return its jobs in order."""
     jobs = []
-    for place in sorted(folder.glob("*_*/"), key=lambda path: int(path.name.partition("_")[0])):
+    places = {path: int(path.name.partition("_")[0]) for path in folder.glob("[0-9]*/")}
+    for place in sorted(places, key=places.__getitem__):
         if summary := read_summary(place):
             lines = Saved.read(place).overrides
             overrides = {k.lstrip("+~"): v for k, _, v in (line.partition("=") for line in lines)}
@@ -99,7 +112,7 @@ def _names(jobs: list[Job], of: str) -> list[str]:
 
 
 def _write_table(path: Path, jobs: list[Job]) -> None:
-    overrides, metrics = _names(jobs, "overrides"), _names(jobs, "metrics")
+    overrides, metrics = _varied(jobs), _names(jobs, "metrics")
     rows = [
         [
             job.folder,
@@ -120,13 +133,18 @@ def _results(jobs: list[Job]) -> list[str]:
     return list(filter(is_result, metrics)) or metrics
 
 
-def _choices(jobs: list[Job]) -> tuple[list[str], dict[tuple[str, ...], list[Job]]]:
-    """What is varied, the seed apart, and the jobs of each such choice.
+def _varied(jobs: list[Job]) -> list[str]:
+    """The keys whose values differ between jobs.
 
     Jobs that ran before the multirun was resumed do not say `resume`, the others do.
     """
-    names = [name for name in _names(jobs, "overrides") if name not in ("seed", "resume")]
-    varied = [name for name in names if len({job.overrides.get(name) for job in jobs}) > 1]
+    names = [name for name in _names(jobs, "overrides") if name != "resume"]
+    return [name for name in names if len({job.overrides.get(name) for job in jobs}) > 1]
+
+
+def _choices(jobs: list[Job]) -> tuple[list[str], dict[tuple[str, ...], list[Job]]]:
+    """What is varied, the seed apart, and the jobs of each such choice."""
+    varied = [name for name in _varied(jobs) if name != "seed"]
     groups: dict[tuple[str, ...], list[Job]] = defaultdict(list)
     for job in jobs:
         groups[tuple(str(job.overrides.get(name)) for name in varied)].append(job)
@@ -152,7 +170,7 @@ def _spread(values: list[float]) -> str:
 
 
 def _plot(path: Path, jobs: list[Job]) -> None:
-    metrics = _results(jobs)
+    metrics = [name for name in _results(jobs) if "untrained" not in name]
     if not metrics:
         return
     varied, choices = _choices(jobs)

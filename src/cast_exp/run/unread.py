@@ -15,7 +15,7 @@ _EVALUATION = (
 _TRAINING = (
     *("name", "seed", "checkpoint", "weights", "resume", "paths", "data", "task", "trainer"),
     *("callbacks", "logger", "optim", "evaluate", "evaluate_untrained", "plugins"),
-    "resume_changes",
+    *("resume_changes", "objective"),
 )
 
 

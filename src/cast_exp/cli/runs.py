@@ -1,0 +1,171 @@
+"""Look through the folders of runs: `cast-exp runs list`, and what `--help` tells of.
+
+`list` and `best` take filters: KEY=VALUE, where KEY is a group, any key of the config or `status`
+and VALUE may have wildcards, METRIC>NUMBER and METRIC<NUMBER (in quotes, for the shell). `best`
+knows which figures are to be low. `diff` tells what two runs were set to. `prune` tells what can
+go: runs that did not finish when a newer one of the same config did, and checkpoints of every so
+many steps of finished runs; it deletes that with --delete only, and nothing that is in use.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+
+from cast_exp.config import nearest
+from cast_exp.errors import UserError
+from cast_exp.run.objective import direction
+from cast_exp.run.record import RunRecord, find_runs, varying
+from cast_exp.run.superseded import settings_of, size, superseded
+
+_FILTER = re.compile(r"([^=<>]+)([=<>])(.*)")
+_ABSENT = "(none)"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command.
+
+    Raises:
+        UserError: A folder that is none of a run, a filter of another form, a metric that no run
+            has.
+    """
+    parser = argparse.ArgumentParser(
+        "cast-exp runs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, what in (("list", "list runs, oldest first"), ("best", "list the best runs first")):
+        command = commands.add_parser(name, help=what)
+        if name == "best":
+            command.add_argument("metric", metavar="METRIC")
+            command.add_argument("--count", type=int, default=10, metavar="N", help="default: 10")
+        command.add_argument("filters", nargs="*", metavar="FILTER")
+        _add_place(command)
+    show = commands.add_parser("show", help="tell what is known of a run")
+    show.add_argument("run", type=Path, metavar="RUN")
+    diff = commands.add_parser("diff", help="compare the configs of two runs")
+    diff.add_argument("runs", type=Path, nargs=2, metavar="RUN")
+    prune = commands.add_parser("prune", help="find what is superseded")
+    prune.add_argument("--delete", action="store_true", help="delete it")
+    _add_place(prune)
+    options = parser.parse_args(arguments)
+    if options.command in ("list", "best"):
+        _list(options.runs, options.filters, getattr(options, "metric", None), options)
+    elif options.command == "show":
+        _print(_shown(RunRecord.read(options.run)))
+    elif options.command == "diff":
+        _print(_different(*map(RunRecord.read, options.runs)))
+    else:
+        _prune(options.runs, options.delete)
+    return 0
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where")
+
+
+def _records(place: Path) -> list[RunRecord]:
+    """The runs in a place, oldest first; damaged ones are named and left out."""
+    found = []
+    for folder in find_runs([place]):
+        try:
+            found.append(RunRecord.read(folder))
+        except UserError as error:
+            print(f"warning: {error}", file=sys.stderr)
+    return found
+
+
+def _list(
+    place: Path, filters: Sequence[str], metric: str | None, options: argparse.Namespace
+) -> None:
+    tests = [_filter(text) for text in filters]
+    records = _records(place)
+    known = {name for record in records for name in record.metrics}
+    metrics = [name for text in filters if (name := re.split("[<>]", text)[0]) != text]
+    metrics = list(dict.fromkeys([*([metric] if metric else []), *metrics]))
+    for name in metrics:
+        if name not in known:
+            raise UserError(f"no run in {place} has a figure {name}; {nearest(name, known)}")
+    records = [record for record in records if all(test(record) for test in tests)]
+    if metric:
+        sign = -1 if direction(metric) == "maximize" else 1
+        records = [record for record in records if metric in record.metrics]
+        records.sort(key=lambda record: sign * record.metrics[metric])
+        records = records[: options.count]
+    choices = varying(records)
+    table = Table("run", "status", *metrics, *choices, Column("size", justify="right"))
+    for record in records:
+        figures = [f"{record.metrics[m]:.4f}" if m in record.metrics else "" for m in metrics]
+        values = [record.value(key) for key in choices]
+        folder = record.folder.relative_to(place.resolve())
+        row = [str(folder), record.status, *figures, *values, _bytes(size(record.folder))]
+        table.add_row(*map(escape, row))
+    _print(table)
+
+
+def _filter(text: str) -> Callable[[RunRecord], bool]:
+    """What a filter asks of a run."""
+    match = _FILTER.fullmatch(text)
+    if not match:
+        raise UserError(f"{text}: a filter is KEY=VALUE, 'METRIC>NUMBER' or 'METRIC<NUMBER'")
+    key, sign, value = match.groups()
+    if sign == "=":
+        return lambda record: fnmatchcase(
+            record.status if key == "status" else record.value(key), value
+        )
+    try:
+        bound = float(value)
+    except ValueError:
+        raise UserError(f"{text}: {value} is not a number") from None
+    way = 1 if sign == ">" else -1
+    return lambda record: key in record.metrics and way * record.metrics[key] > way * bound
+
+
+def _shown(record: RunRecord) -> Table:
+    table = Table(Column(), Column(overflow="fold"), title=str(record.folder), show_header=False)
+    table.add_row("status", escape(" ".join([record.status, str(record.summary.get("error", ""))])))
+    table.add_row("command", escape(f"cast_exp.{record.kind} {' '.join(record.saved.overrides)}"))
+    if record.started:
+        table.add_row("started", record.started)
+    table.add_row("size", _bytes(size(record.folder)))
+    table.add_row("of which checkpoints", _bytes(size(record.folder / "checkpoints")))
+    for rows in (record.choices, {k: f"{v:.6g}" for k, v in record.metrics.items()}):
+        table.add_section()
+        for name, value in rows.items():
+            table.add_row(escape(name), escape(value))
+    return table
+
+
+def _different(first: RunRecord, second: RunRecord) -> Table:
+    """The keys whose values differ; one that refers to another is not repeated."""
+    ours, theirs = settings_of(first), settings_of(second)
+    table = Table("key", *(str(record.folder) for record in (first, second)))
+    for key in dict.fromkeys([*ours, *theirs]):
+        values = [settings.get(key, _ABSENT) for settings in (ours, theirs)]
+        if values[0] != values[1]:
+            table.add_row(*(escape(str(cell)) for cell in (key, *values)))
+    return table
+
+
+def _prune(place: Path, delete: bool) -> None:
+    found = superseded(_records(place))
+    sizes = [size(each.path) for each in found]
+    for each, taken in zip(found, sizes, strict=True):
+        print(f"{_bytes(taken):>9}  {each.path.relative_to(place.resolve())}  ({each.reason})")
+        if delete:
+            each.delete()
+    done = "deleted" if delete else "can go" + ("; add --delete" if found else "")
+    print(f"{_bytes(sum(sizes))} {done}")
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 2**20:,.1f} MiB"
+
+
+def _print(table: Table) -> None:
+    Console().print(table)
