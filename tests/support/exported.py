@@ -33,7 +33,7 @@ MODELS: dict[str, Callable[[], Exported]] = {
         cast(fusion=True), SIDE, COUNT, head=nn.Linear(12, 4), readout="fused_mean"
     ),
     "levels": lambda: Exported(cast(), SIDE, COUNT, levels=(0.4, 0.2)),
-    "kmeans": lambda: Exported(cast(partial(KMeans, seeding="random")), SIDE, COUNT),
+    "kmeans": lambda: Exported(cast(KMeans), SIDE, COUNT),
     "kmedoids": lambda: Exported(cast(partial(KMedoids, seeding="random")), SIDE, COUNT),
     "vit": lambda: Exported(plain("vit"), SIDE, COUNT),
     "tome": lambda: Exported(plain("tome", merged=5, **DENSE), SIDE, COUNT),

@@ -8,7 +8,7 @@ from timm.models.vision_transformer import Block
 
 from cast_exp.models import Pooling, Size, create_model
 from cast_exp.models.attention import attention_map, attention_received
-from cast_exp.models.grouping import KMeans, KMedoids
+from cast_exp.models.grouping import KMeans, KMedoids, token_pooling
 
 SIZE = Size(24, (1, 1, 1), heads=3)
 GROUPINGS = [
@@ -68,6 +68,16 @@ def test_seeds_are_the_tokens_with_the_most_attention_or_random():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("exported", [False, True])
+def test_of_tokens_with_equal_attention_the_first_are_seeds(exported, monkeypatch):
+    monkeypatch.setattr(token_pooling, "exporting", lambda: exported)
+    attention = torch.randint(3, (8, 40), generator=torch.Generator().manual_seed(0)).float()
+    tokens = torch.randn(8, 40, 24)
+    grouped = KMeans(24, 3)(tokens, torch.randn(8, 1, 24), 9, None, attention)
+    for scores, seeds in zip(attention.tolist(), grouped.seeds.tolist(), strict=True):
+        assert seeds == sorted(range(40), key=lambda place: (-scores[place], place))[:9]
+
+
 def test_attention_maps_are_those_the_block_uses():
     block = Block(24, 3, qkv_bias=True).eval()
     tokens = torch.randn(2, 7, 24)

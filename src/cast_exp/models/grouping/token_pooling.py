@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cast_exp.models.grouping.base import Grouping, Ungrouped
 from cast_exp.ops import kmeans, kmedoids
+from cast_exp.ops.exporting import exporting
 from cast_exp.ops.labels import one_hot
 
 Seeding = Literal["attention", "random"]
@@ -56,7 +57,7 @@ class TokenPooling(Grouping):
         tokens, segments, missing = given.tokens, given.segments, given.missing
         valid = ~given.padding if self.mask_empty else torch.ones_like(given.padding)
         attention = self._random(tokens) if given.attention is None else given.attention
-        seeds = attention.float().masked_fill(~valid, -torch.inf).topk(segments).indices
+        seeds = _highest(attention.float().masked_fill(~valid, -torch.inf), segments)
         labels, seeds = self.cluster(tokens, seeds, valid, missing)
         members = (one_hot(labels, segments) & valid[..., None]).to(tokens.dtype)
         sizes = members.sum(1).clamp(min=1)[..., None]
@@ -69,6 +70,17 @@ class TokenPooling(Grouping):
             return torch.rand(batch, number, device=tokens.device)
         drawn: Tensor = _drawn(number, tokens.device)
         return drawn.expand(batch, -1)
+
+
+def _highest(scores: Tensor, count: int) -> Tensor:
+    """Places of the highest scores of (B, N), in order; of equal ones, the first: (B, count)."""
+    if not exporting():
+        return scores.argsort(dim=1, descending=True, stable=True)[:, :count]
+    first, second = scores[:, :, None], scores[:, None]  # ONNX has no stable sort
+    number = torch.arange(scores.size(1), device=scores.device)
+    before = (second > first) | ((second == first) & (number < number[:, None]))
+    order = torch.zeros_like(scores, dtype=torch.long)
+    return order.scatter(1, before.sum(2), number.expand_as(order))[:, :count]
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
