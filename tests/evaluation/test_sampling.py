@@ -8,18 +8,18 @@ from support.evaluations import evaluation, subject
 from support.trainers import evaluate
 
 
-@pytest.mark.parametrize("name", ["retrieval", "figure_ground", "hierarchy"])
-def test_interpolation_is_the_default_and_leaves_the_model_alone(name, tmp_path):
+DEFAULTS = {"retrieval": "interpolated", "figure_ground": "interpolated", "hierarchy": None}
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_an_evaluation_may_interpolate_and_leaves_the_model_alone(name, tmp_path):
     dense = subject(name)  # a model for interpolation
     nearest = replace(dense, backbone=deepcopy(dense.backbone))
     nearest.backbone.tokens.sampling = "nearest"
-    figures = evaluate(evaluation(name), dense, tmp_path / "dense")
-    assert evaluate(evaluation(name), nearest, tmp_path / "nearest") == pytest.approx(
-        figures, nan_ok=True
-    )
+    interpolated, as_trained = evaluation(name), evaluation(name)
+    assert interpolated.sampling == DEFAULTS[name]
+    interpolated.sampling, as_trained.sampling = "interpolated", None
+    figures = pytest.approx(evaluate(as_trained, dense, tmp_path / "dense"), nan_ok=True)
+    assert evaluate(interpolated, nearest, tmp_path / "nearest") == figures
     assert nearest.backbone.tokens.sampling == "nearest"
-    as_trained = evaluation(name)
-    as_trained.sampling = None
-    assert evaluate(as_trained, nearest, tmp_path / "trained") != pytest.approx(
-        figures, nan_ok=True
-    )
+    assert evaluate(as_trained, nearest, tmp_path / "trained") != figures
