@@ -7,7 +7,6 @@ import pytest
 from support.evaluations import evaluation, subject
 from support.trainers import evaluate
 
-
 DEFAULTS = {"retrieval": "interpolated", "figure_ground": "interpolated", "hierarchy": None}
 
 
