@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Python compiles what is imported, when it is; compiling all of it takes minutes.
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile
 READY := $(VENV)/.ready
 PINS := constraints.txt
 
@@ -20,9 +21,9 @@ $(READY): pyproject.toml $(PINS)
 	  { echo "cast_exp needs Python 3.11 to 3.13; name one with: make setup PYTHON=python3.11"; exit 1; }
 	@echo "setting up $(VENV); the first time takes a few minutes"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install -c $(PINS) pip numpy cython setuptools wheel
-	@$(PIP) install -c $(PINS) -e '.[dev,docs,eval,huggingface,notebooks,onnx,report,sweep,wandb,tensorboard]'
-	@$(PIP) install --no-build-isolation 'fast-slic==0.4.0' || \
+	@$(INSTALL) -c $(PINS) pip numpy cython setuptools wheel
+	@$(INSTALL) -c $(PINS) -e '.[dev,docs,eval,huggingface,notebooks,onnx,report,sweep,wandb,tensorboard]'
+	@$(INSTALL) --no-build-isolation 'fast-slic==0.4.0' || \
 	  echo "note: fast-slic did not build (it needs a C++ compiler and Python's headers); all else works without it"
 	@touch $@
 
