@@ -7,6 +7,7 @@ the background or under nohup, which turn them off, and after a test of Lightnin
 ignores Ctrl-C from the first on.
 """
 
+import logging
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,17 @@ def browser() -> Iterator[Any]:
     """Chromium without a window."""
     with chromium() as started:
         yield started
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> Iterator[None]:
+    """Commands that run in this process turn their log on; it is off again for the next test."""
+    level = logging.getLogger("cast_exp").level
+    yield
+    logging.getLogger("cast_exp").setLevel(level)
+    for handler in [*logging.root.handlers]:
+        if type(handler) is logging.StreamHandler:  # not pytest's, which are of other kinds
+            logging.root.removeHandler(handler)
 
 
 def write_image(path: Path, seed: int, size: tuple[int, int] = (48, 40)) -> None:

@@ -24,7 +24,10 @@ def main(model, photo, picture):
     session = InferenceSession(model, providers=["CPUExecutionProvider"])
     about = session.get_modelmeta().custom_metadata_map
     height, width = json.loads(about["image_size"])
-    image = cv2.resize(cv2.imread(photo), (width, height), interpolation=cv2.INTER_AREA)
+    image = cv2.imread(photo)
+    if image is None:
+        raise SystemExit(f"{photo} cannot be read")
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     superpixels = seeds(image, json.loads(about["superpixels"]))
     inputs = {

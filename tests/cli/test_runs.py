@@ -67,6 +67,14 @@ def test_a_table_has_the_figures_and_choices_that_are_asked_for(
     assert "experiment" not in table  # the same in all
 
 
+def test_names_are_whole_on_a_narrow_screen(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("runs/moco/a").rename("runs/moco/" + "a" * 90)
+    monkeypatch.setenv("COLUMNS", "40")
+    assert "moco/" + "a" * 90 in printed(capsys, "list")
+
+
 def test_a_run_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
     shown = printed(capsys, "show", "runs/moco/a")
     for text in ("finished", "cast_exp.train model=small", "val/knn", "0.5", "shapes_moco", "MiB"):
@@ -100,6 +108,9 @@ def test_what_can_go_is_told_and_deleted_only_if_asked(capsys: pytest.CaptureFix
         ("list seed", "seed: a filter is KEY=VALUE"),
         ("list val/knn>high", "high is not a number"),
         ("list val/kn>0", "no run in runs has a figure val/kn; did you mean val/knn"),
+        ("list modl=base", "modl=base: no run has a value of modl; did you mean model"),
+        ("list status=finishd", "status=finishd: no status; did you mean finished"),
+        ("show runs/moco/e", "runs/moco/e does not exist"),
         ("best val/top1", "no run in runs has a figure val/top1; options are train/loss"),
         ("show runs", "runs/.hydra/hydra.yaml is missing"),
     ],

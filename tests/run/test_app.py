@@ -172,3 +172,24 @@ def test_the_command_of_a_killed_multirun_goes_on_with_it_and_tells_the_sweeper_
     write_summary(sweep, "running")
     launch(train, "train", [*command, "resume=null"])
     assert ran[3:] == ["0_seed-0", "1_seed-1"]
+
+
+def test_a_multirun_whose_runs_lack_the_objective_ends_with_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran: list[str] = []
+
+    def job(_: str, folder: Path) -> int:
+        ran.append(folder.name)
+        write_summary(folder, "finished", metrics={"train/loss": 1.0})
+        return 0
+
+    monkeypatch.setattr(app, "_run_apart", job)
+    command = ["-m", "experiment=shapes_moco", "debug=fast", "seed=0,1", "objective=train/los"]
+    with pytest.raises(UserError, match="did you mean train/loss"):
+        launch(train, "train", command)
+    assert ran == ["0_seed-0"]
+    (sweep,) = tmp_path.glob("runs/debug/sweep-*")
+    assert read_summary(sweep)["status"] == "failed"
+    assert "Error executing" not in "".join(capsys.readouterr())

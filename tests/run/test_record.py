@@ -92,7 +92,7 @@ def test_damaged_folders_tell_what_they_can(tmp_path: Path) -> None:
     assert (run.config, run.started, run.status, run.metrics) == (
         {},
         "",
-        "running",
+        "unknown",
         {"val/knn": 0.5},
     )
     (folder / ".hydra/hydra.yaml").write_text("hydra: 3")

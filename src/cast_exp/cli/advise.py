@@ -132,7 +132,7 @@ def advise(config: dict[str, Any], seconds: float, console: Console) -> None:
     for mode in modes:
         console.print(
             f"{mode.choice}: {mode.rate(cores):.3g} images/s per device with {cores} cores, "
-            f"limited by {mode.limit(cores)}",
+            f"limited by {mode.limit(cores)}{'; both share the cores' * mode.shared}",
             soft_wrap=True,
         )
     console.print(f"[bold]best:[/] {best.choice} data.workers={best.workers(cores)}")

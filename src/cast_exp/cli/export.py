@@ -88,7 +88,7 @@ def _described(model: Exported) -> str:
     height, width = model.size
     return (
         f"image float32 (B, 3, {height}, {width}) in 0..1, superpixels int64 (B, {height}, "
-        f"{width}) with labels 0..{model.count - 1}"
+        f"{width}) with labels 0..{model.count - 1} (--size and --superpixels give others)"
     )
 
 

@@ -13,13 +13,16 @@ import sys
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import get_args
 
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Column, Table
 
 from cast_exp.config import nearest
 from cast_exp.errors import UserError
+from cast_exp.run.folder import Status
 from cast_exp.run.objective import direction
 from cast_exp.run.record import RunRecord, find_runs, varying
 from cast_exp.run.superseded import settings_of, size, superseded
@@ -91,6 +94,7 @@ def _list(
     for name in metrics:
         if name not in known:
             raise UserError(f"no run in {place} has a figure {name}; {nearest(name, known)}")
+    _check_keys(filters, records)
     records = [record for record in records if all(test(record) for test in tests)]
     if metric:
         sign = -1 if direction(metric) == "maximize" else 1
@@ -106,6 +110,17 @@ def _list(
         row = [str(folder), record.status, *figures, *values, _bytes(size(record.folder))]
         table.add_row(*map(escape, row))
     _print(table)
+
+
+def _check_keys(filters: Sequence[str], records: Sequence[RunRecord]) -> None:
+    """See that some run has each key that filters name, and the status that they ask for."""
+    for text in filters:
+        key, equals, value = text.partition("=")
+        if equals and key == "status" and not any(fnmatchcase(s, value) for s in get_args(Status)):
+            raise UserError(f"{text}: no status; {nearest(value, get_args(Status))}")
+        if equals and key != "status" and not any(record.value(key) for record in records):
+            keys = sorted({key for record in records for key in record.choices})
+            raise UserError(f"{text}: no run has a value of {key}; {nearest(key, keys)}")
 
 
 def _filter(text: str) -> Callable[[RunRecord], bool]:
@@ -159,7 +174,10 @@ def _prune(place: Path, delete: bool) -> None:
         print(f"{_bytes(taken):>9}  {each.path.relative_to(place.resolve())}  ({each.reason})")
         if delete:
             each.delete()
-    done = "deleted" if delete else "can go" + ("; add --delete" if found else "")
+    if not found:
+        print(f"nothing in {place} is superseded")
+        return
+    done = "deleted" if delete else "can go; add --delete"
     print(f"{_bytes(sum(sizes))} {done}")
 
 
@@ -168,4 +186,6 @@ def _bytes(count: int) -> str:
 
 
 def _print(table: Table) -> None:
-    Console().print(table)
+    console = Console()
+    width = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+    console.print(table, width=width, crop=False, soft_wrap=True)  # names can be copied

@@ -85,8 +85,9 @@ class Search(BaseModel):
                 return cls.model_validate(yaml.safe_load(file))
         except ValidationError as error:
             first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
-            raise UserError(f"{files[name]}: {key}: {first['msg']}") from error
+            key = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
+            told = first["msg"].removeprefix("Value error, ")
+            raise UserError(f"{files[name]}: {key}: {told}") from error
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise UserError(gist(error)) from error
 

@@ -41,11 +41,19 @@ from cast_exp.run.folder import (
     requeued,
     run_folder,
     sweep_folder,
+    write_summary,
 )
 from cast_exp.run.job import Task, run_job
 from cast_exp.run.objective import outcome
 from cast_exp.run.preflight import checked_command
 from cast_exp.run.tree import VERSION_BASE
+
+
+class _NoObjective(BaseException):
+    """Ends a multirun at its first job without an objective; Hydra keeps errors until its last."""
+
+    def __init__(self, error: UserError) -> None:
+        self.error = error
 
 
 def run_app(task: Task, config_name: str) -> None:
@@ -112,7 +120,14 @@ def launch(
         multirun = settings.mode == RunMode.MULTIRUN
         if not (multirun or requeued()) or read_summary(folder).get("status") != "finished":
             run(config, folder, multirun)  # else before the sweep or SLURM job was started again
-        return outcome(config.get("objective"), folder) if rank() == 0 else None
+        if rank() > 0:
+            return None
+        try:
+            return outcome(config.get("objective"), folder)
+        except UserError as error:
+            if multirun:
+                write_summary(Path(settings.sweep.dir), "failed", error=str(error))
+            raise _NoObjective(error) from error
 
     def run(config: DictConfig, folder: Path, multirun: bool) -> None:
         new = not (folder / RUN).exists()
@@ -137,6 +152,8 @@ def launch(
     sys.argv = [program[0], *command]  # which Hydra and Lightning read
     try:
         hydra.main(str(conf_dir()), config_name, version_base=VERSION_BASE)(job)()
+    except _NoObjective as end:
+        raise end.error from None
     except BrokenPipeError:
         raise  # of what reads --help
     except OSError as error:  # of Hydra, which makes the folder; what jobs raise is theirs

@@ -53,8 +53,10 @@ class RunRecord:
             folder: Of a run.
 
         Raises:
-            UserError: What Hydra has left in it is missing or damaged.
+            UserError: It does not exist, or what Hydra has left in it is missing or damaged.
         """
+        if not folder.is_dir():
+            raise UserError(f"{folder} does not exist; give the folder of a run")
         return cls(folder, Saved.read(folder), read_summary(folder))
 
     def beginning(self) -> "RunRecord | None":
@@ -70,8 +72,8 @@ class RunRecord:
 
     @property
     def status(self) -> str:
-        """How it stands: running, finished, failed or interrupted."""
-        return str(self.summary.get("status", "running"))
+        """How it stands: running, finished, failed or interrupted; unknown if that is damaged."""
+        return str(self.summary.get("status", "unknown"))
 
     @cached_property
     def started(self) -> str:
