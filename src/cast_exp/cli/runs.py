@@ -186,6 +186,6 @@ def _bytes(count: int) -> str:
 
 
 def _print(table: Table) -> None:
-    console = Console()
-    width = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
-    console.print(table, width=width, crop=False, soft_wrap=True)  # names can be copied
+    options = Console(width=10_000).options
+    width = Measurement.get(Console(), options, table).maximum
+    Console(width=max(width, Console().width)).print(table)  # names can be copied
