@@ -404,7 +404,9 @@ function start() {
   settle();
   scrollTo(0, top);
   at("album").hidden = kinds.length === 0;
-  for (const id of Object.keys(PARTS)) watcher.observe(at(id));
+  addEventListener("load", () => { // Plotly, which takes a while, comes after the table
+    for (const id of Object.keys(PARTS)) watcher.observe(at(id));
+  });
   for (const [id, part] of Object.entries(PART_OF)) {
     at(id).addEventListener("input", () => {
       state[id] = id === "smooth" ? +at(id).value : at(id).value;
