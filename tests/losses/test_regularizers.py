@@ -3,13 +3,19 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from support.exchanges import centroid_contrast
+from support.exchanges import segment_contrast
 from support.two_ranks import on_two_ranks
 from torch import Tensor
 from torch.nn import functional as F
 
 from cast_exp.errors import UserError
-from cast_exp.losses import CentroidContrastive, Clustering, NormalizedCut, SegmentContrastive
+from cast_exp.losses import (
+    CentroidContrastive,
+    Clustering,
+    NormalizedCut,
+    Regularizer,
+    SegmentContrastive,
+)
 from cast_exp.models import Hierarchy, Level, create_model
 from cast_exp.models.pooling import Pooling
 
@@ -237,13 +243,14 @@ def test_centroid_contrast_equals_the_slow_one(
     assert loss.item() == pytest.approx(sum(slow) / depth, abs=1e-5)
 
 
-def test_centroid_contrast_of_two_processes_equals_one() -> None:
+@pytest.mark.parametrize("kind", [CentroidContrastive, SegmentContrastive])
+def test_contrast_of_two_processes_equals_one(kind: type[Regularizer]) -> None:
     tokens = [torch.randn(2, 5, 4), torch.randn(2, 5, 4)]
     padding = [torch.zeros(2, 5, dtype=torch.bool) for _ in range(2)]
     padding[1][:, 2:] = True  # processes have different numbers of segments
-    results = on_two_ranks(centroid_contrast, tokens, padding)
+    results = on_two_ranks(segment_contrast, kind, tokens, padding)
 
-    joint = centroid_contrast([torch.cat(tokens)], [torch.cat(padding)])
+    joint = segment_contrast(kind, [torch.cat(tokens)], [torch.cat(padding)])
     mean = sum(result["loss"] for result in results) / 2
     torch.testing.assert_close(mean, joint["loss"])
     gradients = torch.cat([result["gradient"] for result in results]) / 2

@@ -15,7 +15,7 @@ from cast_exp.distributed import (
     world_size,
 )
 from cast_exp.errors import UserError
-from cast_exp.losses import CentroidContrastive, moco_loss
+from cast_exp.losses import Regularizer, moco_loss
 from cast_exp.models import Hierarchy, Level
 
 
@@ -69,10 +69,12 @@ def contrast(queries: list[Tensor], keys: list[Tensor], temperature: float) -> d
     return {"loss": loss.detach(), "accuracy": accuracy, "gradient": query.grad}
 
 
-def centroid_contrast(tokens: list[Tensor], padding: list[Tensor]) -> dict[str, Any]:
+def segment_contrast(
+    kind: type[Regularizer], tokens: list[Tensor], padding: list[Tensor]
+) -> dict[str, Any]:
     segments = tokens[rank()].requires_grad_()
-    views = [_grouped(view, padding[rank()]) for view in (segments, -segments)]
-    loss = CentroidContrastive()(*views)
+    views = [_grouped(view, padding[rank()]) for view in (segments, segments.flip(1) * 0.5 - 0.1)]
+    loss = kind()(*views)
     loss.backward()
     return {"loss": loss.detach(), "gradient": segments.grad}
 

@@ -47,3 +47,11 @@ def voc_tree(root: Path, objects: bool = False) -> Path:
 def _at(root: Path, folder: str, name: str) -> Path:
     (root / folder).mkdir(parents=True, exist_ok=True)
     return root / folder / name
+
+
+def by_hand(path: Path) -> np.ndarray:
+    with Image.open(path) as drawn:
+        return np.array(drawn)
+
+
+# -- any folder ----------------------------------------------------------------------------------

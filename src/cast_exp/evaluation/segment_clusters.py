@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from cast_exp.data import SceneDataModule
 from cast_exp.errors import UserError
+from cast_exp.evaluation.retrieval.patches import SquareNumber
 from cast_exp.evaluation.segment_features import (
     LevelChoice,
     SegmentFeatureEvaluation,
@@ -40,7 +41,7 @@ class SegmentClusters(SegmentFeatureEvaluation):
         self,
         scenes: SceneDataModule,
         level: LevelChoice = 0,
-        segments: Annotated[int, Field(ge=1)] = 36,
+        segments: SquareNumber = 36,
         limit: Annotated[int, Field(ge=1)] | None = None,
         sampling: Sampling | None = "interpolated",
         starts: Annotated[int, Field(ge=1)] = 10,

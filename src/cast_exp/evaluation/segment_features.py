@@ -14,6 +14,7 @@ from cast_exp.data.scene_samples import SceneLoader
 from cast_exp.distributed import rank
 from cast_exp.errors import UserError
 from cast_exp.evaluation.base import Evaluation
+from cast_exp.evaluation.retrieval.patches import SquareNumber
 from cast_exp.evaluation.retrieval.score import Ceiling
 from cast_exp.evaluation.retrieval.segments import SegmentEncoder
 from cast_exp.evaluation.subject import Subject
@@ -79,7 +80,7 @@ class SegmentFeatureEvaluation(Evaluation):
         self,
         scenes: SceneDataModule,
         level: LevelChoice = 0,
-        segments: Annotated[int, Field(ge=1)] = 36,
+        segments: SquareNumber = 36,
         limit: Annotated[int, Field(ge=1)] | None = None,
         sampling: Sampling | None = "interpolated",
     ) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cast_exp.data import SceneDataModule
+from cast_exp.evaluation.retrieval.patches import SquareNumber
 from cast_exp.evaluation.segment_features import (
     LevelChoice,
     SegmentFeatureEvaluation,
@@ -33,7 +34,7 @@ class SegmentProbe(SegmentFeatureEvaluation):
         self,
         scenes: SceneDataModule,
         level: LevelChoice = 0,
-        segments: Annotated[int, Field(ge=1)] = 36,
+        segments: SquareNumber = 36,
         limit: Annotated[int, Field(ge=1)] | None = None,
         sampling: Sampling | None = "interpolated",
         weight_decay: Annotated[float, Field(ge=0)] = 1e-4,

@@ -1,7 +1,7 @@
 """Regularisers of the hierarchy (the paper's ablation; Hierarchical Segment Grouping, 2022)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import torch
@@ -130,18 +130,9 @@ class CentroidContrastive(Regularizer):
         there = (~torch.cat([view.padding for view in views])).flatten().float()
         anchors = F.normalize(_precise(segments), dim=1)
         everyone, counted = gather(anchors), gather(there)
-        losses = [
-            checkpoint(
-                self._contrast,
-                *(anchors[start : start + self.block], there[start : start + self.block]),
-                *(everyone, counted),
-                use_reentrant=False,
-                preserve_rng_state=False,
-            )
-            for start in range(0, len(anchors), self.block)
-        ]
+        total = _in_blocks(self._contrast, self.block, (anchors, there), (everyone, counted))
         # Processes have different numbers of anchors; the mean of their losses counts each once.
-        return torch.stack(losses).sum() * world_size() / counted.sum()
+        return total * world_size() / counted.sum()
 
     def _contrast(
         self, anchors: Tensor, there: Tensor, everyone: Tensor, counted: Tensor
@@ -228,17 +219,13 @@ class SegmentContrastive(Regularizer):
         tokens, counts = unit.flatten(0, 2), there.flatten().float()
         everyone = gather(prototypes)
         everyones, alive = gather(labels.flatten()), gather(members.any(2).flatten().float()) > 0
-        losses = [
-            checkpoint(
-                self._contrast,
-                *(each[at : at + self.block] for each in (tokens, counts, token_labels, own)),
-                *(everyone, everyones, alive),
-                use_reentrant=False,
-                preserve_rng_state=False,
-            )
-            for at in range(0, len(tokens), self.block)
-        ]
-        return torch.stack(losses).sum() * world_size() / gather(counts).sum()
+        total = _in_blocks(
+            self._contrast,
+            self.block,
+            (tokens, counts, token_labels, own),
+            (everyone, everyones, alive),
+        )
+        return total * world_size() / gather(counts).sum()
 
     def _contrast(
         self,
@@ -259,6 +246,31 @@ class SegmentContrastive(Regularizer):
         rest = positive | (alive & ~same)
         bottom = similar.masked_fill(~rest, -torch.inf).logsumexp(1)
         return ((bottom - top) * counts).sum()
+
+
+def _in_blocks(
+    contrast: Callable[..., Tensor], block: int, each: Sequence[Tensor], all_of: Sequence[Tensor]
+) -> Tensor:
+    """Sum of a contrast of some with all, in blocks whose similarities are computed again for the
+    gradient: those of all together would fill the memory.
+
+    Args:
+        contrast: Takes a block of each of `each`, then `all_of`; the sum over the block.
+        block: Its length.
+        each: Tensors of equal length.
+        all_of: What every block is compared with.
+    """
+    losses = [
+        checkpoint(
+            contrast,
+            *(tensor[start : start + block] for tensor in each),
+            *all_of,
+            use_reentrant=False,
+            preserve_rng_state=False,
+        )
+        for start in range(0, len(each[0]), block)
+    ]
+    return torch.stack(losses).sum()
 
 
 def _graph(

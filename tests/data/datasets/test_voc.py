@@ -4,7 +4,6 @@ import hashlib
 import io
 import re
 import shlex
-import sys
 import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +15,10 @@ import pytest
 from PIL import Image
 from support.commands import ROOT
 from support.file_server import file_server
-from support.tiny_data import voc_aug_tree
-from support.voc import TRAIN, VAL, save_map, voc_tree, write_list
+from support.voc import TRAIN, VAL, by_hand, save_map, voc_tree, write_list
 
 from cast_exp.cli.check import composed
-from cast_exp.data.datasets import VOC, VOC_CLASSES, NoSuchSplit, UnreadableImage, VOCAugmented
+from cast_exp.data.datasets import VOC, VOC_CLASSES, NoSuchSplit, UnreadableImage
 from cast_exp.data.datasets import VOCFolder as Folder
 from cast_exp.data.datasets import voc as module
 from cast_exp.data.datasets.archives import Archive
@@ -28,14 +26,6 @@ from cast_exp.errors import UserError
 from cast_exp.run.build import build
 
 CLASSES = ["background", "cat", "dog"]
-
-
-def by_hand(path: Path) -> np.ndarray:
-    with Image.open(path) as drawn:
-        return np.array(drawn)
-
-
-# -- any folder ----------------------------------------------------------------------------------
 
 
 def test_items_are_images_with_their_maps(tmp_path: Path) -> None:
@@ -309,51 +299,3 @@ def test_one_of_several_unpacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert {each.result() for each in found} == {here / "VOCdevkit"}
     assert len(unpacked) == 1
     assert (here / "VOCdevkit/VOC2012/JPEGImages").is_dir()
-
-
-# -- with SBD --------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def both(tmp_path: Path) -> Path:
-    return voc_aug_tree(tmp_path)
-
-
-def test_train_plus(both: Path) -> None:
-    data = VOCAugmented("train", both)
-    names = [Path(data.path(i)).stem for i in range(len(data))]
-    assert names == [*TRAIN, "2009_01", "2009_02"], "VOC's, then SBD's of neither split"
-    voc = by_hand(both / f"VOCdevkit/VOC2012/SegmentationClass/{TRAIN[0]}.png")
-    assert np.array_equal(data[0]["semantic"], voc), "VOC's labels where there are both"
-    assert set(np.unique(data[3]["semantic"])) == {0, 20}
-    assert data[3]["semantic"].shape == data[3]["image"].size[::-1]
-    assert all("instance" not in data[i] for i in (0, 3)), "the same truth for all"
-    val = VOCAugmented("val", both)
-    assert [Path(val.path(i)).stem for i in range(2)] == VAL
-    assert "instance" in val[0]
-
-
-def test_what_can_go_wrong_with_sbd(both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bad = both / "benchmark_RELEASE/dataset/cls/2009_01.mat"
-    good = bad.read_bytes()
-    bad.write_text("no MATLAB")
-    with pytest.raises(UserError, match=r"2009_01\.mat is not a file of SBD or is damaged"):
-        VOCAugmented("train", both)
-    bad.write_bytes(good)
-    image = both / "VOCdevkit/VOC2012/JPEGImages/2009_01.jpg"
-    image.rename(both / "2009_01.jpg")
-    with pytest.raises(UserError, match="1 of 2 listed images have no image"):
-        VOCAugmented("train", both)
-    with monkeypatch.context() as patch:
-        (both / "benchmark_RELEASE/dataset/SegmentationClass/2009_01.png").unlink()
-        patch.setitem(sys.modules, "scipy.io", None)
-        with pytest.raises(UserError, match=r"needs scipy; pip install 'cast_exp\[eval\]'"):
-            VOCAugmented("train", both)
-    for file in bad.parent.iterdir():
-        file.unlink()
-    with pytest.raises(UserError, match=r"no \*\.mat in"):
-        VOCAugmented("train", both)
-    bad.parent.rmdir()
-    (both / "benchmark_RELEASE").rename(both / "SBD")
-    with pytest.raises(UserError, match="no benchmark_RELEASE in"):
-        VOCAugmented("train", both)

@@ -6,8 +6,11 @@ import torch
 from support.retrieval import scenes, subject
 from torch.nn import functional as F
 
+from cast_exp.errors import UserError
 from cast_exp.evaluation.retrieval.patches import cluster_patches
 from cast_exp.evaluation.retrieval.segments import SegmentEncoder
+from cast_exp.run.preflight import checked_command
+from cast_exp.train import train
 
 
 def unit(x):
@@ -70,3 +73,15 @@ def test_segments_of_a_vit_cover_the_image_at_its_own_size():
     assert (segments.parts.numpy() == parts.reshape(48, 48)).mean() > 0.999
     expected = unit(sums[kept])
     np.testing.assert_allclose(segments.prototypes(0).numpy(), expected, atol=1e-3)
+
+
+def test_a_number_of_segments_that_is_no_square_is_a_mistake_of_the_command() -> None:
+    names = ("retrieval", "segment_probe", "segment_clusters")
+    command = ["experiment=shapes_moco", f"evaluate=[{','.join(names)}]"]
+    with pytest.raises(UserError) as told:
+        checked_command(
+            [*command, *(f"evaluation.{name}.segments=35" for name in names)], "train", train
+        )
+    lines = [line for line in str(told.value).splitlines() if "a square number such as 36" in line]
+    assert len(lines) == 3
+    assert all(f"evaluation.{name}.segments" in str(lines) for name in names)

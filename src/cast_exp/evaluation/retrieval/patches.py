@@ -1,12 +1,24 @@
 """Segments of a ViT: spherical K-Means of its upsampled features (paper, appendix A.9)."""
 
 import math
+from typing import Annotated
 
 import torch
+from pydantic import AfterValidator, Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from cast_exp.ops import spherical_kmeans
+
+
+def _square(count: int) -> int:
+    if math.isqrt(count) ** 2 != count:
+        raise ValueError("clustering starts from equal squares: a square number such as 36")
+    return count
+
+
+SquareNumber = Annotated[int, Field(ge=1), AfterValidator(_square)]
+"""A number of segments that `cluster_patches` can make."""
 
 _ITERATIONS = 15
 _ROWS = 32  # of pixels, upsampled at a time

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from cast_exp.distributed import rank, world_size
 from cast_exp.errors import UserError
 from cast_exp.evaluation.base import Evaluation
 from cast_exp.evaluation.retrieval.memory import Entries, SegmentMemory
+from cast_exp.evaluation.retrieval.patches import SquareNumber
 from cast_exp.evaluation.retrieval.score import LevelScore, Scores
 from cast_exp.evaluation.retrieval.segments import Embedding, SegmentEncoder, Segments
 from cast_exp.evaluation.retrieval.votes import nearest_votes
@@ -134,18 +134,13 @@ class Retrieval(Evaluation):
         level: Annotated[int, Field(ge=0)] | Literal["finest", "all"] | None = None,
         neighbours: Annotated[int, Field(ge=1)] = 20,
         embedding: Embedding = "auto",
-        segments: Annotated[int, Field(ge=1)] = 36,
+        segments: SquareNumber = 36,
         memory: Annotated[int, Field(ge=1)] | None = None,
         queries: Annotated[int, Field(ge=1)] | None = None,
         sampling: Sampling | None = "interpolated",
         boundary_tolerance: Tolerance = 0.0075,
         pictures: Annotated[int, Field(ge=0)] = 8,
     ) -> None:
-        if math.isqrt(segments) ** 2 != segments:
-            raise UserError(
-                f"evaluation.retrieval.segments={segments}: clustering starts from equal squares; "
-                "set a square number such as 36"
-            )
         super().__init__(scenes)
         self.scenes = scenes
         self.level = level
