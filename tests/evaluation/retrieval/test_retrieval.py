@@ -234,8 +234,3 @@ def test_no_semantic_truth():
 
     with pytest.raises(UserError, match="no semantic masks"):
         Retrieval(scenes(Bare)).check()
-
-
-def test_segments_of_a_vit_are_a_square():
-    with pytest.raises(UserError, match="segments=30"):
-        Retrieval(scenes(), segments=30)

@@ -120,9 +120,6 @@ class Retrieval(Evaluation):
             match.
         pictures: Draw that many validation images, the first ones, with what is predicted for the
             level chosen, or the coarsest.
-
-    Raises:
-        UserError: A number of segments that is no square.
     """
 
     headline: ClassVar[tuple[str, ...]] = ("miou", "boundary_f", "ceiling", "ceiling/level0")
