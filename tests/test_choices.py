@@ -68,7 +68,7 @@ def refusal_of_training(row: Row) -> str | None:
         return r"evaluate=\[\w+\] needs whole images .*; choose one of data=cifar10,"
     if row["model"].startswith("pretrained"):
         return r"should be set with checkpoint="
-    fused = row["experiment"].startswith(("shapes", "coco", "ade20k", "context"))
+    fused = row["experiment"].startswith(("shapes", "coco"))
     if row["experiment"].endswith("finetune") and not fused:
         return r"no fusion block .*; set model.fusion=true"
     return None
