@@ -35,6 +35,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # or nanobind takes all that is left at the exit for leaks
+
+
 @pytest.fixture(autouse=True)
 def _signals() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
