@@ -110,6 +110,12 @@ def best_weights(folder: Path) -> Path:
     raise UserError(f"{folder} has no checkpoints/best.ckpt or last.ckpt; has it trained?")
 
 
+def epoch_weights(folder: Path, epoch: int) -> Path | None:
+    """The checkpoint that a run has kept after so many epochs; None if it has kept none."""
+    path = folder / "checkpoints" / f"epoch{epoch - 1:04d}.ckpt"  # counted from 0
+    return path if path.is_file() else None
+
+
 def write_converted(
     folder: Path,
     state: Mapping[str, Tensor],

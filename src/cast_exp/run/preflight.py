@@ -36,7 +36,7 @@ from cast_exp.run.misfits import misfits, own_evaluation, wrong_evaluations
 from cast_exp.run.rehearsal import refusals
 from cast_exp.run.resolvers import read_environment, register_resolvers
 from cast_exp.run.saved import FOLDER_NAMES, Saved, begun_before, check_hydra
-from cast_exp.run.tree import compose, config_tree
+from cast_exp.run.tree import EVAL, compose, config_tree
 from cast_exp.run.trust import (
     check_config_dir,
     typed_paths,
@@ -53,7 +53,6 @@ from cast_exp.run.unread import (
 )
 from cast_exp.run.weights import model_overrides, with_checkpoint, with_run
 
-EVAL = "eval"  # the root config of the evaluations
 _HERE = "BasicLauncher"  # the launcher that runs jobs on this machine
 _GRID = "BasicSweeper"  # the sweeper that runs every combination of the values
 
