@@ -105,7 +105,9 @@ class SuperpixelMethod(ABC):
 
     def __repr__(self) -> str:
         """Name and parameters, for tables and logs."""
-        values = ", ".join(f"{name}={value}" for name, value in vars(self).items())
+        values = ", ".join(
+            f"{name}={value}" for name, value in vars(self).items() if name[0] != "_"
+        )
         return f"{type(self).__name__}({values})"
 
 
