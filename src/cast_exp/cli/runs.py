@@ -169,8 +169,7 @@ def _show(folder: Path) -> None:
         _print(_shown(RunRecord.read(folder)))
     else:
         raise UserError(
-            f"{folder} is not the folder of a run, a sweep or a search; cast-exp runs list --runs "
-            f"{folder} lists those in it"
+            f"{folder} is not the folder of a run, a sweep or a search; cast-exp runs list finds them"
         )
 
 
