@@ -250,7 +250,7 @@ def test_no_class_covers_too_much_of_a_crop_where_another_crop_can_be_had() -> N
             shares.append(pixels.max() / max(pixels.sum(), 1))
         return np.array(shares)
 
-    # 21 squares of 121 keep the limit: 10 to 30 of their 40 columns are of class 1. Void ones do not.
+    # 21 squares of 121 keep the limit: 10 to 30 of their 40 columns are of class 1. Void is none.
     shares = (largest_shares(limit) for limit in (1.0, 0.755))
     free, limited = (((share > 0) & (share < 0.755)).mean() for share in shares)
     assert abs(free - 21 / 121) < 0.1
