@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from functools import partial
-from itertools import count, islice
+from itertools import count, islice, repeat
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -15,7 +15,7 @@ from cast_exp.data.datasets.streamed import Encoded, StreamedImages
 from cast_exp.data.loader import BatchLoader, ResumableLoader
 from cast_exp.data.samples import Samples
 from cast_exp.data.sampling import EpochSampler
-from cast_exp.errors import UserError
+from cast_exp.errors import UserError, listing
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ class EpochOrder:
 def shuffled(
     stream: StreamedImages, key: tuple[int, int], reader: int, readers: int
 ) -> Iterator[Encoded]:
-    """A reader's images in random order, again and again.
+    """A reader's images in random order, again and again; all images if its share has none.
 
     Args:
         stream: The images.
@@ -123,15 +123,17 @@ def shuffled(
     Raises:
         UserError: There is no image.
     """
-    shards = np.random.default_rng(key).permutation(len(stream.shards))
+    shards, own = np.random.default_rng(key).permutation(len(stream.shards)), reader
     for turn in count():
-        draws = np.random.default_rng([*key, reader, turn])
+        draws = np.random.default_rng([*key, own, turn])
         images = stream.share(reader, readers, shards.tolist())
         first = None
         for first in mixed(images, stream.shuffle_buffer, draws):
             yield first
+        if first is None and readers == 1:
+            raise UserError(f"there are no images in {listing(stream.shards, 3)}")
         if first is None:
-            raise UserError(f"there are no images in {stream.shards[shards[reader % len(shards)]]}")
+            reader, readers = 0, 1
         shards[reader::readers] = draws.permutation(shards[reader::readers])
 
 
@@ -176,7 +178,7 @@ class StreamSamples(IterableDataset[dict[str, Any]]):
                 yield self.samples.first_of(number, others, make)
         except UserError as error:
             nothing = self.samples.nothing | {"index": -1, "unreadable": []}
-            yield nothing | {"error": str(error)}
+            yield from repeat(nothing | {"error": str(error)})  # so that no batch is left out
 
     def _views(
         self, epoch: int, number: int, copy: int, raw: dict[str, Any], _chosen: int
