@@ -23,6 +23,7 @@ from cast_exp.models.segmentation import Prediction
 from cast_exp.ops.files import write_csv
 from cast_exp.viz import SemanticPicture, semantic_sheet
 from cast_exp.viz.draw import Pixels
+from cast_exp.viz.layers import Layers
 
 
 class Segmentation(SceneEvaluation):
@@ -34,7 +35,8 @@ class Segmentation(SceneEvaluation):
     took the class that most of it has) and "ceiling_level<number>" of the segments at each level.
 
     Files: `images.jsonl`, from which an interrupted evaluation goes on; `per_class.csv`;
-    `confusion.csv`, `confused.csv` (see `write_confusion`); `pictures/*.png`.
+    `confusion.csv`, `confused.csv` (see `write_confusion`); `pictures/*.png` and `.npz` (see
+    `Layers`).
 
     Args:
         scenes: Validation images with "semantic"; no others are needed.
@@ -98,7 +100,7 @@ class Segmentation(SceneEvaluation):
             predicted.pixels, predicted.superpixels, predicted.levels, truth, predicted.paint
         )
         record = {name: _plain(value) for name, value in score.tensors().items()}
-        return record, partial(self._sheet, scene, predicted)
+        return record, partial(self._draw, scene, predicted)
 
     def figures(self, records: Sequence[Record]) -> dict[str, float]:
         """Add the scores up; what is to be known of each class is written.
@@ -145,9 +147,17 @@ class Segmentation(SceneEvaluation):
         rows = zip(names, *(values.tolist() for values in columns.values()), strict=True)
         write_csv(self.folder / "per_class.csv", [("class", *columns), *rows])
 
-    def _sheet(self, scene: Scene, predicted: Prediction) -> Pixels:
+    def _draw(self, scene: Scene, predicted: Prediction) -> tuple[Pixels, Layers]:
         picture = SemanticPicture.of(scene, predicted)
-        return semantic_sheet([picture], self._names)
+        counts = [level.tokens.size(1) for level in predicted.hierarchy.levels]
+        levels = list(zip(counts, picture.levels, strict=True))[1:]
+        layers = Layers.of_levels(
+            picture.image,
+            [(f"level {number}", *level) for number, level in enumerate(levels, 1)],
+        )
+        layers = layers.also("prediction", picture.prediction, self._names)
+        layers = layers.also("truth", picture.truth, self._names)
+        return semantic_sheet([picture], self._names), layers
 
 
 def _plain(values: Tensor) -> list[Any]:

@@ -34,6 +34,7 @@ from cast_exp.ops.assignment import need_scipy
 from cast_exp.ops.pictures import to_bytes
 from cast_exp.viz import comparison_sheet
 from cast_exp.viz.draw import Pixels
+from cast_exp.viz.layers import Layers
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +63,8 @@ class HierarchyEvaluation(SceneEvaluation):
     mean number of segments there really are; those of baselines have the name of the baseline
     before: "kmeans/covering/64".
 
-    Files: `levels.csv` and `levels.md` (every figure), `curves.png`, `pictures/<split><index>.png`,
-    and `images.jsonl`, from which an interrupted evaluation goes on.
+    Files: `levels.csv` and `levels.md` (every figure), `curves.png`, `pictures/<split><index>.png`
+    and `.npz` (see `Layers`), and `images.jsonl`, from which an interrupted evaluation goes on.
 
     Args:
         scenes: Images with "regions".
@@ -296,13 +297,22 @@ class HierarchyEvaluation(SceneEvaluation):
             levels = spherical_levels(tokens, size, self.levels, seed=(self.seed, scene.index))
         return [level.cpu() for level in levels]
 
-    def _draw(self, scene: Scene, found: Mapping[str, Sequence[Tensor]]) -> Pixels:
-        return comparison_sheet(
+    def _draw(
+        self, scene: Scene, found: Mapping[str, Sequence[Tensor]]
+    ) -> tuple[Pixels, Layers]:
+        regions = [np.asarray(drawn, dtype=np.int64) for drawn in scene.truth["regions"]]
+        levels = {name: [level.numpy() for level in own] for name, own in found.items()}
+        sheet = comparison_sheet(
             to_bytes(denormalise(scene.image[0])),
-            [np.asarray(regions, dtype=np.int64) for regions in scene.truth["regions"]],
-            {TITLES[name]: [level.numpy() for level in levels] for name, levels in found.items()},
+            regions,
+            {TITLES[name]: own for name, own in levels.items()},
             self.seed,
         )
+        own = zip(self.levels, levels[MODEL], strict=True)
+        layers = Layers.of_levels(
+            scene.pixels, [(f"level {count}", count, labels) for count, labels in own]
+        )
+        return sheet, layers.with_regions("people", regions[0])
 
 
 def _states(metric: HierarchyMetrics) -> dict[str, Tensor]:
