@@ -3,7 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Python compiles what is imported, when it is; compiling all of it takes minutes.
+# Python compiles what is imported, when it is; compiling all of it takes minutes. It keeps the
+# result, also where the environment forbids it: every process would compile torch again, in 7 s.
+export PYTHONDONTWRITEBYTECODE :=
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile
 READY := $(VENV)/.ready
 PINS := constraints.txt

@@ -1,12 +1,14 @@
 """What all tests share.
 
 One thread for each test process: the suite runs in parallel and its tensors are small. The reader
-of YAML that is written in C, where there is one: hundreds of commands are composed. Parts of tests
-may be built by name. And Ctrl-C and SIGHUP reach what tests start, also in a suite that runs in
-the background or under nohup, which turn them off, and after a test of Lightning's trainer, which
-ignores Ctrl-C from the first on.
+of YAML that is written in C, where there is one: hundreds of commands are composed. The garbage
+collector passes over what imports have made, about a million objects. Parts of tests may be built
+by name. And Ctrl-C and SIGHUP reach what tests start, also in a suite that runs in the background
+or under nohup, which turn them off, and after a test of Lightning's trainer, which ignores Ctrl-C
+from the first on.
 """
 
+import gc
 import logging
 import signal
 from collections.abc import Iterator
@@ -26,6 +28,15 @@ torch.set_num_threads(1)
 plugins.allow("support", "tests", *plugins.LIGHTNING)
 if yaml.__with_libyaml__:
     yaml.SafeLoader = yaml.CSafeLoader  # type: ignore[misc]
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # or nanobind takes all that is left at the exit for leaks
 
 
 @pytest.fixture(autouse=True)

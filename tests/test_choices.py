@@ -41,7 +41,8 @@ RECIPES = [name for name in options("experiment") if not is_evaluation(name)]
 TRAINING = pairwise_cover(
     {"experiment": RECIPES}
     | SHARED
-    | {"regularizer": options("regularizer"), "evaluate": ["", *EVALUATIONS]}
+    | {"regularizer": options("regularizer"), "decoder": options("decoder")}
+    | {"evaluate": ["", *EVALUATIONS]}
 )
 EVALUATED = {
     "experiment": [*filter(is_evaluation, options("experiment")), "in1k_moco", "shapes_moco"]
@@ -61,7 +62,7 @@ def on_pixels(data: str) -> bool:
 
 def refusal_of_training(row: Row) -> str | None:
     """What the message must hold; None if there is nothing to refuse."""
-    if row["experiment"].endswith("finetune") != on_pixels(row["data"]):
+    if row["experiment"].endswith(("finetune", "segmenter")) != on_pixels(row["data"]):
         return r"task=\w+ needs .*, data=\w+ has .*; choose one of data=\w+,"
     if row["evaluate"] in ("knn", "linear_probe") and on_pixels(row["data"]):
         return r"evaluate=\[\w+\] needs whole images .*; choose one of data=cifar10,"

@@ -56,7 +56,7 @@ def test_every_experiment(name: str, tmp_path: Path) -> None:
         root += ["model=cast_tiny", "model.fusion=true"]  # the untrained control
     config = composed(tmp_path, f"experiment={name}", *root)
     assert mistakes(only_asked(config), train) == []
-    dense = name.endswith("finetune")
+    dense = name.endswith(("finetune", "segmenter"))
     assert isinstance(build(config.data), SceneDataModule if dense else ImageDataModule)
     assert isinstance(build(config.task), LightningModule)
     for group in ("callbacks", "logger"):

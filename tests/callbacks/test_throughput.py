@@ -117,6 +117,18 @@ def test_operations_against_those_counted_by_hand(
     assert "throughput/peak_memory_gib" not in trainer.callback_metrics  # not a GPU
 
 
+def test_processes_with_unequal_gpus_average_the_figures_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cast_exp.callbacks.throughput.peak_tflops", lambda *_: None)
+    trainer = tiny_trainer(tmp_path, Throughput())
+    first = ["throughput/images_per_second", "throughput/mfu"]
+    monkeypatch.setattr(trainer.strategy, "broadcast", lambda names: first)
+    trainer.fit(TinyTask(), datamodule=tiny_data())
+    logged = {name for name in trainer.callback_metrics if name.startswith("throughput/")}
+    assert logged == set(first)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_memory_of_a_gpu(tmp_path: Path) -> None:

@@ -53,11 +53,10 @@ def test_every_official_layout(layout, save, caplog):
             assert torch.equal(value, theirs.view_as(value)), name
     assert isinstance(model, CAST)
     assert model.config.depths == DEPTHS
-    assert model.config.levels == (64, 32, 16, 8)
+    dense = layout in ("segmenter", "spml")
+    assert model.config.levels == ((320, 160, 80, 40) if dense else (64, 32, 16, 8))
     assert model.config.image_size == 224
-    assert model.config.sampling == (
-        "interpolated" if layout in ("segmenter", "spml") else "nearest"
-    )
+    assert model.config.sampling == ("interpolated" if dense else "nearest")
     assert (model.fusion is not None) == model.config.fusion == ("seg" in variant)
     [line] = [record.message for record in caplog.records if record.name.startswith("cast_exp")]
     left_out = {

@@ -2,12 +2,23 @@
 
 import io
 import json
+import re
+from zipfile import ZipFile
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from support.file_server import file_server
-from support.official import backbone_shapes, backbone_state, blank, moco
+from support.official import (
+    backbone_shapes,
+    backbone_state,
+    blank,
+    deit,
+    linear_probe,
+    moco,
+    segmenter,
+    spml,
+)
 from timm.models.vision_transformer import VisionTransformer
 
 from cast_exp.api import Run
@@ -51,7 +62,7 @@ def test_list(hub, capsys):
     assert len(PUBLISHED) == 8
     for name, weights in PUBLISHED.items():
         assert name in printed
-        assert weights.reported[:10] in printed
+        assert weights.figure.reported[:10] in printed
 
 
 def test_where_the_weights_are(monkeypatch):
@@ -151,21 +162,71 @@ def test_check_measures_the_published_figure(hub, tmp_path, capsys, monkeypatch)
     assert "data.root=/data/voc" in told
 
 
+def test_check_takes_each_file_of_an_archive_for_what_it_is(hub, tmp_path, capsys, monkeypatch):
+    """The official one holds files that its README does not link, under names nobody tells."""
+    cast = blank(backbone_shapes("cast"))
+    state = {
+        PUBLISHED[NAME].file: moco(cast),
+        "probe.pth.tar": linear_probe(cast),
+        "in100.pth.tar": {**moco(cast), "epoch": 200},
+        "spml/model-29999.pth": spml(blank(backbone_shapes("cast_seg"))),
+        "coco.pth.tar": {**moco(blank(backbone_shapes("cast_seg"))), "epoch": 150},
+        "deit/mine.pth": deit(blank(backbone_shapes("cast_deit"))),
+        "segmenter.pth": segmenter(blank(backbone_shapes("cast_seg_deit"))),
+        "broken.pth": None,
+    }
+    packed = io.BytesIO()
+    with ZipFile(packed, "w") as archive:
+        for file, checkpoint in state.items():
+            content = as_file(checkpoint) if checkpoint else b"no checkpoint"
+            archive.writestr(f"snapshots/{file}", content)
+        archive.writestr("snapshots/spml/model-29999.state.pth", b"of an optimizer")
+    hub.files["/twke/CAST/resolve/main/snapshots.zip"] = packed.getvalue()
+    measured = []
+
+    def run(overrides):
+        measured.append(overrides)
+        return Run(tmp_path, {"retrieval/miou": 0.3849, "segmentation/miou": 0.6712})
+
+    monkeypatch.setattr(zoo, "run_evaluation", run)
+    assert main(["check", "--archive", "--root", "voc=/voc"]) == 1
+    told = capsys.readouterr().out
+    lines = dict(zip(state, re.split(r"\n(?=\S)", told), strict=True))
+    assert f"train experiment=in1k_linear checkpoint={NAME}" in lines[PUBLISHED[NAME].file]
+    assert "published 68.1 % top-1" in lines["probe.pth.tar"]
+    assert "eval experiment=in1k_linear" in lines["probe.pth.tar"]
+    assert "published 38.4 % mIoU, VOC segment retrieval; found 38.5 %" in lines["coco.pth.tar"]
+    assert (
+        "published 67.6 % mIoU, VOC after fine-tuning; found 67.1 %"
+        in lines["spml/model-29999.pth"]
+    )
+    assert "published 80.4 %" in lines["deit/mine.pth"]
+    for file in ("in100.pth.tar", "segmenter.pth"):
+        assert "reports no figure of it" in lines[file]
+    assert "cannot be read as a checkpoint" in lines["broken.pth"]
+    assert all("data.root=/voc" in overrides for overrides in measured)
+    assert PUBLISHED[NAME].fetch().is_file()  # there it is, so that nothing is fetched
+    assert main(["check", NAME, "--archive", str(tmp_path / "cache" / "zoo")]) == 0
+    assert capsys.readouterr().out.startswith(PUBLISHED[NAME].file)
+
+
 @pytest.mark.parametrize(
-    "name", {weights.experiment: n for n, weights in PUBLISHED.items()}.values()
+    "name", {weights.figure.experiment: n for n, weights in PUBLISHED.items()}.values()
 )
 def test_what_measures_a_published_figure_is_a_command_that_there_is(name, hub):
-    weights, task = PUBLISHED[name], {"train": train, "eval": evaluate_model}
+    figure, task = PUBLISHED[name].figure, {"train": train, "eval": evaluate_model}
     register_resolvers()
-    given = [f"experiment={weights.experiment}", f"checkpoint={name}", "compat=official"]
-    checked_command([*given, "data.root=DIR"], weights.entry, task[weights.entry])
+    given = [f"experiment={figure.experiment}", f"checkpoint={name}", "compat=official"]
+    checked_command([*given, "data.root=DIR"], figure.entry, task[figure.entry])
 
 
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["check", "cast_smal"], "cast_smal: none of the published weights"),
+        (["check", "cast_smal_in1k_moco"], "did you mean cast_small_in1k_moco"),
+        (["info", "cast_smal_in1k_moco"], "did you mean cast_small_in1k_moco"),
         (["check", "--root", "x"], "name one of the published weights"),
+        (["check", "--archive", "nowhere.zip"], "no archive at nowhere.zip"),
         (["convert", "nothing", "--out", "x"], "no checkpoint at nothing"),
         (["convert", NAME, "--out", "x"], "404 Not Found"),
     ],

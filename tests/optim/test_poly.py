@@ -29,3 +29,11 @@ def test_a_run_shorter_than_its_warm_up_still_ends_at_zero() -> None:
     assert rates[0] == pytest.approx(0.1)
     assert rates[-1] == 0
     assert max(rates) < 0.3
+
+
+def test_segmenter_ends_at_a_rate_of_its_own() -> None:
+    """(1e-3 - 1e-5) (1 - i / n)^0.9 + 1e-5, without warm-up."""
+    schedule, steps = Poly(0.9, end=0.01), 161_728
+    for step in (0, 1, 1000, 100_000, steps):
+        wanted = (1e-3 - 1e-5) * (1 - step / steps) ** 0.9 + 1e-5
+        assert 1e-3 * schedule.factor(step, steps) == pytest.approx(wanted)

@@ -100,6 +100,37 @@ def voc_aug_tree(root: Path) -> Path:
     return root
 
 
+def ade20k_tree(root: Path) -> Path:
+    """Three training images and two of validation; red is the class that all of one is of, and a
+    row of each is void."""
+    folder = root / "ADEChallengeData2016"
+    for split, numbers in (("training", (1, 2, 150)), ("validation", (2, 5))):
+        for number in numbers:
+            name = f"ADE_{split[:-3]}_{number:08d}"
+            plain(folder / "images" / split / f"{name}.jpg", (20, 12), (number, 0, 0))
+            labels = np.full((12, 20), number, np.uint8)
+            labels[0] = 0
+            path = folder / "annotations" / split / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(labels).save(path)
+    return root
+
+
+def pascal_context_tree(root: Path) -> Path:
+    """VOC 2010 with the annotations as published: the 459 classes in columns of one pixel."""
+    voc = root / "VOCdevkit/VOC2010"
+    savemat = pytest.importorskip("scipy.io").savemat
+    (root / "trainval").mkdir(parents=True)
+    (voc / "ImageSets/Main").mkdir(parents=True)
+    numbers = np.tile(np.arange(460, dtype=np.uint16), (3, 1))
+    for split, names in (("train", ("2008_000002", "2008_000003")), ("val", ("2008_000009",))):
+        for name in names:
+            plain(voc / "JPEGImages" / f"{name}.jpg", (460, 3), (9, 0, 0))
+            savemat(root / "trainval" / f"{name}.mat", {"LabelMap": numbers})
+        (voc / f"ImageSets/Main/{split}.txt").write_text("\n".join(names))
+    return root
+
+
 def regions(
     seed: int, shape: tuple[int, int] = (12, 16), count: int = 3
 ) -> list[NDArray[np.uint16]]:
@@ -215,6 +246,8 @@ TREES = {
     "voc_square": voc_aug_tree,
     "voc_aug": voc_aug_tree,
     "voc_folder": voc_tree,
+    "ade20k": ade20k_tree,
+    "pascal_context": pascal_context_tree,
     "camvid": voc_tree,
     "bsds500": bsds500_tree,
     "densepose": densepose_tree,

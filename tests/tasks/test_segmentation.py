@@ -12,9 +12,9 @@ from torchmetrics.classification import MulticlassJaccardIndex
 from cast_exp.data import ImageDataModule
 from cast_exp.errors import UserError
 from cast_exp.metrics import BoundaryF
-from cast_exp.models import SegmentationModel, create_model
+from cast_exp.models import MaskTransformer, SegmentationModel, create_model
 from cast_exp.models.heads import SegmentationHead
-from cast_exp.optim import Poly, finetuning_groups
+from cast_exp.optim import Poly, decay_all, finetuning_groups
 from cast_exp.tasks import SegmentationTask
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -58,6 +58,20 @@ def test_groups_are_those_of_the_official_recipe() -> None:
             assert given[id(parameter)] == (head, "the optimizer's"), name
 
 
+@pytest.mark.parametrize("train_codes", [False, True])
+def test_all_of_a_mask_transformer_is_trained(train_codes: bool) -> None:
+    """Its tokens and matrices too; codes of the backbone if they are asked for."""
+    model = create_model("cast_tiny", fusion=True, positions="learned")
+    tuned = task(model, train_codes=train_codes)
+    tuned.head = MaskTransformer(96, 5)
+    for groups in (finetuning_groups(tuned), decay_all(tuned)):
+        given = {id(parameter) for group in groups for parameter in group["params"]}
+        assert given == {id(p) for p in tuned.parameters() if p.requires_grad}
+        assert {id(p) for p in tuned.head.parameters()} <= given
+        for code in (model.cls_token, model.tokens.positions.grid, model.tokens.positions.cls):
+            assert (id(code) in given) == train_codes
+
+
 def test_rates_follow_the_steps(tmp_path: Path) -> None:
     losses, schedule = Losses(), Poly(0.9, 2, 0.1)
     fit(task(schedule=schedule), tmp_path, losses, max_steps=5, limit_val_batches=0)
@@ -74,10 +88,11 @@ def test_rates_fill_the_epochs_if_there_are_any(tmp_path: Path) -> None:
     ]
 
 
-def test_it_learns_to_tell_creatures_from_their_ground(tmp_path: Path) -> None:
+@pytest.mark.parametrize("decoder", [SegmentationHead, MaskTransformer])
+def test_it_learns_to_tell_creatures_from_their_ground(decoder: Any, tmp_path: Path) -> None:
     losses = Losses()
     data = scenes(train=16, classes=1, batch_size=8, crop_scale=(0.7, 0.7))
-    fit(task(), tmp_path, losses, data=data, max_steps=30, limit_val_batches=0)
+    fit(task(decoder=decoder), tmp_path, losses, data=data, max_steps=30, limit_val_batches=0)
     assert np.mean(losses.values[-4:]) < 0.6 * np.mean(losses.values[:2])
 
 

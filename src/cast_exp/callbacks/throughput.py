@@ -117,7 +117,10 @@ class Throughput(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hand the means over the run to whoever sums it up."""
         figures = self._figures(self._run, trainer, pl_module.device)
-        pl_module.log_dict(figures, logger=False, sync_dist=True)
+        # All processes average the same names, also where the GPU of only some is known.
+        names = trainer.strategy.broadcast(list(figures))
+        averaged = {name: figures.get(name, float("nan")) for name in names}
+        pl_module.log_dict(averaged, logger=False, sync_dist=True)
 
     def _tell_of_waiting(self, trainer: Trainer) -> None:
         """Say once if training mostly waits for data."""

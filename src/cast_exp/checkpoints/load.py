@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 Weights = Literal["trained", "average"]
 """What was trained, or the moving average of it that supervised training keeps and validates."""
 
+_DENSE_LEVELS = (320, 160, 80, 40)  # of the release for VOC, ADE20K and Pascal Context
 _PROJECTOR = "projector."
 # What dense and recognition variants do not share.
 _VARIANT = ("fusion.", "norm.")
@@ -89,7 +90,8 @@ def load_pretrained(
             which are downloaded then.
         weights: "average" takes the moving average of the weights and batch statistics; runs of
             supervised training keep one, and so do the official ones.
-        pooling: Levels and grouping; those of our checkpoint, or 64, 32, 16 and 8 by default.
+        pooling: Levels and grouping; those of our checkpoint, or the official ones by default: 64,
+            32, 16 and 8, of models that were fine-tuned for segmentation 320, 160, 80 and 40.
         heads: Attention heads of an official model, 12 if not given, or of a ViT of others, see
             `convert_foreign`; ours are known.
         normalization: Mean and deviation of the inputs that a ViT of others was trained with; if
@@ -194,12 +196,13 @@ def _official(checkpoint: Mapping[str, Any], heads: int, merged: int | None) -> 
     state = official.state
     if merged:
         state = {name.replace("stages.0.", "blocks."): value for name, value in state.items()}
+    levels = _DENSE_LEVELS if dense else tuple(Pooling().levels)
     config = {
         "family": "tome" if merged else official.family,
         "dim": official.dim,
         "depths": official.depths,
         "heads": heads,
-        "levels": () if len(official.depths) == 1 else tuple(Pooling().levels),
+        "levels": levels if len(official.depths) > 1 else (),
         "fusion": official.fusion,
         "positions": official.positions,
         "image_size": official.image_size,

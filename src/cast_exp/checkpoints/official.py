@@ -17,6 +17,7 @@ from cast_exp.models.positions import PositionKind
 CONTAINERS = ("state_dict", "model", "embedding_model", "teacher")
 PREFIXES = ("base_encoder.", "encoder.", "vit_backbone.", "backbone.")
 FINETUNED = "prediction_model"  # of a fine-tuning on VOC: its classifier, beside the backbone
+DECODER = "decoder."  # before the names of Segmenter's decoder
 AVERAGE = "model_ema"  # the state dict of the moving average, beside "model"
 
 # Official name -> ours. The stem's convolutions and norms alternate with ReLUs, hence // 3.
@@ -26,6 +27,14 @@ RENAMES: tuple[tuple[str, str], ...] = (
     (r"pool(\d)\.pool_block\.fc1\.(.+)", "groupings.{0}.values.{1}"),
     (r"pool(\d)\.pool_block\.fc2\.(.+)", "groupings.{0}.output.{1}"),
 )
+_OF_DECODER = {
+    "cls_emb": "class_tokens",
+    "proj_dec": "project",
+    "proj_patch": "superpixel_matrix",
+    "proj_classes": "class_matrix",
+    "decoder_norm": "norm",
+    "mask_norm": "score_norm",
+}
 NORM = re.compile(r"block_fusion\.proj_blocks\.0\.norm\.(.+)")
 FUSE = re.compile(r"block_fusion\.proj_blocks\.2\.(.+)")
 STEM_END = "patch_embed.proj.12.weight"
@@ -138,9 +147,10 @@ def official_head(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def official_segmentation_head(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Weights of the classifier of an official fine-tuning on VOC under the names of ours.
+    """Weights of the head of an official fine-tuning for segmentation under the names of ours.
 
-    Its convolutions of size 1 are linear layers. Empty if there is none.
+    On VOC it is a classifier, whose convolutions of size 1 are linear layers; by Segmenter, a mask
+    transformer. Empty if there is neither.
     """
     inside = checkpoint.get(FINETUNED)
     state = {
@@ -148,7 +158,14 @@ def official_segmentation_head(checkpoint: Mapping[str, Any]) -> dict[str, Tenso
         for name, value in (inside.items() if isinstance(inside, Mapping) else ())
         if isinstance(name, str) and isinstance(value, Tensor)
     }
-    return state if {"0.weight", "3.weight"} <= state.keys() else {}
+    if {"0.weight", "3.weight"} <= state.keys():
+        return state
+    state = {
+        _of_decoder(name.removeprefix("module.").removeprefix(DECODER)): value
+        for name, value in _unwrap(checkpoint)[0].items()
+        if isinstance(name, str) and isinstance(value, Tensor) and name.find(DECODER) in (0, 7)
+    }
+    return state if {"class_tokens", "score_norm.weight"} <= state.keys() else {}
 
 
 def official_average(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -254,6 +271,12 @@ def _rename(name: str, local: Mapping[tuple[int, int], int]) -> str | None:
         if match := re.fullmatch(pattern, name):
             return form.format(int(match[1]) - 1, match[2])
     return None
+
+
+def _of_decoder(name: str) -> str:
+    """Name of a weight of Segmenter's decoder in ours."""
+    first, dot, rest = name.partition(".")
+    return _OF_DECODER.get(first, first) + dot + rest
 
 
 def _of_vit(name: str) -> str:

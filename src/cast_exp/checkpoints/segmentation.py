@@ -1,13 +1,18 @@
 """Loads what a fine-tuning for semantic segmentation has made."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
+
+from torch import Tensor
 
 from cast_exp.checkpoints.files import read_checkpoint, weights_of
 from cast_exp.checkpoints.fit import build_to_fit
 from cast_exp.checkpoints.load import Weights, load_pretrained, locate
 from cast_exp.checkpoints.official import official_segmentation_head
 from cast_exp.errors import UserError
-from cast_exp.models.heads import SegmentationHead
+from cast_exp.models.heads import Decoder, SegmentationHead
+from cast_exp.models.mask_transformer import MaskTransformer
 from cast_exp.models.segmentation import SegmentationModel
 
 CLASSES = "semantic_classes"
@@ -23,7 +28,7 @@ def load_segmentation_model(
 
     Args:
         checkpoint: File of the run, such as runs/NAME/TIME/checkpoints/best.ckpt, or of the
-            official fine-tuning on VOC.
+            official release: fine-tuned on VOC, or by Segmenter.
         weights: "trained"; fine-tuning for segmentation keeps no average.
 
     Returns:
@@ -44,9 +49,7 @@ def load_segmentation_model(
     return SegmentationModel(backbone, *head).eval()
 
 
-def load_segmentation_head(
-    checkpoint: str | Path, dim: int
-) -> tuple[SegmentationHead, list[str]] | None:
+def load_segmentation_head(checkpoint: str | Path, dim: int) -> tuple[Decoder, list[str]] | None:
     """Build the head of such a model alone.
 
     Args:
@@ -64,9 +67,24 @@ def load_segmentation_head(
         state, classes = weights_of(loaded, HEAD), loaded[CLASSES]
         if not (isinstance(classes, list) and classes and all(isinstance(c, str) for c in classes)):
             raise UserError(f"{checkpoint} does not list the names of its classes; it is damaged")
-        outputs = len(classes)
     elif state := official_segmentation_head(loaded):
-        outputs, classes = len(state["3.weight"]), []
+        classes = []
     else:
         return None
-    return build_to_fit(lambda: SegmentationHead(dim, outputs), state), classes
+    return _decoder(dim, len(classes), state), classes
+
+
+def _decoder(dim: int, classes: int, state: Mapping[str, Tensor]) -> Decoder:
+    """The decoder whose weights these are.
+
+    Args:
+        dim: Width of the features.
+        classes: Number of classes; 0 if only the weights tell.
+        state: Its weights.
+    """
+    if "class_tokens" in state:
+        blocks = {match[1] for match in map(re.compile(r"blocks\.(\d+)\.").match, state) if match}
+        outputs = classes or state["score_norm.weight"].numel()
+        return build_to_fit(lambda: MaskTransformer(dim, outputs, max(len(blocks), 1)), state)
+    outputs = classes or len(state["3.weight"])
+    return build_to_fit(lambda: SegmentationHead(dim, outputs), state)

@@ -1,7 +1,9 @@
 """The published weights: `cast-exp zoo list | info NAME | check [NAME] | convert NAME --out DIR`.
 
 `check` fetches and verifies those that are named, or all, and builds their models. With `--root` it
-measures the published figure of one on your copy of its data set, and prints both.
+measures the published figure on your copy of its data set, and prints both. `--archive` takes them,
+and whatever else is there, from the release's archive: it is fetched, or is at a path of yours,
+packed or not.
 
 `convert` takes any checkpoint that `cast_exp.load_pretrained` takes, and writes the backbone alone
 as `model.safetensors` with a card `config.json` beside it.
@@ -9,7 +11,9 @@ as `model.safetensors` with a card `config.json` beside it.
 
 import argparse
 import logging
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,14 +21,19 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from cast_exp.api import run_evaluation, run_training
-from cast_exp.checkpoints.files import CARD, WEIGHTS, write_converted
+from cast_exp.checkpoints.archive import Archive, figure_of
+from cast_exp.checkpoints.files import CARD, WEIGHTS, read_checkpoint, write_converted
 from cast_exp.checkpoints.foreign import Normalization
 from cast_exp.checkpoints.load import Weights, load_pretrained, locate
-from cast_exp.checkpoints.published import PUBLISHED
+from cast_exp.checkpoints.published import PUBLISHED, Figure, fetch_archive
+from cast_exp.config.messages import nearest
 from cast_exp.download.records import digest_of, recorded
 from cast_exp.errors import UserError, listing
 from cast_exp.run.options import add_plugins
 from cast_exp.run.trust import allow_parts
+
+OFFICIAL = "official"
+"""What stands for the release's own archive."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -37,11 +46,23 @@ def main(arguments: Sequence[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="list the published weights")
     info = commands.add_parser("info", help="tell what is known about one of them")
-    info.add_argument("name", choices=PUBLISHED, metavar="NAME")
+    info.add_argument("name", metavar="NAME")
     checker = commands.add_parser("check", help="fetch, verify and build them; measure a figure")
     checker.add_argument("names", nargs="*", metavar="NAME", help="default: all")
     checker.add_argument(
-        "--root", metavar="DIR", help="data set on which to measure the published figure of one"
+        "--archive",
+        nargs="?",
+        const=OFFICIAL,
+        metavar="PATH",
+        help="check the files of an archive, a zip file or a folder; without PATH the official one",
+    )
+    checker.add_argument(
+        "--root",
+        action="append",
+        default=[],
+        metavar="[DATA=]DIR",
+        help="data set on which to measure the published figure of one, or, as imagenet=DIR or "
+        "voc=DIR, of all that belong to it",
     )
     converter = commands.add_parser("convert", help="write a backbone as safetensors with a card")
     converter.add_argument("checkpoint", metavar="NAME_OR_PATH")
@@ -67,7 +88,7 @@ def main(arguments: Sequence[str]) -> int:
     elif options.command == "info":
         Console().print(_info(options.name))
     elif options.command == "check":
-        return check(options.names, options.root)
+        return check(options.names, options.root, options.archive)
     else:
         allow_parts(None, options.plugins)
         about_file = {"heads": options.heads, "normalization": options.normalization}
@@ -99,51 +120,108 @@ def convert(checkpoint: str, folder: Path, weights: Weights = "trained", **untol
             "name": checkpoint,
             "source": published.url,
             "trained": published.trained,
-            "reported": published.reported,
+            "reported": published.figure.reported,
         }
     if weights == "average":
         about["weights"] = weights
     write_converted(folder, model.state_dict(), model.config.to_dict(), about)
 
 
-def check(names: Sequence[str], root: str | None = None) -> int:
-    """Fetch, verify and build published weights, and say what measures their figures.
+def check(names: Sequence[str], roots: Sequence[str] = (), archive: str | None = None) -> int:
+    """Fetch, verify and build published weights, and measure their figures or say what does.
 
     Args:
         names: Which; none for all.
-        root: Data set on which the figure of a single one is measured at once. That of a training
-            takes as long as the training.
+        roots: Data sets on which figures are measured at once, each as DATA=DIR, or one DIR for the
+            figure of a single name. A figure of a training takes as long as the training.
+        archive: Zip file or folder of checkpoints that are checked instead; `OFFICIAL` for that of
+            the release.
 
     Returns:
-        1 if one cannot be fetched, or is not what it should be; else 0.
+        1 if one cannot be fetched or measured, or is not what it should be; else 0.
 
     Raises:
-        UserError: Unknown names, or a root with several; see `run_training` for what is measured.
+        UserError: Unknown names or data sets, a root without a name, or no such archive.
     """
-    if strange := [name for name in names if name not in PUBLISHED]:
-        raise UserError(f"{listing(strange)}: none of the published weights {listing(PUBLISHED)}")
-    if root is not None and len(names) != 1:
-        raise UserError("--root is the data set of one figure; name one of the published weights")
+    for each in names:
+        _require_published(each)
+    places = _places(roots, names)
     bad = 0
-    for name in names or PUBLISHED:
-        weights = PUBLISHED[name]
+    for file, name, fetch in _archived(archive, names) if archive else _each(names):
         try:
-            model = load_pretrained(weights.fetch())
+            path = fetch()
+            model = load_pretrained(path)
+            figure = PUBLISHED[name].figure if name else figure_of(file, read_checkpoint(path))
+            size = sum(parameter.numel() for parameter in model.parameters())
+            print(f"{file}: verified, {type(model).__name__} of {size / 1e6:.1f} M parameters")
+            if figure:
+                _tell(figure, name or str(path), places)
+            else:
+                print("  the official README reports no figure of it")
         except UserError as error:
-            print(f"{name}: {error}")
+            print(f"{file}: {error}")
             bad = 1
-            continue
-        size = sum(parameter.numel() for parameter in model.parameters())
-        print(f"{name}: verified, {type(model).__name__} of {size / 1e6:.1f} M parameters")
-        overrides = [f"experiment={weights.experiment}", f"checkpoint={name}", "compat=official"]
-        if root is None:
-            command = f"python -m cast_exp.{weights.entry} {' '.join(overrides)} data.root=DIR"
-            print(f"  published {weights.reported}: {command}")
-        else:
-            run = {"train": run_training, "eval": run_evaluation}[weights.entry]
-            found = run([*overrides, f"data.root={root}"]).metrics[weights.metric]
-            print(f"  published {weights.reported}; found {100 * found:.1f} %")
     return bad
+
+
+_Check = tuple[str, str | None, Callable[[], Path]]
+"""How a file is called, the name of published weights that it is of, and what fetches it."""
+
+
+def _each(names: Sequence[str]) -> Iterator[_Check]:
+    for name in names or PUBLISHED:
+        yield name, name, PUBLISHED[name].fetch
+
+
+def _archived(archive: str, names: Sequence[str]) -> Iterator[_Check]:
+    """The files of an archive; of those that are named if some are."""
+    opened = Archive(fetch_archive() if archive == OFFICIAL else Path(archive))
+    known = {weights.file: name for name, weights in PUBLISHED.items()}
+    missing = set(names) - {known.get(file) for file in opened.files}
+    if missing:
+        files = listing(f"{PUBLISHED[name].file} ({name})" for name in sorted(missing))
+        raise UserError(f"{opened.path} has no {files}")
+    for file in opened.files:
+        name = known.get(file)
+        if not names or name in names:
+            # What is unpacked to where it would be downloaded to goes by its name.
+            yield file, name if opened.path.is_file() else None, partial(opened.unpack, file)
+
+
+def _tell(figure: Figure, checkpoint: str, places: Mapping[str, str]) -> None:
+    """Print a published figure, and the one found or else the command that finds it."""
+    overrides = [f"experiment={figure.experiment}", f"checkpoint={checkpoint}", "compat=official"]
+    if (root := places.get(figure.data)) is None:
+        command = shlex.join([*overrides, "data.root=DIR"])
+        print(f"  published {figure.reported}: python -m cast_exp.{figure.entry} {command}")
+        return
+    run = {"train": run_training, "eval": run_evaluation}[figure.entry]
+    found = run([*overrides, f"data.root={root}"]).metrics[figure.metric]
+    print(f"  published {figure.reported}; found {100 * found:.1f} %")
+
+
+def _places(roots: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """Where the data sets are, by the options of `data`."""
+    known = sorted({weights.figure.data for weights in PUBLISHED.values()})
+    places: dict[str, str] = {}
+    for root in roots:
+        data, found, place = root.partition("=")
+        if found and data in known:
+            places[data] = place
+        elif len(names) == 1:
+            places[PUBLISHED[names[0]].figure.data] = root
+        else:
+            forms = " or ".join(f"--root {data}=DIR" for data in known)
+            raise UserError(
+                f"--root {root} is the data set of one figure; name one of the published weights, "
+                f"or say which data set it is: {forms}"
+            )
+    return places
+
+
+def _require_published(name: str) -> None:
+    if name not in PUBLISHED:
+        raise UserError(f"{name}: none of the published weights; {nearest(name, PUBLISHED)}")
 
 
 def _list() -> Table:
@@ -152,15 +230,16 @@ def _list() -> Table:
         table.add_column(column, overflow="fold")
     for name, weights in PUBLISHED.items():
         here = "yes" if weights.path.is_file() else ""
-        table.add_row(name, weights.trained, weights.reported, here)
+        table.add_row(name, weights.trained, weights.figure.reported, here)
     return table
 
 
 def _info(name: str) -> Table:
+    _require_published(name)
     weights = PUBLISHED[name]
     table = Table(Column(), Column(overflow="fold"), title=name, show_header=False)
     table.add_row("trained on", weights.trained)
-    table.add_row("reported", weights.reported)
+    table.add_row("reported", weights.figure.reported)
     table.add_row("source", weights.url)
     here = weights.path.is_file()
     table.add_row("file", f"{weights.path}{'' if here else ' (not downloaded)'}")

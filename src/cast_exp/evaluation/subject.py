@@ -111,7 +111,9 @@ class Subject:
             backbone = untrained(self.backbone.config)
             projector, classifier = deepcopy((self.projector, self.classifier))
             scorer = self.segmenter and deepcopy(self.segmenter.head)
-            for head in (projector, classifier and classifier.layer, scorer):
+            if scorer:
+                scorer.reset_parameters()
+            for head in (projector, classifier and classifier.layer):
                 for module in head.modules() if head else ():
                     if isinstance(module, nn.Linear | _BatchNorm):
                         module.reset_parameters()

@@ -20,7 +20,7 @@ from cast_exp.checkpoints.load import locate
 from cast_exp.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from cast_exp.errors import UserError
 from cast_exp.models import Backbone
-from cast_exp.models.heads import SegmentationHead
+from cast_exp.models.heads import Decoder
 from cast_exp.models.pooling import check_levels
 from cast_exp.models.registry import SIZES
 from cast_exp.ops import Superpixels
@@ -49,7 +49,7 @@ class Exported(nn.Module):
         size: tuple[int, int],
         count: int,
         levels: Sequence[int | float] | None = None,
-        head: nn.Linear | SegmentationHead | None = None,
+        head: nn.Linear | Decoder | None = None,
         readout: Readout = "cls",
         classes: Sequence[str] = (),
     ) -> None:
@@ -139,7 +139,7 @@ class Exported(nn.Module):
         given = Superpixels.of(superpixels, self.count)
         hierarchy = self.backbone((image - self.mean) / self.std, given, levels=self.levels)
         outputs = {"cls": hierarchy.cls}
-        if isinstance(self.head, SegmentationHead):
+        if isinstance(self.head, Decoder):
             outputs["logits"] = self.head(hierarchy.fused, hierarchy.levels[0].padding)
         elif self.head is not None:
             outputs["logits"] = self.head(read_out(hierarchy, self.readout))

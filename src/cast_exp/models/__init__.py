@@ -3,7 +3,9 @@
 from cast_exp.models.backbone import Backbone
 from cast_exp.models.cast import CAST
 from cast_exp.models.config import ModelConfig, ModelOptions, Size
+from cast_exp.models.heads import SegmentationHead
 from cast_exp.models.hierarchy import Attention, Hierarchy, Level
+from cast_exp.models.mask_transformer import MaskTransformer
 from cast_exp.models.pooling import Pooling
 from cast_exp.models.registry import SIZES, create_model
 from cast_exp.models.segmentation import SegmentationModel
@@ -18,9 +20,11 @@ __all__ = [
     "Backbone",
     "Hierarchy",
     "Level",
+    "MaskTransformer",
     "ModelConfig",
     "ModelOptions",
     "Pooling",
+    "SegmentationHead",
     "SegmentationModel",
     "Size",
     "TimmModel",

@@ -1,5 +1,6 @@
 """Heads on top of image vectors and superpixel features."""
 
+from abc import ABC, abstractmethod
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -28,8 +29,38 @@ class ContrastiveMLP(nn.Sequential):
         super().__init__(*layers)
 
 
-class SegmentationHead(nn.Sequential):
-    """Class scores of superpixels: linear, batch norm, ReLU, linear (paper, fine-tuning on VOC).
+class Decoder(nn.Module, ABC):
+    """Scores the classes of superpixels, from their fused features.
+
+    Made of the width of the features and the number of classes, and of what its config says.
+
+    Attributes:
+        classes: Number of classes.
+    """
+
+    classes: int
+
+    @abstractmethod
+    def forward(self, features: Tensor, padding: Tensor, sizes: Tensor | None = None) -> Tensor:
+        """Score the superpixels of a batch.
+
+        Args:
+            features: float (B, N, C).
+            padding: True where there is no superpixel, bool (B, N).
+            sizes: How often each superpixel counts in batch statistics, int64 (B, N): with its
+                pixels, as in the official release, whose head runs on pixels. None for once.
+
+        Returns:
+            Logits (B, N, classes), 0 where there is no superpixel.
+        """
+
+    @abstractmethod
+    def reset_parameters(self) -> None:
+        """Forget what was learned: weights are drawn anew."""
+
+
+class SegmentationHead(nn.Sequential, Decoder):
+    """Two layers: linear, batch norm, ReLU, linear (paper, fine-tuning on VOC).
 
     Layers keep PyTorch's initialisation.
 
@@ -50,19 +81,15 @@ class SegmentationHead(nn.Sequential):
     def forward(  # type: ignore[override]
         self, features: Tensor, padding: Tensor, sizes: Tensor | None = None
     ) -> Tensor:
-        """Score the superpixels of a batch.
-
-        Args:
-            features: float (B, N, C).
-            padding: True where there is no superpixel, bool (B, N).
-            sizes: How often each superpixel counts in the batch statistics, int64 (B, N): with its
-                pixels, as in the official release, whose head runs on pixels. None for once.
-
-        Returns:
-            Logits (B, N, classes), 0 where there is no superpixel.
-        """
+        """See `Decoder.forward`."""
         first, norm, activation, last = self
         counts = ~padding if sizes is None else sizes
         hidden = activation(norm(first(features).flatten(0, 1), counts.flatten()))
         logits: Tensor = last(hidden).view(*padding.shape, -1)
         return logits.masked_fill(padding[..., None], 0)
+
+    def reset_parameters(self) -> None:
+        """See `Decoder.reset_parameters`."""
+        for layer in self:
+            if isinstance(layer, nn.Linear | SyncBatchNorm):
+                layer.reset_parameters()

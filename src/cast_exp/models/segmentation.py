@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cast_exp.errors import UserError
 from cast_exp.models.backbone import Backbone
-from cast_exp.models.heads import SegmentationHead
+from cast_exp.models.heads import Decoder
 from cast_exp.models.hierarchy import Hierarchy
 from cast_exp.ops import Superpixels
 from cast_exp.ops.labels import nearest
@@ -84,7 +84,7 @@ class SegmentationModel(nn.Module):
     def __init__(
         self,
         backbone: Backbone,
-        head: SegmentationHead,
+        head: Decoder,
         classes: Sequence[str] = (),
         pixel_norm: bool = False,
     ) -> None:
@@ -114,7 +114,10 @@ class SegmentationModel(nn.Module):
         hierarchy = self.backbone(images, superpixels, last_grouping=last_grouping)
         by_pixels = self.pixel_norm and hierarchy.grid is None  # patches have as many each
         sizes = superpixels.sizes if by_pixels else None
-        logits = self.head(hierarchy.fused, hierarchy.levels[0].padding, sizes)
+        padding = hierarchy.levels[0].padding
+        if not hierarchy.mask_empty:
+            padding = torch.zeros_like(padding)  # as in the official release
+        logits = self.head(hierarchy.fused, padding, sizes)
         return Segmented(logits, hierarchy)
 
     @torch.no_grad()

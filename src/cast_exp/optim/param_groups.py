@@ -39,7 +39,8 @@ def finetuning_groups(
     """Four groups with rates of their own: weights and biases of the backbone, and of the head.
 
     Weights decay, of norms too; biases do not. Whatever is called neither, such as class tokens and
-    position codes, is in no group. So is the official fine-tuning for segmentation.
+    position codes, is in further groups if it is trained, at the rate of weights but without decay.
+    So is the official fine-tuning for segmentation, which trains no codes.
 
     Args:
         module: A task with a `backbone` and a `head`.
@@ -50,6 +51,7 @@ def finetuning_groups(
     kinds: dict[str, dict[str, Any]] = {
         "weight": {"lr_scale": 1.0},
         "bias": {"lr_scale": bias, "weight_decay": 0.0},
+        "code": {"lr_scale": 1.0, "weight_decay": 0.0},
     }
     groups = []
     for part, scale in scales.items():
@@ -57,8 +59,15 @@ def finetuning_groups(
             parameters = [
                 parameter
                 for name, parameter in module.get_submodule(part).named_parameters()
-                if parameter.requires_grad and name.rpartition(".")[2] == kind
+                if parameter.requires_grad and _kind(name) == kind
             ]
+            if kind == "code" and not parameters:
+                continue
             own = {"name": f"{part}_{kind}", "lr_scale": scale * options["lr_scale"]}
             groups.append({"params": parameters, **options, **own})
     return groups
+
+
+def _kind(name: str) -> str:
+    last = name.rpartition(".")[2]
+    return last if last in ("weight", "bias") else "code"

@@ -24,8 +24,8 @@ PRETRAINED = "pretrained"
 
 # Of a run's overrides, those that say what it trained and how, not on what.
 _OF_TRAINING = (
-    *("model", "pooling", "optim", "regularizer", "task", "trainer", "strategy", "precision"),
-    *("callbacks", "logger", "debug", "sweep", "hydra", "finetune"),
+    *("model", "pooling", "optim", "regularizer", "decoder", "task", "trainer", "strategy"),
+    *("precision", "callbacks", "logger", "debug", "sweep", "hydra", "finetune"),
     *("name", "seed", "checkpoint", "weights", "resume", "evaluate", "evaluate_untrained"),
 )
 _DATA = ("experiment", "data", "data@scenes")

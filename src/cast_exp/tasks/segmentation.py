@@ -18,7 +18,7 @@ from cast_exp.losses import enlarged_cross_entropy, pixel_cross_entropy
 from cast_exp.metrics import SegmentationScore
 from cast_exp.metrics.boundary import Tolerance
 from cast_exp.models import Backbone, SegmentationModel
-from cast_exp.models.heads import SegmentationHead
+from cast_exp.models.heads import Decoder, SegmentationHead
 from cast_exp.models.registry import untrained
 from cast_exp.models.segmentation import require_fusion
 from cast_exp.ops import Superpixels
@@ -36,8 +36,8 @@ from cast_exp.tasks.compilation import Compile
 class SegmentationTask(BaseTask):
     """Trains a backbone and a head on its superpixels to name the class of each pixel.
 
-    Trains on random crops, validates on whole images of any size, one at a time. Position codes and
-    class token stay as they are. Scores of a ViT's patches are enlarged bilinearly to pixels.
+    Trains on random crops, validates on whole images of any size, one at a time. Scores of a ViT's
+    patches are enlarged bilinearly to pixels.
 
     Logs "train/loss", the cross-entropy over pixels, at each step; after each validation, over all
     images and in 0..1, "val/miou" and "val/pixel_accuracy", "val/boundary_f" (see `BoundaryF`), and
@@ -50,14 +50,18 @@ class SegmentationTask(BaseTask):
         schedule: Course of the learning rate.
         parameter_groups: Chooses the parameters to train, their decay and rates.
         seed: Seed of the run.
+        decoder: Makes the head, of the width of the features and the number of classes.
         from_scratch: Train a backbone of the same build from random weights: the control that shows
             what its pretraining is worth.
+        train_codes: Train learned position codes and class token too, instead of leaving them as
+            they are.
         tolerance: Distance up to which a boundary counts as found, as a share of the diagonal.
         bilinear_logits: Enlarge scores on the superpixels' map, of half the crop's size, bilinearly
             for the loss as well, so that pixels near a border get a blend of both sides.
         pixel_norm: See `SegmentationModel`.
         clamp_variance: See `SyncBatchNorm.clamp`; of all batch norms.
         rate_in_momentum: See `keep_rate_in_momentum`; otherwise the optimizer is torch's own.
+        sync_batch_norm: Whether several processes share their batch statistics.
         compile: See `BaseTask`.
 
     Raises:
@@ -66,7 +70,7 @@ class SegmentationTask(BaseTask):
 
     trains_on = SceneDataModule
     evaluated_by = "segmentation"
-    head: SegmentationHead
+    head: Decoder
 
     figures = ("val/miou", "val/pixel_accuracy", "val/boundary_f", "val/ceiling")
 
@@ -77,12 +81,15 @@ class SegmentationTask(BaseTask):
         schedule: Schedule,
         parameter_groups: Callable[..., ParameterGroups] = finetuning_groups,
         seed: Annotated[int, Field(ge=0)] = 0,
+        decoder: Callable[..., Decoder] = SegmentationHead,
         from_scratch: bool = False,
+        train_codes: bool = False,
         tolerance: Tolerance = 0.0075,
         bilinear_logits: bool = False,
         pixel_norm: bool = False,
         clamp_variance: bool = False,
         rate_in_momentum: bool = False,
+        sync_batch_norm: bool = True,
         compile: Compile = "auto",
     ) -> None:
         require_fusion(backbone)
@@ -93,13 +100,15 @@ class SegmentationTask(BaseTask):
         super().__init__(
             backbone, optimizer, schedule, parameter_groups, seed=seed, compile=compile
         )
+        self.decoder = decoder
         self.tolerance = tolerance
         self.bilinear_logits = bilinear_logits
         self.pixel_norm = pixel_norm
         self.clamp_variance = clamp_variance
         self.rate_in_momentum = rate_in_momentum
+        self.sync_batch_norm = sync_batch_norm
         self.classes: list[str] = []
-        for name, parameter in backbone.named_parameters():
+        for name, parameter in () if train_codes else backbone.named_parameters():
             if name.rpartition(".")[2] not in ("weight", "bias"):
                 parameter.requires_grad_(False)
         self.train()  # Lightning trains a new module in the mode it finds it in
@@ -125,7 +134,7 @@ class SegmentationTask(BaseTask):
         if self.classes:
             return
         self.classes = list(self.trainer.datamodule.semantic_classes)  # type: ignore[attr-defined]
-        self.head = SegmentationHead(self.backbone.dim, len(self.classes))
+        self.head = self.decoder(self.backbone.dim, len(self.classes))
         for module in self.modules():
             if isinstance(module, _BatchNorm):
                 module.clamp = self.clamp_variance  # type: ignore[assignment]

@@ -6,7 +6,14 @@ from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 
-_INSIDE = ("VOCdevkit/VOC2012", "BSDS500/data", "BSR/BSDS500/data", "ILSVRC/Data/CLS-LOC")
+_INSIDE = (
+    "ade20k",
+    "pcontext",
+    "VOCdevkit/VOC2012",
+    "BSDS500/data",
+    "BSR/BSDS500/data",
+    "ILSVRC/Data/CLS-LOC",
+)
 _TARS = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")
 _VAL_CLASSES = "LOC_val_solution.csv"  # in the root of Kaggle's ImageNet
 
