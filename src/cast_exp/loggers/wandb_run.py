@@ -39,7 +39,7 @@ class WandbRun(WandbLogger):
         options: Of Lightning's `WandbLogger`.
     """
 
-    def __init__(self, artifacts: Artifacts = "upload", **options: Any) -> None:
+    def __init__(self, artifacts: Artifacts = "reference", **options: Any) -> None:
         super().__init__(**options)
         self.artifacts = artifacts
         self._reached = 0
@@ -155,7 +155,7 @@ def wandb_logger(
     notes: str | None = None,
     entity: str | None = None,
     offline: bool = False,
-    artifacts: Artifacts = "upload",
+    artifacts: Artifacts = "reference",
 ) -> WandbRun:
     """A W&B run, begun at once; a resumed run goes on with the one of its folder.
 

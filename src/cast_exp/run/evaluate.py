@@ -20,6 +20,7 @@ from cast_exp.run.trainer import ending_well, start_processes
 
 log = logging.getLogger(__name__)
 
+
 def chosen_evaluations(names: Sequence[str], nodes: Mapping[str, Any]) -> dict[str, BaseEvaluation]:
     """Build evaluations, and look whether their data are there.
 

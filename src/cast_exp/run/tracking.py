@@ -106,8 +106,9 @@ def _log_files(logger: WandbLogger, place: str, folder: Path, step: int) -> None
     if isinstance(logger, WandbRun):
         for path in sorted(folder.glob("*.csv")):
             logger.log_csv(f"{place}/{path.stem}", path, step)
-    pictures = sorted(folder.glob("*.png"))
-    pictures += sorted((folder / "pictures").glob("*.png"))[:_LOGGED]
+    for path in sorted(folder.glob("*.png")):  # sizes differ, which W&B wants under other keys
+        logger.log_image(f"{place}/{path.stem}", [str(path)], step=step)
+    pictures = sorted((folder / "pictures").glob("*.png"))[:_LOGGED]
     if pictures:
         logger.log_image(place, list(map(str, pictures)), step=step)
     layers = [Layers.read(path) for path in sorted((folder / "pictures").glob("*.npz"))[:_LOGGED]]

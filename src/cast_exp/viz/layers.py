@@ -50,9 +50,7 @@ class Layers:
             {name: [f"segment {n}" for n in range(most)] for name, (most, _) in kept.items()},
         )
 
-    def also(
-        self, name: str, labels: NDArray[np.integer[Any]], names: Sequence[str]
-    ) -> "Layers":
+    def also(self, name: str, labels: NDArray[np.integer[Any]], names: Sequence[str]) -> "Layers":
         """These and another map."""
         return Layers(self.image, {**self.maps, name: labels}, {**self.names, name: names})
 

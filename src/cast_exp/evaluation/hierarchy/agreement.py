@@ -297,9 +297,7 @@ class HierarchyEvaluation(SceneEvaluation):
             levels = spherical_levels(tokens, size, self.levels, seed=(self.seed, scene.index))
         return [level.cpu() for level in levels]
 
-    def _draw(
-        self, scene: Scene, found: Mapping[str, Sequence[Tensor]]
-    ) -> tuple[Pixels, Layers]:
+    def _draw(self, scene: Scene, found: Mapping[str, Sequence[Tensor]]) -> tuple[Pixels, Layers]:
         regions = [np.asarray(drawn, dtype=np.int64) for drawn in scene.truth["regions"]]
         levels = {name: [level.numpy() for level in own] for name, own in found.items()}
         sheet = comparison_sheet(
