@@ -63,6 +63,14 @@ def _logging() -> Iterator[None]:
             logging.root.removeHandler(handler)
 
 
+@pytest.fixture(scope="session")
+def image_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny image-text model."""
+    from support.image_text import image_text_folder  # its library takes seconds to import
+
+    return image_text_folder(tmp_path_factory.mktemp("image_text") / "model")
+
+
 def write_image(path: Path, seed: int, size: tuple[int, int] = (48, 40)) -> None:
     """A JPEG or PNG with smooth random colours, different for every seed."""
     path.parent.mkdir(parents=True, exist_ok=True)

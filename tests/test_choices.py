@@ -24,7 +24,14 @@ from cast_exp.run.preflight import checked_command
 from cast_exp.run.resolvers import register_resolvers
 from cast_exp.train import train
 
-DENSE = ("retrieval", "segment_probe", "segment_clusters", "figure_ground", "hierarchy")
+DENSE = (
+    "retrieval",
+    "segment_probe",
+    "segment_clusters",
+    "figure_ground",
+    "hierarchy",
+    "open_vocabulary",
+)
 EVALUATIONS = ("knn", "linear_probe", *DENSE)
 ROWS = 10  # in a test
 FAST = 0.1  # share of the rows that are not left to the slow suite

@@ -192,18 +192,20 @@ def test_every_module_that_is_named_is_there(module: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", MINIATURES, ids=str)
-def test_a_run_in_miniature(command: Command, things: Things) -> None:
+def test_a_run_in_miniature(command: Command, things: Things, image_text: Path) -> None:
     name, _ = ENTRIES[command.module]
     published = things.weights()
     if name == "eval" and "experiment=in1k_supervised" in command.words:  # with its classifier
         published = things.trained("imagenet")
     words = miniature(name, things.words(command), str(published))
+    if "experiment=part_imagenet_open" in command.words:
+        words.append(f"evaluation.open_vocabulary.model={image_text}")
     assert {"train": cast_train, "eval": cast_eval}[name](*words) == 0
 
 
 SMALL_RUN = [
     *("data.dataset.train=32", "data.dataset.val=16", "data.batch_size=8", "data.workers=0"),
-    *("trainer.max_epochs=1", "callbacks.pictures=null", "+trainer.enable_progress_bar=false"),
+    *("trainer.max_epochs=1", "callbacks.pictures=null", "callbacks.progress=null"),
 ]
 SMALLER = {
     "cast_exp.cli.check": ["data.expected_images=null"],
@@ -215,11 +217,16 @@ SMALLER = {
 @pytest.mark.slow
 @pytest.mark.parametrize("command", OTHERS, ids=str)
 def test_another_command_runs(
-    command: Command, things: Things, monkeypatch: pytest.MonkeyPatch
+    command: Command, things: Things, image_text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [*things.words(command), *SMALLER.get(command.module, ())]
+    if "--classes" in words:
+        words += ["--image-text", str(image_text)]
     if command.module == "cast_exp.cli.runs":
         Path("runs").symlink_to(things.run("shapes_moco").parents[1])
+    if command.module == "cast_exp.cli.report":  # of a run that there is, and without waiting
+        options = words[words.index("--out") :] if "--out" in words else []
+        words = [str(things.run("shapes_moco")), *(word for word in options if word != "--watch")]
     if words[:1] == ["check"]:  # of published weights, which cannot be reached from here
         monkeypatch.setattr(Published, "fetch", lambda _: things.weights())
         words = ["check"]

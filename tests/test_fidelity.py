@@ -17,7 +17,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "fidelity.md"
 CONF = Path(conf_dir())
 CHOSEN = {
     "train": ("voc_finetune", "in1k_supervised", "in1k_linear", "coco_moco"),
-    "eval": ("voc_retrieval",),
+    "eval": ("voc_retrieval", "part_imagenet_open"),
 }
 
 

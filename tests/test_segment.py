@@ -185,6 +185,46 @@ def test_semantic(photos, tmp_path):
     assert overlay.shape[1] == 150
 
 
+def test_open_vocabulary(photos, checkpoint, image_text, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = (photos, "--task", "open", "--checkpoint", checkpoint, "--out", out, "--html")
+    command = (*command, "--image-text", image_text, *SMALL, *LEVELS)
+    words = "dog(head,body,tail),grass(blade,root),sky(cloud,sun)"
+    assert segment(*command, "--classes", words) == 0
+    assert "3 done" in capsys.readouterr().out
+    for name in ("a", "b", "more/c"):
+        segments = json.loads((out / name / "open_tree.json").read_text())["segments"]
+        for each in segments:
+            assert each["object"] in ("dog", "grass", "sky")
+            if each["level"] == 3:
+                assert each["name"] == each["object"]
+            else:
+                assert each["name"].startswith(each["object"] + " ")
+                assert each["object"] == segments[each["parent"]]["object"]
+        page = (out / name / "open_page.html").read_text()
+        data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+        assert data["names"] == [each["name"] for each in segments]
+        parts = json.loads((out / name / "open_parts.json").read_text())["classes"]
+        ids = read(out / name / "open_level_2.png")
+        for row in parts:
+            own = [each["id"] for each in segments if each["name"] == row["name"]]
+            assert row["area"] == np.isin(ids, own).sum()
+        assert (read(out / name / "open_parts.png") < 7).all()
+    segment(*command, "--classes", words)
+    assert "0 done, 3 done before" in capsys.readouterr().out
+    assert segment(*command, "--classes", "dog,grass", "--prompt", "{}", "--prompt", "the {}") == 0
+    assert "3 done" in capsys.readouterr().out
+    assert not (out / "a" / "open_parts.png").exists()
+    assert (out / "a" / "open_objects.png").exists()
+    for wrong, message in (
+        ((), '--task open needs names, as in --classes "dog,grass,sky"'),
+        (("--classes", "dog", "--image-text", "nowhere"), "no image-text model nowhere"),
+        (("--classes", "dog", "--task", "hierarchy"), "--classes is for --task open"),
+    ):
+        assert segment(*command, *wrong) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_broken_pictures_are_told_at_the_end(photos, checkpoint, tmp_path, capsys):
     (photos / "a2.jpg").write_bytes(b"rubbish")
     Image.new("RGB", (3, 3)).save(photos / "tiny.png")

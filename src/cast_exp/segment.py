@@ -7,6 +7,8 @@ hierarchy       the segments of every level as label maps (16-bit PNG, the value
                 with --html a page to explore them
 semantic        the classes of a fine-tuned checkpoint: label map, overlay with legend, areas
 figure_ground   what each attention head looks at: masks, a sheet, areas
+open            the hierarchy with names out of --classes, by an image-text model (extra `open`):
+                objects, and parts if they are given in brackets; files are called open_*
 
 Pictures that are done are passed over. Exit code 1: some pictures could not be read.
 """
@@ -18,7 +20,7 @@ from math import inf
 from pathlib import Path
 
 from cast_exp.errors import UserError
-from cast_exp.predict import TASKS
+from cast_exp.predict import IMAGE_TEXT, TASKS
 from cast_exp.run.options import add_config_dir, add_plugins, level_counts, positive
 
 _PATCH = 16  # pixels each way for a superpixel
@@ -34,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from cast_exp.run.trust import allow_parts
 
     count = options.pop("superpixels") or max((options["size"] // _PATCH) ** 2, 1)
+    if options["prompt"] is None:
+        del options["prompt"]
     name, config_dir = options.pop("method"), options.pop("config_dir")
     try:
         allow_parts(config_dir, options.pop("plugins"))
@@ -72,7 +76,34 @@ def _parser() -> argparse.ArgumentParser:
         help="segments of each level, fine to coarse, as counts or as fractions of the "
         "superpixels; default: the model's",
     )
-    add("--html", action="store_true", help="hierarchy: also write a page, page.html")
+    add("--html", action="store_true", help="hierarchy, open: also write a page, page.html")
+    add(
+        "--classes",
+        metavar="WORDS",
+        help='open: what there may be, as in "dog,grass,sky" or with parts in '
+        '"dog(head,body,tail),grass"; or a text file of them (.txt)',
+    )
+    add(
+        "--prompt",
+        action="append",
+        metavar="TEXT",
+        help="open: what a name is put into, at {}; several are averaged; default: "
+        "'a photo of a {}'",
+    )
+    add(
+        "--object-level",
+        type=positive,
+        metavar="N",
+        help="open: level whose segments are objects, 1 being the finest; those below are parts; "
+        "default: the coarsest",
+    )
+    add(
+        "--image-text",
+        default=IMAGE_TEXT,
+        metavar="MODEL",
+        help="open: a folder with open_clip_config.json and weights, hf-hub:NAME, or "
+        f"ARCHITECTURE/WEIGHTS of open_clip; default: {IMAGE_TEXT}",
+    )
     add(
         "--size",
         type=positive,

@@ -5,8 +5,9 @@ from pathlib import Path
 from zlib import crc32
 
 import pytest
+import torch
 
-from cast_exp.evaluation.records import RecordFile, place
+from cast_exp.evaluation.records import RecordFile, dense, place, sparse
 
 KEY = {"weights": "abc"}
 
@@ -95,3 +96,10 @@ def test_one_file_of_all_processes_is_left_in_order(
 def test_the_place_of_an_image() -> None:
     assert place({"index": 3}) == (0, 3)
     assert place({"index": 3, "split": 1}) == (1, 3)
+
+
+def test_a_sparse_tensor_comes_back() -> None:
+    values = torch.tensor([[0, 3], [0, 0], [-1, 2**40]])
+    assert sparse(values) == [[1, 4, 5], [3, -1, 2**40]]
+    assert torch.equal(dense(sparse(values), torch.ones(3, 2, dtype=torch.int64)), values)
+    assert dense(sparse(torch.zeros(2)), torch.ones(2)).tolist() == [0, 0]

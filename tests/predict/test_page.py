@@ -19,14 +19,14 @@ def example():
     return pixels, superpixels, segment_tree(pixels, superpixels, levels)
 
 
-def html(title: str = "squares.png") -> str:
+def html(title: str = "squares.png", names: tuple[str, ...] = ()) -> str:
     pixels, superpixels, tree = example()
     first = tree.span(1).start
     heads = [
         {"share": [1 / 16] * 16, "mask": [first, first + 1], "area": 3200},
         {"share": [n / 120 for n in range(16)], "mask": [first + 15], "area": 1600},
     ]
-    return hierarchy_page(title, pixels, superpixels, tree, heads, 1)
+    return hierarchy_page(title, pixels, superpixels, tree, heads, 1, names)
 
 
 class Opened:
@@ -271,3 +271,22 @@ def test_large_photos_make_small_pages():
     assert len(page) < 1.5e6
     assert '"view":[1600,1200]' in page
     assert '"size":[4000,3000]' in page
+
+
+def test_names(browser, tmp_path):
+    _, superpixels, tree = example()
+    names = tuple(f"<b>{'sky' if n % 2 else 'dog'}</b>" for n in range(len(tree.level)))
+    file = tmp_path / "named.html"
+    file.write_text(html(names=names), encoding="utf-8")
+    named = Opened(browser, file)
+    named.tab.locator("#level").fill("2")
+    shown = named.tab.locator("#numbers text").all_text_contents()
+    assert sorted(shown) == sorted(names[n] for n in tree.ids[2][[0, 7, 56, 63]])
+    quarter = tree.ids[2][superpixels[120, 40]]
+    named.tab.mouse.click(*named.at(40, 120))
+    panel = named.tab.locator("#panel").inner_text()
+    assert names[quarter] in panel
+    assert "Parts at level 1" in panel
+    assert names[tree.children[quarter][0]] in named.tab.locator("#panel .bars").inner_text()
+    assert named.complaints == []
+    named.tab.close()

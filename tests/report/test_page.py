@@ -160,10 +160,10 @@ def test_scatter_and_parallel_coordinates_show_runs_that_have_the_metrics(page) 
 
 def test_pictures_of_all_runs_are_side_by_side_at_one_step(page) -> None:
     page.tab.locator("#pictures").scroll_into_view_if_needed()
-    page.tab.wait_for_selector("figure img")
-    assert page.tab.locator("figure img").count() == 6
+    count = "document.querySelectorAll('figure img').length === "
+    page.tab.wait_for_function(count + "6")
     page.tab.select_option("#step", "step 40")
-    assert page.tab.locator("figure img").count() == 4
+    page.tab.wait_for_function(count + "4")
     assert "graph-0: none at step 40" in page.tab.locator("#pictures").inner_text()
 
 

@@ -45,6 +45,7 @@ _SMALL: dict[str, Any] = {
     "callbacks.progress": None,
     "evaluation.linear_probe.epochs": 2,
     "evaluation.hierarchy.levels": _LEVELS,
+    "evaluation.open_vocabulary.levels": _LEVELS,
     "evaluation.figure_ground.levels": _LEVELS,
     "evaluation.retrieval.segments": 4,
     **{f"evaluation.{name}.pictures": 1 for name in ("retrieval", "figure_ground", "hierarchy")},
@@ -84,6 +85,8 @@ def miniature(name: str, words: Sequence[str], weights: str = "") -> list[str]:
     small = {key: _small(config, key) for key in _SMALL}
     if name != EVAL and "checkpoint" in given and not _pools(config, given):
         small["pooling.levels"] = None
+    if name == EVAL and "checkpoint" in given and small["pooling.levels"]:
+        small["pooling.levels"] = str(_LEVELS).replace(" ", "")  # as many as the weights have
     chosen = [f"{key}={value}" for key, value in small.items() if value is not None]
     kept = [word for word in words if small.get(key_of(word)) is None]
     return [*flags, *kept, *chosen]

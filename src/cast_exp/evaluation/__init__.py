@@ -7,6 +7,7 @@ from cast_exp.evaluation.figure_ground import FigureGround
 from cast_exp.evaluation.hierarchy import HierarchyEvaluation
 from cast_exp.evaluation.knn import KNN
 from cast_exp.evaluation.linear_probe import LinearProbe
+from cast_exp.evaluation.open_vocabulary import OpenVocabulary
 from cast_exp.evaluation.retrieval import Retrieval
 from cast_exp.evaluation.scenes import SceneEvaluation
 from cast_exp.evaluation.segment_clusters import SegmentClusters
@@ -25,6 +26,7 @@ __all__ = [
     "HierarchyEvaluation",
     "LinearProbe",
     "MakeTrainer",
+    "OpenVocabulary",
     "Retrieval",
     "SceneEvaluation",
     "SegmentClusters",

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+import torch
+from torch import Tensor
+
 from cast_exp.distributed import rank
 from cast_exp.ops.files import room_for, write_text
 
@@ -97,3 +100,17 @@ def _with_checksum(text: str) -> str:
 def place(record: Record) -> Place:
     """Where an image belongs."""
     return record.get("split", 0), record["index"]
+
+
+def sparse(values: Tensor) -> list[Any]:
+    """Where a tensor is not 0, in the order of its values, and what it is there: plain values."""
+    places = values.flatten().nonzero().flatten()
+    return [places.tolist(), values.flatten()[places].tolist()]
+
+
+def dense(plain: Sequence[Any], like: Tensor) -> Tensor:
+    """The tensor again that `sparse` had, of the shape and type of another one."""
+    places, values = plain
+    found = torch.zeros_like(like)
+    found.view(-1)[places] = torch.tensor(values, dtype=like.dtype)
+    return found

@@ -6,14 +6,13 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from cast_exp.checkpoints.files import fingerprint
 from cast_exp.data import Scene, SceneDataModule
 from cast_exp.distributed import rank
 from cast_exp.errors import UserError
 from cast_exp.evaluation.confusion import write_confusion
-from cast_exp.evaluation.records import Record
+from cast_exp.evaluation.records import Record, dense, sparse
 from cast_exp.evaluation.scenes import Draw, SceneEvaluation
 from cast_exp.evaluation.subject import Subject, check_classes
 from cast_exp.metrics import SegmentationScore
@@ -89,7 +88,7 @@ class Segmentation(SceneEvaluation):
         }
 
     def measure(self, scene: Scene) -> tuple[Record, Draw]:
-        """The score of a scene, as `_plain` values."""
+        """The score of a scene, as `sparse` values."""
         there = scene.to(self.device)
         predicted = self._model.predict(
             there.image, there.superpixels, scene.full_superpixels, last_grouping=True
@@ -99,7 +98,7 @@ class Segmentation(SceneEvaluation):
         score.update(
             predicted.pixels, predicted.superpixels, predicted.levels, truth, predicted.paint
         )
-        record = {name: _plain(value) for name, value in score.tensors().items()}
+        record = {name: sparse(value) for name, value in score.tensors().items()}
         return record, partial(self._draw, scene, predicted)
 
     def figures(self, records: Sequence[Record]) -> dict[str, float]:
@@ -113,7 +112,7 @@ class Segmentation(SceneEvaluation):
         score = self._no_score()
         like = score.tensors()
         for record in records:
-            score.add({name: _tensor(record[name], value) for name, value in like.items()})
+            score.add({name: dense(record[name], value) for name, value in like.items()})
         if rank() == 0:
             self._write_classes(score)
         return {name: float(value) for name, value in score.compute().items()}
@@ -158,17 +157,3 @@ class Segmentation(SceneEvaluation):
         layers = layers.also("prediction", picture.prediction, self._names)
         layers = layers.also("truth", picture.truth, self._names)
         return semantic_sheet([picture], self._names), layers
-
-
-def _plain(values: Tensor) -> list[Any]:
-    """Where a tensor is not 0, in the order of its values, and what it is there."""
-    places = values.flatten().nonzero().flatten()
-    return [places.tolist(), values.flatten()[places].tolist()]
-
-
-def _tensor(plain: Sequence[Any], like: Tensor) -> Tensor:
-    """The tensor again, of the shape and type of another one."""
-    places, values = plain
-    found = torch.zeros_like(like)
-    found.view(-1)[places] = torch.tensor(values, dtype=like.dtype)
-    return found

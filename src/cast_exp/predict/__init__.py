@@ -2,8 +2,11 @@
 
 from typing import Literal
 
-Task = Literal["hierarchy", "semantic", "figure_ground"]
-TASKS: tuple[Task, ...] = ("hierarchy", "semantic", "figure_ground")
+Task = Literal["hierarchy", "semantic", "figure_ground", "open"]
+TASKS: tuple[Task, ...] = ("hierarchy", "semantic", "figure_ground", "open")
 """What can be made of a picture."""
 
-__all__ = ["TASKS", "Task"]
+IMAGE_TEXT = "ViT-B-16/openai"
+"""The image-text model of the official release, that names segments unless another is named."""
+
+__all__ = ["IMAGE_TEXT", "TASKS", "Task"]

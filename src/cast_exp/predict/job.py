@@ -20,14 +20,19 @@ from cast_exp.errors import UserError, listing
 from cast_exp.models import Backbone, SegmentationModel
 from cast_exp.models.pooling import check_levels
 from cast_exp.models.tokens import Sampling
-from cast_exp.predict import Task
+from cast_exp.naming import PROMPT
+from cast_exp.predict import IMAGE_TEXT, Task
 from cast_exp.predict.attention_heads import figure_ground_files, heads_of
 from cast_exp.predict.files import Outputs
+from cast_exp.predict.open_vocabulary import OpenVocabulary
 from cast_exp.predict.page import hierarchy_page
 from cast_exp.predict.photo import Photo, find_photos, photo_scene, read_photo
 from cast_exp.predict.segments import hierarchy_files, segment, tree_of
 from cast_exp.predict.semantic import semantic_files
 from cast_exp.superpixels import SuperpixelMethod
+
+_TREES = ("hierarchy", "open")
+"""Tasks that make a tree of segments."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,10 @@ class Job:
     device: str
     value_range: ValueRange | None
     overwrite: bool
+    classes: str | None = None
+    prompt: Sequence[str] = (PROMPT,)
+    image_text: str = IMAGE_TEXT
+    object_level: int | None = None
 
     def run(self) -> int:
         """Do all pictures.
@@ -62,13 +71,14 @@ class Job:
             UserError: What is asked for cannot be done.
         """
         photos = find_photos(self.photos, without=self.out)
-        if self.html and self.task != "hierarchy":
+        if self.html and self.task not in _TREES:
             raise UserError(f"--html shows a hierarchy; leave it out with --task {self.task}")
         if self.sampling and self.task == "semantic":
             raise UserError(
                 "--sampling is for pretrained models; leave it out with --task semantic"
             )
         self._check_levels()
+        self._check_words()
         failed, before = [], 0
         for photo in track(photos, self.task, disable=not sys.stdout.isatty()):
             try:
@@ -80,7 +90,7 @@ class Job:
         said += f", {len(failed)} failed" if failed else ""
         place = self.out
         if len(photos) == 1:
-            place = place / photos[0].name / ("page.html" if self.html else "")
+            place = place / photos[0].name / (self._page if self.html else "")
         print(said if len(failed) == len(photos) else f"{said}: {place}")
         for failure in failed:
             print(f"failed: {failure}", file=sys.stderr)
@@ -110,14 +120,35 @@ class Job:
             return figure_ground_files(scene, hierarchy, pixels)
         self._check_count(scene.count, photo)
         tree = tree_of(scene, hierarchy, pixels)
-        files = hierarchy_files(scene, tree, pixels)
+        superpixels = scene.full_superpixels.numpy()
+        if self.task == "open":
+            folder = self.out / photo.name / "open_encodings"
+            named = self._open.name(tree, superpixels, pixels, folder, photo.path)
+            files = {
+                f"open_{name}": content
+                for name, content in hierarchy_files(scene, tree, pixels, named.facts()).items()
+            }
+            files |= named.files(tree, superpixels, pixels)
+            names = named.names
+        else:
+            files, names = hierarchy_files(scene, tree, pixels), []
         if self.html:
-            superpixels = scene.full_superpixels.numpy()
-            page = hierarchy_page(
-                listing([photo.path.name]), pixels, superpixels, tree, *heads_of(hierarchy, tree)
-            )
-            files["page.html"] = page.encode()
+            title, heads = listing([photo.path.name]), heads_of(hierarchy, tree)
+            page = hierarchy_page(title, pixels, superpixels, tree, *heads, names)
+            files[self._page] = page.encode()
         return files
+
+    @property
+    def _page(self) -> str:
+        return "open_page.html" if self.task == "open" else "page.html"
+
+    @cached_property
+    def _open(self) -> OpenVocabulary:
+        assert self.classes is not None
+        depth = len(self._levels)
+        return OpenVocabulary(
+            self.classes, self.prompt, self.image_text, self.object_level, depth, self._device
+        )
 
     @cached_property
     def _segmentation_model(self) -> SegmentationModel:
@@ -167,6 +198,7 @@ class Job:
             "sampling": self.sampling,
             "html": self.html,
             "value_range": self.value_range and list(self.value_range),
+            **(self._open.settings() if self.task == "open" else {}),
         }
 
     @property
@@ -179,7 +211,7 @@ class Job:
         """Find mistakes in the levels before any work."""
         config = self._backbone.config
         assert config is not None
-        if self.task == "hierarchy" and self._backbone.look().depth == 0:
+        if self.task in _TREES and self._backbone.look().depth == 0:
             raise UserError(f"{self.checkpoint} groups nothing: no hierarchy; take a CAST")
         if self.levels is not None:
             given = f"--levels {','.join(map(str, self.levels))}"
@@ -188,11 +220,20 @@ class Job:
                 raise UserError(
                     f"{given}: the model has {len(config.levels)} groupings; give at most that many"
                 )
-        if self.task == "hierarchy" and self._levels and self._levels[0] > self.method.count:
+        if self.task in _TREES and self._levels and self._levels[0] > self.method.count:
             raise UserError(
                 f"{self.method.count} superpixels cannot make {self._levels[0]} segments; set "
                 "--superpixels higher or --levels lower"
             )
+
+    def _check_words(self) -> None:
+        """Find mistakes in the words, and load what compares them, before any work."""
+        if self.task == "open":
+            if self.classes is None:
+                raise UserError('--task open needs names, as in --classes "dog,grass,sky"')
+            _ = self._open
+        elif self.classes is not None:
+            raise UserError(f"--classes is for --task open; leave it out with --task {self.task}")
 
     def _check_count(self, count: int, photo: Photo) -> None:
         if self._levels and self._levels[0] > count:

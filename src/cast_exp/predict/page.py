@@ -27,6 +27,7 @@ def hierarchy_page(
     tree: SegmentTree,
     heads: Sequence[Mapping[str, Any]] = (),
     head_level: int = 0,
+    names: Sequence[str] = (),
 ) -> str:
     """Make a page that needs nothing but itself: no network, no other file.
 
@@ -39,6 +40,7 @@ def hierarchy_page(
         tree: Its segments.
         heads: What each attention head looks at, see `cast_exp.predict.attention_heads.heads_of`.
         head_level: Level whose segments they look at.
+        names: What each segment is called, by its id; none if they have no names.
     """
     height, width = superpixels.shape
     pixels = shrunk(pixels, DETAIL)
@@ -59,6 +61,7 @@ def hierarchy_page(
         "arcs": _arcs(tree.ids[0][superpixels]),
         "headLevel": head_level,
         "heads": heads,
+        "names": [*names],
     }
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")

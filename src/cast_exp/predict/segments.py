@@ -1,6 +1,7 @@
 """The hierarchy of segments of a picture: maps, pictures, a tree, and a page to explore it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,12 +35,23 @@ def tree_of(scene: Scene, hierarchy: Hierarchy, pixels: Pixels) -> SegmentTree:
     return tree
 
 
-def hierarchy_files(scene: Scene, tree: SegmentTree, pixels: Pixels) -> dict[str, bytes]:
+def hierarchy_files(
+    scene: Scene,
+    tree: SegmentTree,
+    pixels: Pixels,
+    more: Sequence[Mapping[str, Any]] | None = None,
+) -> dict[str, bytes]:
     """Outputs of the task by name.
 
     `level_L.png` has the id of each pixel's segment (16 bits), `level_L_painted.png` shows the
     segments in colours that agree across levels, `overlay.png` the photo with the contours of its
     superpixels, and `tree.json` has the facts. Level 0 are the superpixels.
+
+    Args:
+        scene: The scene.
+        tree: Its segments.
+        pixels: The picture at its own size, uint8 (H, W, 3).
+        more: Further facts of each segment for `tree.json`, by its id.
     """
     superpixels = scene.full_superpixels.numpy()
     colours = tree.colours()
@@ -52,7 +64,10 @@ def hierarchy_files(scene: Scene, tree: SegmentTree, pixels: Pixels) -> dict[str
     height, width = superpixels.shape
     counts = [{"level": level, "segments": tree.count(level)} for level in range(tree.levels)]
     header = {"width": width, "height": height, "levels": counts}
-    files["tree.json"] = compact_json(header, "segments", tree.records())
+    records = tree.records()
+    if more is not None:
+        records = [record | dict(facts) for record, facts in zip(records, more, strict=True)]
+    files["tree.json"] = compact_json(header, "segments", records)
     return files
 
 

@@ -20,36 +20,41 @@ _OVERLAY = 1600
 _TINT = 0.5
 
 
-def semantic_files(labels: Integers, classes: Sequence[str], pixels: Pixels) -> dict[str, bytes]:
+def semantic_files(
+    labels: Integers, classes: Sequence[str], pixels: Pixels, name: str = "semantic"
+) -> dict[str, bytes]:
     """Outputs of the task by name.
 
-    `semantic.png` has the class of each pixel (with a palette, to be looked at), `semantic.json`
-    the area of each class, and `semantic_overlay.png` shows the classes on the photo: in colours,
-    with contours, and by name.
+    `semantic.png` has the class of each pixel (with a palette, to be looked at; of more than 256
+    classes in 16 bits, without), `semantic.json` the area of each class, and
+    `semantic_overlay.png` shows the classes on the photo: in colours, with contours, and by name.
 
     Args:
         labels: Class of each pixel, int (H, W).
         classes: Their names.
         pixels: The photo, uint8 (H, W, 3).
+        name: What files are called instead of `semantic`.
     """
     colours = class_colours(classes)
     areas = np.bincount(labels.ravel(), minlength=len(classes))
     header = {"width": labels.shape[1], "height": labels.shape[0]}
     rows = [
-        {"class": number, "name": name, "area": int(area), "share": round(area / labels.size, 4)}
-        for number, (name, area) in enumerate(zip(classes, areas, strict=True))
+        {"class": number, "name": called, "area": int(area), "share": round(area / labels.size, 4)}
+        for number, (called, area) in enumerate(zip(classes, areas, strict=True))
         if area
     ]
     small = shrunk(pixels, _OVERLAY)
     overlay = _overlay(small, nearest(labels, *small.shape[:2]), classes, colours)
     return {
-        "semantic.png": _with_palette(labels, colours),
-        "semantic_overlay.png": png(overlay),
-        "semantic.json": compact_json(header, "classes", rows),
+        f"{name}.png": _with_palette(labels, colours),
+        f"{name}_overlay.png": png(overlay),
+        f"{name}.json": compact_json(header, "classes", rows),
     }
 
 
 def _with_palette(labels: Integers, colours: Pixels) -> bytes:
+    if len(colours) > 1 << 8:
+        return png(labels.astype(np.uint16))
     image = Image.fromarray(labels.astype(np.uint8), "P")
     image.putpalette(colours.tobytes())
     file = io.BytesIO()

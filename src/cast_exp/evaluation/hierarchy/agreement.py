@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 
 from cast_exp.checkpoints.files import fingerprint
 from cast_exp.checkpoints.load import load_pretrained
@@ -22,7 +21,7 @@ from cast_exp.errors import UserError
 from cast_exp.evaluation.hierarchy.clustering import cluster_levels
 from cast_exp.evaluation.hierarchy.merging import merge_levels
 from cast_exp.evaluation.hierarchy.report import TITLES, write_report
-from cast_exp.evaluation.hierarchy.spherical import spherical_levels
+from cast_exp.evaluation.hierarchy.vit import load_vit, vit_levels
 from cast_exp.evaluation.records import Record
 from cast_exp.evaluation.scenes import Draw, SceneEvaluation
 from cast_exp.evaluation.subject import Subject
@@ -241,13 +240,7 @@ class HierarchyEvaluation(SceneEvaluation):
     def _vit(self) -> Backbone | None:
         if self.vit is None:
             return None
-        vit = load_pretrained(self.vit)
-        if not vit.patch_size:
-            raise UserError(
-                f"evaluation.hierarchy.vit={self.vit} is a {type(vit).__name__}; name a ViT's "
-                "checkpoint, or null"
-            )
-        return vit
+        return load_vit(self.vit, "evaluation.hierarchy.vit")
 
     @cached_property
     def _other(self) -> Backbone | None:
@@ -286,16 +279,7 @@ class HierarchyEvaluation(SceneEvaluation):
         return [scene.paint(level) for level in levels]
 
     def _spherical(self, vit: Backbone, scene: Scene, hierarchy: Hierarchy) -> list[Tensor]:
-        on_device = scene.to(self.device)
-        sides = [max(round(s / vit.patch_size), 1) * vit.patch_size for s in scene.image.shape[-2:]]
-        image = F.interpolate(on_device.image, sides, mode="bilinear", antialias=True)
-        encoded = vit(image, on_device.superpixels)
-        assert encoded.grid is not None
-        tokens = encoded.levels[0].tokens[0].float().T.unflatten(1, encoded.grid)
-        size = (scene.full_superpixels.size(0), scene.full_superpixels.size(1))
-        with self.in_full_precision():
-            levels = spherical_levels(tokens, size, self.levels, seed=(self.seed, scene.index))
-        return [level.cpu() for level in levels]
+        return vit_levels(vit, scene, self.levels, self.seed)
 
     def _draw(self, scene: Scene, found: Mapping[str, Sequence[Tensor]]) -> tuple[Pixels, Layers]:
         regions = [np.asarray(drawn, dtype=np.int64) for drawn in scene.truth["regions"]]
