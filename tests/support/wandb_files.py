@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import wandb
+
 _BLOCK, _HEADER = 32768, 7
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 
@@ -32,6 +34,7 @@ class OfflineRun:
     """What the offline folders of a run hold, one after the other."""
 
     def __init__(self, run: Path) -> None:
+        wandb.teardown()  # which waits until all is written
         self.folders = sorted((run / "wandb").glob("offline-run-*"))
         self.records = [
             record for folder in self.folders for record in records(next(folder.glob("*.wandb")))

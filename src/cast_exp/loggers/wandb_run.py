@@ -102,7 +102,10 @@ class WandbRun(WandbLogger):
             artifact.add_file(str(path), path.name, policy="immutable", skip_cache=True)
         else:
             artifact.add_reference(path.resolve().as_uri(), path.name)
-        self.experiment.log_artifact(artifact, aliases=[path.stem, digest_alias(digest)])
+        try:
+            self.experiment.log_artifact(artifact, aliases=[path.stem, digest_alias(digest)])
+        except Exception as error:  # of the network or the account; the run goes on
+            log.warning("W&B did not take %s as an artifact (%s)", path, error)
 
     @rank_zero_only
     def use_checkpoint(self, artifact: str, digest: str) -> None:
@@ -115,13 +118,11 @@ class WandbRun(WandbLogger):
             artifact: As "project/name".
             digest: SHA-256 of the checkpoint.
         """
-        import wandb
-
         if self.experiment.offline:
             return
         try:
             self.experiment.use_artifact(f"{artifact}:{digest_alias(digest)}")
-        except (wandb.errors.Error, ValueError) as error:
+        except Exception as error:  # likewise
             log.info("W&B does not have %s, the source of this run, yet (%s)", artifact, error)
 
 

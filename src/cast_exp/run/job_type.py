@@ -4,7 +4,12 @@ from hydra.core.hydra_config import HydraConfig
 
 from cast_exp.run.folder import sweep_name
 
-_BY_TASK = {"moco": "pretrain", "linear_probe": "probe", "segmentation": "finetune"}
+_BY_TASK = {
+    "moco": "pretrain",
+    "linear_probe": "probe",
+    "segmentation": "finetune",
+    "segmenter": "finetune",
+}
 _TAGGED = ("experiment", "model", "pooling", "debug")
 
 
@@ -27,7 +32,7 @@ def job_type(checkpoint: str | None) -> str:
 
 
 def run_tags() -> list[str]:
-    """Recipe, model and pooling of the job that Hydra is composing, and whether it is of a sweep."""
+    """Recipe, model and pooling of the job that Hydra is composing; whether it is of a sweep."""
     choices = HydraConfig.get().runtime.choices
     tags = [str(choices[group]) for group in _TAGGED if choices.get(group)]
     return [*tags, "sweep"] if sweep_name() else tags

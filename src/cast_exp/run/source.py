@@ -1,6 +1,5 @@
 """Which weights a run is built on."""
 
-from pathlib import Path
 from typing import Any
 
 from cast_exp.checkpoints.load import Weights, locate
