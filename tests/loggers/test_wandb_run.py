@@ -163,7 +163,5 @@ def test_the_end_of_an_offline_run_says_how_to_upload_it(
         end_wandb(0)
         end_wandb(0)  # there is none
     said = [record.message for record in caplog.records if record.name.startswith("cast_exp")]
-    assert said == [
-        f"W&B: upload this run with: wandb sync '{folder}'/wandb/offline-run-*"
-    ]
+    assert said == [f"W&B: upload this run with: wandb sync '{folder}'/wandb/offline-run-*"]
     assert sync_command(tmp_path) == f"wandb sync {tmp_path}/*/wandb/offline-run-*"

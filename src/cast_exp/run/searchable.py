@@ -12,7 +12,7 @@ _TRAINED = ("superpixel", "augmentation", "data", "pooling", "model", "regulariz
 _OF_TRAINING = (*_TRAINED, "optim", "task", "trainer")
 _OF_EVALUATION = ("superpixel", "data", "pooling", "model")
 _HOW = ("experiment", "sweep", "debug", "callbacks", "compat", "precision", "strategy")
-_SCENES = "scenes"  # what dense evaluations are drawn on
+_REFERRED = ("scenes", "decoder")  # nodes that are read only where something refers to them
 
 
 def searchable_config(folder: Path) -> dict[str, Any]:
@@ -36,9 +36,11 @@ def searchable_config(folder: Path) -> dict[str, Any]:
     asked = tuple(f"evaluation.{name}." for name in evaluations)
     leaves = {key: value for key, value in written.items() if key.startswith(asked)}
     roots = list(_OF_EVALUATION if record.kind == "eval" else _OF_TRAINING)
-    if any(str(value).startswith(f"${{{_SCENES}") for value in leaves.values()):
-        roots.append(_SCENES)
     leaves |= {key: value for key, value in written.items() if key.partition(".")[0] in roots}
+    for name in _REFERRED:
+        if any(str(value).startswith(f"${{{name}") for value in leaves.values()):
+            roots.append(name)
+            leaves |= {key: value for key, value in written.items() if key.startswith(f"{name}.")}
     named = {group.rpartition("@")[2]: option for group, option in record.saved.choices.items()}
     return {
         **{group: option for group, option in named.items() if group in (*roots, *_HOW)},

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,5 +90,5 @@ class Layers:
             with np.load(path, allow_pickle=False) as stored:
                 names: dict[str, list[str]] = json.loads(str(stored["names"]))
                 return cls(stored["image"], {n: stored[f"map/{n}"] for n in names}, names)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise UserError(f"{path} is damaged ({type(error).__name__})") from error
