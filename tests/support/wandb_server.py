@@ -232,7 +232,12 @@ class WandbServer:
 
     def _models(self, given: dict[str, Any]) -> dict[str, Any]:
         """The projects of an entity."""
-        fields = {"entityName": ENTITY, "createdAt": "2026-01-01T00:00:00", "isBenchmark": False}
+        fields = {
+            "entityName": ENTITY,
+            "createdAt": "2026-01-01T00:00:00",
+            "isBenchmark": False,
+            "user": None,
+        }
         edges = [{"node": {"id": "P", "name": name, **fields}} for name in self.projects]
         page = {"endCursor": None, "hasNextPage": False}
         return {"models": {"edges": edges, "pageInfo": page}}
