@@ -126,6 +126,8 @@ def _check_keys(filters: Sequence[str], records: Sequence[RunRecord]) -> None:
 def _filter(text: str) -> Callable[[RunRecord], bool]:
     """What a filter asks of a run."""
     match = _FILTER.fullmatch(text)
+    if not match and Path(text).is_dir():
+        raise UserError(f"{text}: a folder of runs is given as --runs {text}")
     if not match:
         raise UserError(f"{text}: a filter is KEY=VALUE, 'METRIC>NUMBER' or 'METRIC<NUMBER'")
     key, sign, value = match.groups()

@@ -8,7 +8,7 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
-from cast_exp.ops.files import room_for, write_csv, write_text
+from cast_exp.output.files import room_for, write_csv, write_text
 
 
 class MetricsFile(CSVLogger):

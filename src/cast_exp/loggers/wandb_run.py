@@ -15,7 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from cast_exp.errors import UserError
 from cast_exp.loggers.needs import need
-from cast_exp.ops.files import write_text
+from cast_exp.output.files import write_text
 
 log = logging.getLogger(__name__)
 

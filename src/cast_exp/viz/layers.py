@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cast_exp.errors import UserError
-from cast_exp.ops.files import atomic_write
 from cast_exp.ops.labels import VOID
+from cast_exp.output.files import atomic_write
 from cast_exp.viz.draw import Pixels
 
 MOST_LABELS = 256
