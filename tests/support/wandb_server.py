@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 import threading
+from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -243,12 +244,17 @@ class WandbServer:
         return {"models": {"edges": edges, "pageInfo": page}}
 
     def _upsertView(self, given: dict[str, Any]) -> dict[str, Any]:
-        number = given.get("id") or f"view{len(self.views)}"
+        number = given.get("id") or b64encode(f"View:{len(self.views)}".encode()).decode()
         self.views[number] = {**given, "id": number, "updatedAt": "2026-01-01T00:00:00"}
         project = {"id": "P", "name": given["projectName"], "entityName": given["entityName"]}
         return {
             "upsertView": {"view": {**self.views[number], "project": project}, "inserted": True}
         }
+
+    def _view(self, given: dict[str, Any]) -> dict[str, Any]:
+        view = self.views[given["reportId"]]
+        project = {"id": "P", "name": view["projectName"], "entityName": view["entityName"]}
+        return {"view": {**view, "project": project}}
 
     def receive(self, path: str, content: dict[str, Any]) -> None:
         """Take in lines of the files of a run."""
