@@ -12,13 +12,13 @@ LABELS = np.arange(24).reshape(4, 6) % 5
 
 
 def test_levels_and_classes_come_back_from_the_file(tmp_path: Path) -> None:
-    layers = Layers.of_levels(IMAGE, [("level 1", 300, LABELS), ("level 2", 5, LABELS)])
+    layers = Layers.of_levels(IMAGE, {"level 1": LABELS * 80, "level 2": LABELS})
     truth = np.where(LABELS == 0, VOID, LABELS - 1)
     layers = layers.also("truth", truth, ["dog", "cat", "cow", "owl"])
     layers.save(tmp_path / "a.npz")
     found = Layers.read(tmp_path / "a.npz")
     np.testing.assert_array_equal(found.image, IMAGE)
-    assert set(found.maps) == {"level 2", "truth"}  # 300 segments are too many for bytes
+    assert set(found.maps) == {"level 2", "truth"}  # labels up to 320 are too high for bytes
     masks = found.masks()
     np.testing.assert_array_equal(masks["truth"]["mask_data"], truth)
     assert masks["truth"]["mask_data"].dtype == np.uint8
@@ -32,12 +32,10 @@ def test_levels_and_classes_come_back_from_the_file(tmp_path: Path) -> None:
     assert masks["level 2"]["class_labels"][4] == "segment 4"
 
 
-def test_regions_that_do_not_fit_are_left_out() -> None:
-    layers = Layers(IMAGE, {}, {})
-    assert layers.with_regions("truth", np.full((4, 6), 255)) is layers
-    masks = layers.with_regions("truth", LABELS - 1).masks()
-    assert masks["truth"]["mask_data"][0, 0] == VOID
-    assert masks["truth"]["mask_data"][0, 1] == 0
+def test_what_is_below_zero_is_void() -> None:
+    masks = Layers.of_levels(IMAGE, {"people": LABELS - 1}).masks()
+    assert masks["people"]["mask_data"][0, 0] == VOID
+    assert masks["people"]["mask_data"][0, 1] == 0
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

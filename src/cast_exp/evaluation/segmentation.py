@@ -148,12 +148,4 @@ class Segmentation(SceneEvaluation):
 
     def _draw(self, scene: Scene, predicted: Prediction) -> tuple[Pixels, Layers]:
         picture = SemanticPicture.of(scene, predicted)
-        counts = [level.tokens.size(1) for level in predicted.hierarchy.levels]
-        levels = list(zip(counts, picture.levels, strict=True))[1:]
-        layers = Layers.of_levels(
-            picture.image,
-            [(f"level {number}", *level) for number, level in enumerate(levels, 1)],
-        )
-        layers = layers.also("prediction", picture.prediction, self._names)
-        layers = layers.also("truth", picture.truth, self._names)
-        return semantic_sheet([picture], self._names), layers
+        return semantic_sheet([picture], self._names), picture.layers(self._names)

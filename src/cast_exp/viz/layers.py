@@ -1,7 +1,7 @@
 """A picture with label maps to lay over it, one at a time."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,6 @@ from cast_exp.ops.labels import VOID
 from cast_exp.output.files import atomic_write
 from cast_exp.viz.draw import Pixels
 
-MOST_LABELS = 256
-"""Of a map: trackers keep one as bytes."""
-
 
 @dataclass(frozen=True)
 class Layers:
@@ -25,7 +22,8 @@ class Layers:
 
     Attributes:
         image: uint8 (H, W, 3).
-        maps: Labels by name of the map, integers in 0..255, (H, W); 255 is void.
+        maps: Labels by name of the map, integers in 0..255, (H, W); 255 is void. Trackers
+            keep them as bytes.
         names: What the labels of each map are called, from 0 on; the same for all pictures of a
             kind.
     """
@@ -35,32 +33,31 @@ class Layers:
     names: Mapping[str, Sequence[str]]
 
     @classmethod
-    def of_levels(
-        cls, image: Pixels, levels: Iterable[tuple[str, int, NDArray[np.integer[Any]]]]
-    ) -> "Layers":
+    def of_levels(cls, image: Pixels, levels: Mapping[str, NDArray[np.integer[Any]]]) -> "Layers":
         """Levels of a hierarchy, without those of more segments than fit.
 
         Args:
             image: uint8 (H, W, 3).
-            levels: Name, most segments, and the segment of each pixel, int (H, W).
+            levels: The segment of each pixel, int (H, W), by name of the level.
         """
-        kept = {name: (most, labels) for name, most, labels in levels if most <= MOST_LABELS}
-        return cls(
-            image,
-            {name: labels for name, (_, labels) in kept.items()},
-            {name: [f"segment {n}" for n in range(most)] for name, (most, _) in kept.items()},
-        )
+        layers = cls(image, {}, {})
+        for name, labels in levels.items():
+            layers = layers.also(name, labels, [f"segment {number}" for number in range(VOID)])
+        return layers
 
     def also(self, name: str, labels: NDArray[np.integer[Any]], names: Sequence[str]) -> "Layers":
-        """These and another map."""
-        return Layers(self.image, {**self.maps, name: labels}, {**self.names, name: names})
+        """These and another map; only these if it has more labels than fit.
 
-    def with_regions(self, name: str, regions: NDArray[np.integer[Any]]) -> "Layers":
-        """These and regions that somebody has drawn, -1 for void; unless there are too many."""
-        if regions.max(initial=0) >= VOID:
+        Args:
+            name: Of the map.
+            labels: int (H, W); 255 is void, and so is what is below 0.
+            names: What the labels are called.
+        """
+        void = (labels < 0) | (labels == VOID)
+        if labels.max(initial=0, where=~void) > VOID:
             return self
-        numbered = [f"region {number}" for number in range(VOID)]
-        return self.also(name, np.where(regions < 0, VOID, regions), numbered)
+        drawn = np.where(void, VOID, labels)
+        return Layers(self.image, {**self.maps, name: drawn}, {**self.names, name: names[:VOID]})
 
     def masks(self) -> dict[str, Any]:
         """The maps as `wandb.Image(..., masks=...)` takes them."""

@@ -291,10 +291,9 @@ class HierarchyEvaluation(SceneEvaluation):
             self.seed,
         )
         own = zip(self.levels, levels[MODEL], strict=True)
-        layers = Layers.of_levels(
-            scene.pixels, [(f"level {count}", count, labels) for count, labels in own]
-        )
-        return sheet, layers.with_regions("people", regions[0])
+        named = {f"level {count}": labels for count, labels in own}
+        named["people"] = regions[0]
+        return sheet, Layers.of_levels(scene.pixels, named)
 
 
 def _states(metric: HierarchyMetrics) -> dict[str, Tensor]:
