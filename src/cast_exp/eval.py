@@ -16,10 +16,11 @@ from cast_exp.run.app import run_app
 from cast_exp.run.average import check_loaded
 from cast_exp.run.build import build
 from cast_exp.run.card import write_card
-from cast_exp.run.evaluate import chosen_evaluations, log_evaluations, run_evaluations
+from cast_exp.run.evaluate import chosen_evaluations, run_evaluations
 from cast_exp.run.nodes import EvaluationNode, LoggerNode, ModelNode, Node, TrainerNode
 from cast_exp.run.notes import evaluation_notes
 from cast_exp.run.show import show_config
+from cast_exp.run.tracking import log_evaluations, log_start
 from cast_exp.run.trainer import READ_BY_EVALUATIONS, evaluation_trainers
 
 log = logging.getLogger(__name__)
@@ -92,8 +93,7 @@ def evaluate_model(
     if evaluate_untrained:
         subjects["untrained"] = subject.untrained(seed)
     loggers = [build(part) for part in logger.values() if part is not None]
-    for each in loggers:
-        each.log_hyperparams(shown)
+    log_start(loggers, folder, shown, checkpoint, weights)
     title = "untrained" if checkpoint is None else weights
     figures = run_evaluations(evaluations, subjects, make_trainer, folder, title)
     log_evaluations(loggers, figures, folder)

@@ -18,7 +18,7 @@ from cast_exp.run.average import weights_at_end
 from cast_exp.run.build import build
 from cast_exp.run.callbacks import build_callbacks
 from cast_exp.run.changes import Leave, review_plan
-from cast_exp.run.evaluate import chosen_evaluations, log_evaluations, run_evaluations
+from cast_exp.run.evaluate import chosen_evaluations, run_evaluations
 from cast_exp.run.held_out import record_held_out
 from cast_exp.run.nodes import (
     CallbackNode,
@@ -33,6 +33,7 @@ from cast_exp.run.notes import Counts, rate_notes
 from cast_exp.run.plan import Plan
 from cast_exp.run.resume import checkpoint_to_resume
 from cast_exp.run.show import show_config, show_plan, show_result
+from cast_exp.run.tracking import log_evaluations, log_start, log_training
 from cast_exp.run.trainer import attach, build_trainer, ending_well, evaluation_trainers, fit
 from cast_exp.study import PRUNED
 from cast_exp.tasks import BaseTask
@@ -117,11 +118,12 @@ def train(
         each.check(Subject.in_training(the_task))
     checkpoint = checkpoint_to_resume(folder, resume, the_task)
     review_plan(plan, folder, checkpoint, resume_changes)
-    for the_logger in the_trainer.loggers:
-        the_logger.log_hyperparams({**config, "plan": asdict(plan)})
+    source = parts.get("checkpoint")
+    log_start(the_trainer.loggers, folder, {**config, "plan": asdict(plan)}, source, weights)
     fit(the_trainer, the_task, the_data, checkpoint)
     logged = {key: float(value) for key, value in the_trainer.callback_metrics.items()}
     metrics = {key: value for key, value in logged.items() if isfinite(value)}
+    log_training(the_trainer.loggers, folder, metrics, the_trainer.global_step)
     show_result(folder, metrics)
     if evaluations and PRUNED not in metrics:
         trained = Subject.load(folder, weights=at_end)

@@ -16,6 +16,7 @@ from cast_exp.evaluation import FigureGround, Subject
 from cast_exp.metrics import FigureGroundJaccard, head_jaccards
 from cast_exp.models import Pooling, create_model
 from cast_exp.superpixels import Grid, Seeds
+from cast_exp.viz.layers import Layers
 
 
 def shapes(superpixel=None, dataset=Shapes, **options):
@@ -126,9 +127,13 @@ def test_files(tmp_path):
     assert len(records) == 5
     per_image = [max_over_heads(record["tokens"]) for record in records]
     assert np.mean(per_image) == pytest.approx(figures["jaccard_object_tokens"])
-    pictures = sorted((tmp_path / "pictures").iterdir())
+    pictures = sorted((tmp_path / "pictures").glob("*.png"))
     assert len(pictures) == 2
     assert Image.open(pictures[0]).mode == "RGBA"
+    layers = Layers.read(pictures[0].with_suffix(".npz"))
+    heads = [name for name in layers.maps if name.startswith("head")]
+    assert len(heads) == len(records[0]["tokens"][0])
+    assert all(layers.maps[name].max() <= 1 for name in heads)
 
 
 def max_over_heads(by_head):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cast_exp.errors import UserError
 from cast_exp.evaluation import Segmentation, Subject
+from cast_exp.viz.layers import Layers
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -36,7 +37,11 @@ def test_figures_are_those_of_the_last_validation_also_after_an_interruption(
     assert found == pytest.approx(logged, abs=1e-6)
     assert 0 < found["miou"] < found["pixel_accuracy"] < 1
     assert len({*found.values()}) > 4
-    assert len([*(tmp_path / "pictures").glob("*.png")]) == 2
+    pictures = sorted((tmp_path / "pictures").glob("*.png"))
+    assert len(pictures) == 2
+    assert {"level 1", "prediction", "truth"} <= {
+        *Layers.read(pictures[0].with_suffix(".npz")).maps
+    }
     records = tmp_path / "images.jsonl"
     whole = records.read_text()
     records.write_text("".join(whole.splitlines(keepends=True)[:2]))  # of an image

@@ -1,10 +1,8 @@
 """Evaluations at the end of a run."""
 
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
-from lightning.pytorch.loggers import WandbLogger
 from support.cli import SMALL, cast_train, runs
 from support.probe_run import images
 from support.trainers import make_trainer
@@ -12,7 +10,7 @@ from support.trainers import make_trainer
 from cast_exp.errors import UserError
 from cast_exp.evaluation import BaseEvaluation, MakeTrainer, Subject
 from cast_exp.models import create_model
-from cast_exp.run.evaluate import log_evaluations, run_evaluations
+from cast_exp.run.evaluate import run_evaluations
 from cast_exp.run.folder import read_summary
 
 PROBE = ("evaluate=[linear_probe]", "evaluation.linear_probe.epochs=2")
@@ -81,22 +79,3 @@ def test_a_failed_evaluation_takes_no_other_along(tmp_path: Path) -> None:
     (row,) = (tmp_path / "evaluations.md").read_text().splitlines()[2:]
     size = 100 * sum(p.numel() for p in subject.backbone.parameters())
     assert row == f"| sizes size | {size:.1f} | {size:.1f} |"
-
-
-def test_wandb_gets_the_pictures_of_each_evaluation(tmp_path: Path) -> None:
-    for place in ("retrieval", "untrained/retrieval", "hierarchy"):
-        (tmp_path / place / "pictures").mkdir(parents=True)
-        for number in range(20):
-            (tmp_path / place / "pictures" / f"{number:05d}.png").touch()
-    (tmp_path / "hierarchy" / "curves.png").touch()
-    logger = Mock(spec=WandbLogger)
-    names = ("retrieval/miou", "retrieval/miou/level0", "untrained/retrieval/miou", "hierarchy/ods")
-    log_evaluations([logger], dict.fromkeys(names, 0.5), tmp_path, 7)
-    logger.log_metrics.assert_called_once_with(dict.fromkeys(names, 0.5), step=7)
-    logged = {call.args[0]: call.args[1] for call in logger.log_image.call_args_list}
-    first = [f"pictures/{number:05d}.png" for number in range(16)]
-    assert logged == {
-        "retrieval": [str(tmp_path / "retrieval" / name) for name in first],
-        "untrained/retrieval": [str(tmp_path / "untrained/retrieval" / name) for name in first],
-        "hierarchy": [str(tmp_path / "hierarchy" / name) for name in ["curves.png", *first]],
-    }

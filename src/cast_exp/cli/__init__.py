@@ -13,6 +13,7 @@ COMMANDS = {
     "check": "check a data set before a run",
     "compare": "measure superpixel methods against segmentations drawn by people",
     "cost": "count and time what each model costs",
+    "dashboard": "make a workspace and a report of W&B that compare runs",
     "export": "write a model as ONNX or for torch alone",
     "pack": "put the images of a data set into one file per split",
     "report": "compare runs on one page",

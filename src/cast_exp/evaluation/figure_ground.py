@@ -22,12 +22,16 @@ from cast_exp.metrics.head_jaccard import MASS_RULES, MassRule, ObjectRule
 from cast_exp.models import Backbone, Hierarchy
 from cast_exp.models.tokens import Sampling
 from cast_exp.ops import kept_mass
+from cast_exp.ops.labels import VOID
 from cast_exp.output.pictures import to_bytes
 from cast_exp.viz.draw import Pixels
 from cast_exp.viz.head_maps import HeadMaps, figure_ground_sheet
+from cast_exp.viz.layers import Layers
 
 _TRUTHS = ("", "class_")
 """What stands before the names of figures: of objects, and of classes beside instances."""
+
+_GROUND_AND_FIGURE = ("ground", "figure")
 
 
 class FigureGround(SceneEvaluation):
@@ -45,7 +49,7 @@ class FigureGround(SceneEvaluation):
 
     Files: `images.jsonl`, which has for each image the figures of each head, for the union of its
     objects and for each of them, and from which an interrupted evaluation goes on;
-    `pictures/<index>.png`.
+    `pictures/<index>.png` and `.npz` (see `Layers`).
 
     Args:
         scenes: Images with "instance", or else with "semantic" and a background.
@@ -138,7 +142,7 @@ class FigureGround(SceneEvaluation):
             for rule, by in zip(MASS_RULES, each, strict=True)
         }
         jaccards = found[""]
-        return record, partial(self._sheet, scene, heads, segments, objects, jaccards)
+        return record, partial(self._draw, scene, heads, segments, objects, jaccards)
 
     def shows(self, record: Record) -> bool:
         """Whether there is an object."""
@@ -193,9 +197,9 @@ class FigureGround(SceneEvaluation):
             sampling=self.sampling,
         )
 
-    def _sheet(
+    def _draw(
         self, scene: Scene, heads: Tensor, segments: Tensor, objects: Tensor, jaccards: Tensor
-    ) -> Pixels:
+    ) -> tuple[Pixels, Layers]:
         sizes = segments.flatten().bincount(minlength=heads.size(-1))
         masks = kept_mass(heads, self.mass, sizes if self.mass_rule == "pixels" else None)
         maps = HeadMaps(
@@ -205,7 +209,11 @@ class FigureGround(SceneEvaluation):
             objects.numpy(),
             jaccards[MASS_RULES.index(self.mass_rule), :, 0].numpy(),
         )
-        return figure_ground_sheet([maps])
+        layers = Layers(scene.pixels, {}, {})
+        for number, mask in enumerate(maps.masks, 1):
+            layers = layers.also(f"head {number}", mask.astype(np.int64), _GROUND_AND_FIGURE)
+        drawn = np.where(objects == VOID, VOID, objects > 0)
+        return figure_ground_sheet([maps]), layers.also("objects", drawn, _GROUND_AND_FIGURE)
 
 
 def objects_of(scene: Scene) -> Tensor:

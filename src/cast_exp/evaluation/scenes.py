@@ -18,8 +18,10 @@ from cast_exp.evaluation.base import Evaluation
 from cast_exp.evaluation.records import Place, Record, RecordFile, Records
 from cast_exp.output.files import atomic_write
 from cast_exp.viz.draw import Pixels
+from cast_exp.viz.layers import Layers
 
-Draw = Callable[[], Pixels]
+Draw = Callable[[], Pixels | tuple[Pixels, Layers]]
+"""What makes the picture of a scene; with layers, trackers can show each of them on the photo."""
 
 
 class SceneEvaluation(Evaluation):
@@ -29,7 +31,8 @@ class SceneEvaluation(Evaluation):
     number. One that is added says how a scene is measured, what records depend on, and what
     figures they make.
 
-    Files: `images.jsonl` (see `RecordFile`); `pictures/*.png`.
+    Files: `images.jsonl` (see `RecordFile`); `pictures/*.png`, and `pictures/*.npz` of those that
+    have `Layers`.
 
     Args:
         scenes: The images.
@@ -106,9 +109,8 @@ class SceneEvaluation(Evaluation):
         where = (dataloader_idx, scene.index)
         earlier = self._first(self.records.known, where)
         if self.shows(record) and len(earlier) < self.pictures:
-            path = self.picture(where)
-            with self.in_full_precision(), atomic_write(path) as new:
-                Image.fromarray(draw()).save(new, "png")
+            with self.in_full_precision():
+                _save(draw(), self.picture(where))
         self.records.add(record)
 
     def share(self) -> Records:
@@ -120,8 +122,9 @@ class SceneEvaluation(Evaluation):
         records = self.records.join(shares)
         if rank() == 0:
             drawn = {self.picture(each) for each in self._first(records)}
-            for path in set((self.folder / "pictures").glob("*.png")) - drawn:
-                path.unlink()
+            for path in (self.folder / "pictures").glob("*.*"):
+                if path.with_suffix(".png") not in drawn:
+                    path.unlink()
         return self.figures([records[each] for each in self.chosen if each in records])
 
     def picture(self, where: Place) -> Path:
@@ -133,3 +136,11 @@ class SceneEvaluation(Evaluation):
         chosen = takewhile(lambda each: before is None or each < before, self.chosen)
         shown = (each for each in chosen if each in records and self.shows(records[each]))
         return list(islice(shown, self.pictures))
+
+
+def _save(drawn: Pixels | tuple[Pixels, Layers], path: Path) -> None:
+    sheet, layers = drawn if isinstance(drawn, tuple) else (drawn, None)
+    with atomic_write(path) as new:
+        Image.fromarray(sheet).save(new, "png")
+    if layers:
+        layers.save(path.with_suffix(".npz"))

@@ -22,6 +22,7 @@ from cast_exp.models.segmentation import Prediction
 from cast_exp.output.files import write_csv
 from cast_exp.viz import SemanticPicture, semantic_sheet
 from cast_exp.viz.draw import Pixels
+from cast_exp.viz.layers import Layers
 
 
 class Segmentation(SceneEvaluation):
@@ -34,7 +35,8 @@ class Segmentation(SceneEvaluation):
     "ceiling_level<number>" of the segments at each level.
 
     Files: `images.jsonl`, from which an interrupted evaluation goes on; `per_class.csv`;
-    `confusion.csv`, `confused.csv` (see `write_confusion`); `pictures/*.png`.
+    `confusion.csv`, `confused.csv` (see `write_confusion`); `pictures/*.png` and `.npz` (see
+    `Layers`).
 
     Args:
         scenes: Validation images with "semantic"; no others are needed.
@@ -108,7 +110,7 @@ class Segmentation(SceneEvaluation):
             predicted.pixels, predicted.superpixels, predicted.levels, truth, predicted.paint
         )
         record = {name: sparse(value) for name, value in score.tensors().items()}
-        return record, partial(self._sheet, scene, predicted)
+        return record, partial(self._draw, scene, predicted)
 
     def figures(self, records: Sequence[Record]) -> dict[str, float]:
         """Add the scores up; what is to be known of each class is written.
@@ -155,6 +157,6 @@ class Segmentation(SceneEvaluation):
         rows = zip(names, *(values.tolist() for values in columns.values()), strict=True)
         write_csv(self.folder / "per_class.csv", [("class", *columns), *rows])
 
-    def _sheet(self, scene: Scene, predicted: Prediction) -> Pixels:
+    def _draw(self, scene: Scene, predicted: Prediction) -> tuple[Pixels, Layers]:
         picture = SemanticPicture.of(scene, predicted)
-        return semantic_sheet([picture], self._names)
+        return semantic_sheet([picture], self._names), picture.layers(self._names)

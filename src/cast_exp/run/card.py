@@ -8,13 +8,13 @@ from typing import Any
 
 import cast_exp
 from cast_exp.checkpoints.files import fingerprint
-from cast_exp.checkpoints.load import Weights, locate
+from cast_exp.checkpoints.load import Weights
 from cast_exp.data.datasets.base import Split
-from cast_exp.download.records import digest_of
 from cast_exp.errors import UserError
 from cast_exp.evaluation import BaseEvaluation, Subject
 from cast_exp.output.files import write_json
-from cast_exp.run.folder import rank, run_of
+from cast_exp.run.folder import rank
+from cast_exp.run.source import source_of
 
 
 def write_card(
@@ -41,20 +41,12 @@ def write_card(
     card = {
         "version": cast_exp.__version__,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "weights": _weights(checkpoint, weights) | {"fingerprint": fingerprint(subject.backbone)},
+        "weights": source_of(checkpoint, weights) | {"fingerprint": fingerprint(subject.backbone)},
         "model": config and config.to_dict(),
         "data": {name: _data(evaluation) for name, evaluation in evaluations.items()},
         **settings,
     }
     write_json(folder / "card.json", card)
-
-
-def _weights(checkpoint: str | None, weights: Weights) -> dict[str, Any]:
-    if checkpoint is None:
-        return {"checkpoint": None}  # not trained
-    path, run = locate(checkpoint).resolve(), run_of(checkpoint)
-    file = {"sha256": digest_of(path)} if path.is_file() else {}
-    return {"checkpoint": str(path), "run": run and str(run), "which": weights} | file
 
 
 def _data(evaluation: BaseEvaluation) -> list[dict[str, Any]]:

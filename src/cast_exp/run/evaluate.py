@@ -1,13 +1,12 @@
 """Runs evaluations: of what a run has trained, or of given weights."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import Logger, WandbLogger
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -21,9 +20,6 @@ from cast_exp.run.folder import rank
 from cast_exp.run.trainer import ending_well, start_processes
 
 log = logging.getLogger(__name__)
-
-_LOGGED = 16
-"""Pictures of images, for each evaluation, that W&B gets; all are in the folder."""
 
 
 def chosen_evaluations(names: Sequence[str], nodes: Mapping[str, Any]) -> dict[str, BaseEvaluation]:
@@ -106,30 +102,6 @@ def run_evaluations(
                 f"these evaluations failed: {'; '.join(failed)}; the others are in {folder}"
             )
     return figures
-
-
-def log_evaluations(
-    loggers: Iterable[Logger], figures: Mapping[str, float], folder: Path, step: int = 0
-) -> None:
-    """Hand the figures to loggers, and W&B the pictures that the evaluations have left as well.
-
-    Only the first process does so.
-
-    Args:
-        loggers: Where to.
-        figures: See `run_evaluations`.
-        folder: Folder of the run, with a folder for each evaluation.
-        step: Training steps that the weights have seen.
-    """
-    for logger in loggers if rank() == 0 else ():
-        logger.log_metrics(dict(figures), step=step)
-        if isinstance(logger, WandbLogger):
-            for place in sorted({name.rpartition("/")[0] for name in figures}):
-                pictures = sorted((folder / place).glob("*.png"))
-                pictures += sorted((folder / place / "pictures").glob("*.png"))[:_LOGGED]
-                if pictures:
-                    logger.log_image(place, list(map(str, pictures)), step=step)
-        logger.save()
 
 
 def _rows(

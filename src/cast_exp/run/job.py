@@ -14,6 +14,7 @@ from typing import Any
 from cast_exp.data.lost_workers import lost_worker
 from cast_exp.distributed import OutOfStep, signals
 from cast_exp.errors import UserError
+from cast_exp.loggers import end_wandb
 from cast_exp.output.files import room_for
 from cast_exp.run.folder import (
     SWEEP,
@@ -56,7 +57,9 @@ def run_job(task: Task, config: Mapping[str, Any], folder: Path) -> int:
     first = rank() == 0
     _log_to(folder, first)
     with sole_writer(folder) if first else nullcontext():
-        return _run(task, config, folder, first)
+        code = _run(task, config, folder, first)
+        end_wandb(code)
+        return code
 
 
 def _run(task: Task, config: Mapping[str, Any], folder: Path, first: bool) -> int:

@@ -21,6 +21,7 @@ Curve = tuple[list[int], list[float]]
 """Steps, ascending, and the value at each."""
 
 _NO_CHOICE = {"hydra", "local", "logger", "paths", "resume"}  # what changes no result
+_REPEATED = ("seed", "name", "evaluate", "evaluate_untrained", "objective", "resume_changes")
 _ASIDE = ("train/", "throughput/", "model/", "time/", "lr", PRUNED)  # metrics that are no results
 _RECIPE = "experiment"
 _COUNTERS = {"epoch", "step"}
@@ -93,6 +94,16 @@ class RunRecord:
             **{k: v for k, v in given.items() if k not in self.saved.choices},
         }
         return {k: v for k, v in found.items() if re.split(r"[./@]", k)[0] not in _NO_CHOICE}
+
+    @cached_property
+    def variant(self) -> str:
+        """What was typed that may change a result, but for the seed: runs of one variant repeat."""
+        keys = [key_of(text) for text in self.saved.overrides]
+        return " ".join(
+            f"{key}={self.choices[key]}"
+            for key in dict.fromkeys(keys)
+            if key in self.choices and key not in _REPEATED
+        )
 
     def value(self, key: str) -> str:
         """What a choice was, also where it was not typed; empty if there is no such key."""

@@ -13,6 +13,7 @@ from cast_exp.models.segmentation import Prediction
 from cast_exp.ops.labels import nearest
 from cast_exp.output.pictures import fitted
 from cast_exp.viz.draw import Labels, Pixels, outlined, paint_levels, palette, titled_grid
+from cast_exp.viz.layers import Layers
 
 _BACKGROUND = (40, 40, 40)
 _VOID = ((190, 190, 190), (140, 140, 140))  # stripes
@@ -42,6 +43,14 @@ class SemanticPicture:
         levels = [labels[predicted.superpixels].numpy() for labels in predicted.levels]
         truth = np.asarray(scene.truth["semantic"], np.int64)
         return cls(scene.pixels, levels, predicted.pixels.numpy(), truth)
+
+    def layers(self, classes: Sequence[str]) -> Layers:
+        """All but the superpixels to lay over the image, with names of classes."""
+        levels = {f"level {number}": labels for number, labels in enumerate(self.levels[1:], 1)}
+        layers = Layers.of_levels(self.image, levels)
+        return layers.also("prediction", self.prediction, classes).also(
+            "truth", self.truth, classes
+        )
 
 
 def class_colours(classes: Sequence[str], seed: int = 0) -> Pixels:

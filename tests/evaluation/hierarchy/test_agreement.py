@@ -25,6 +25,7 @@ from cast_exp.models import Pooling, ViT, create_model
 from cast_exp.models.grouping import KMedoids
 from cast_exp.superpixels import Grid, Seeds
 from cast_exp.viz import comparison_sheet
+from cast_exp.viz.layers import Layers
 
 LEVELS = (12, 6, 3)
 
@@ -163,8 +164,11 @@ def test_tables_curves_and_pictures_are_written(subject, tmp_path):
     assert "| kmedoids | 6 |" in text
     assert "| 6.0 |\n" in text
     assert "lower the better: vi" in text
-    (picture,) = (tmp_path / "pictures").iterdir()
+    (picture,) = (tmp_path / "pictures").glob("*.png")
     assert Image.open(picture).width > 5 * 200
+    layers = Layers.read(picture.with_suffix(".npz"))
+    assert "people" in layers.maps
+    assert any(name.startswith("level ") for name in layers.maps)
     assert Image.open(tmp_path / "curves.png").mode == "RGBA"  # on light and on dark
 
 

@@ -18,6 +18,7 @@ from cast_exp.evaluation.subject import Subject
 from cast_exp.metrics.boundary import BoundaryF
 from cast_exp.superpixels import Grid
 from cast_exp.viz import semantic_sheet
+from cast_exp.viz.layers import Layers
 
 
 @torch.no_grad()
@@ -91,8 +92,11 @@ def test_the_first_images_are_drawn_with_every_level_and_the_prediction(tmp_path
     monkeypatch.setattr(retrieval, "semantic_sheet", sheet)
     data, judged = scenes(), subject()
     evaluate(Retrieval(data, 1, 3, pictures=2), judged, tmp_path)
-    sheets = sorted((tmp_path / "pictures").iterdir())
+    sheets = sorted((tmp_path / "pictures").glob("*.png"))
     assert [path.name for path in sheets] == ["00000.png", "00001.png"]
+    layers = Layers.read(sheets[0].with_suffix(".npz"))
+    assert [*layers.maps] == ["level 1", "level 2", "prediction", "truth"]
+    np.testing.assert_array_equal(layers.maps["prediction"], drawn[0].prediction)
     assert Image.open(sheets[0]).width > 6 * 384  # three levels, image, prediction, truth, errors
     for picture, scene in zip(drawn, data.scenes("val"), strict=False):
         raw = np.asarray(data.raw("val")[scene.index]["image"], int)

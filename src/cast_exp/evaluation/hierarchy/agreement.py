@@ -33,6 +33,7 @@ from cast_exp.ops.assignment import need_scipy
 from cast_exp.output.pictures import to_bytes
 from cast_exp.viz import comparison_sheet
 from cast_exp.viz.draw import Pixels
+from cast_exp.viz.layers import Layers
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +62,8 @@ class HierarchyEvaluation(SceneEvaluation):
     mean number of segments there really are; those of baselines have the name of the baseline
     before: "kmeans/covering/64".
 
-    Files: `levels.csv` and `levels.md` (every figure), `curves.png`, `pictures/<split><index>.png`,
-    and `images.jsonl`, from which an interrupted evaluation goes on.
+    Files: `levels.csv` and `levels.md` (every figure), `curves.png`, `pictures/<split><index>.png`
+    and `.npz` (see `Layers`), and `images.jsonl`, from which an interrupted evaluation goes on.
 
     Args:
         scenes: Images with "regions".
@@ -280,13 +281,19 @@ class HierarchyEvaluation(SceneEvaluation):
     def _spherical(self, vit: Backbone, scene: Scene, hierarchy: Hierarchy) -> list[Tensor]:
         return vit_levels(vit, scene, self.levels, self.seed)
 
-    def _draw(self, scene: Scene, found: Mapping[str, Sequence[Tensor]]) -> Pixels:
-        return comparison_sheet(
+    def _draw(self, scene: Scene, found: Mapping[str, Sequence[Tensor]]) -> tuple[Pixels, Layers]:
+        regions = [np.asarray(drawn, dtype=np.int64) for drawn in scene.truth["regions"]]
+        levels = {name: [level.numpy() for level in own] for name, own in found.items()}
+        sheet = comparison_sheet(
             to_bytes(denormalise(scene.image[0])),
-            [np.asarray(regions, dtype=np.int64) for regions in scene.truth["regions"]],
-            {TITLES[name]: [level.numpy() for level in levels] for name, levels in found.items()},
+            regions,
+            {TITLES[name]: own for name, own in levels.items()},
             self.seed,
         )
+        own = zip(self.levels, levels[MODEL], strict=True)
+        named = {f"level {count}": labels for count, labels in own}
+        named["people"] = regions[0]
+        return sheet, Layers.of_levels(scene.pixels, named)
 
 
 def _states(metric: HierarchyMetrics) -> dict[str, Tensor]:

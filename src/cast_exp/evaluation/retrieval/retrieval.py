@@ -84,6 +84,7 @@ class Encoded:
         )
         with atomic_write(path) as new:
             Image.fromarray(semantic_sheet([picture], classes)).save(new, "png")
+        picture.layers(classes).save(path.with_suffix(".npz"))
 
 
 class Retrieval(Evaluation):
@@ -101,7 +102,7 @@ class Retrieval(Evaluation):
 
     Files: `memory` (see `SegmentMemory`) and `queries`, the scores of 32 images in each file, from
     which an interrupted evaluation goes on;
-    `classes.csv` with IoU and boundary F of each class; `pictures/<index>.png`.
+    `classes.csv` with IoU and boundary F of each class; `pictures/<index>.png`, `.npz` (`Layers`).
 
     Args:
         scenes: Training and validation images with "semantic" truth.

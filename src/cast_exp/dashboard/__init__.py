@@ -1,0 +1,1 @@
+"""Dashboards of W&B that compare the runs of a project, as code."""

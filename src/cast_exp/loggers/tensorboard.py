@@ -1,0 +1,17 @@
+"""Curves and pictures for TensorBoard."""
+
+from pathlib import Path
+
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from cast_exp.loggers.needs import need
+
+
+def tensorboard_logger(save_dir: Path) -> TensorBoardLogger:
+    """TensorBoard files in `<save_dir>/tensorboard`.
+
+    Raises:
+        UserError: tensorboard is not installed.
+    """
+    need("tensorboard")
+    return TensorBoardLogger(save_dir, name="tensorboard", version="", default_hp_metric=False)
