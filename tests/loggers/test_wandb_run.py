@@ -1,5 +1,7 @@
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +68,31 @@ def test_a_resumed_offline_run_goes_on_at_its_step(tmp_path: Path) -> None:
     ]
     assert (kept.history[4]["val/knn"], kept.history[4]["knn/top1"]) == (0.3, 0.4)
     assert len({record.run.run_id for record in kept.records if record.HasField("run")}) == 1
+
+
+@pytest.mark.slow
+def test_both_folders_of_a_resumed_run_are_uploaded_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with wandb_server(monkeypatch) as server:
+        for steps in (range(4), range(4, 7)):
+            logger = wandb_logger(tmp_path, offline=True)
+            for step in steps:
+                logger.log_metrics({"train/loss": 7.0 - step}, step)
+            end_wandb(0)
+        (tmp_path / "best.ckpt").write_bytes(b"weights")
+        last = wandb_logger(tmp_path, offline=True)
+        last.log_checkpoint(tmp_path / "best.ckpt", DIGEST, {})
+        end_wandb(0)
+        run = OfflineRun(tmp_path)
+        command = [sys.executable, "-m", "wandb", "sync", *map(str, run.folders)]
+        subprocess.run(command, check=True, capture_output=True, timeout=100)
+    name = run.run.run_id
+    assert {number: row["_step"] for number, row in server.history[name].items()} == {
+        number: number for number in range(7)
+    }
+    assert [*server.artifacts] == [f"model-{name}"]
+    assert not server.unknown
 
 
 def test_tables_have_numbers_and_are_no_larger_than_can_be_looked_at(tmp_path: Path) -> None:
