@@ -160,6 +160,7 @@ def test_runs_are_linked_by_what_one_makes_and_another_uses(
     ("refusal", "advice"),
     [
         ("permission denied", r"correct logger\.wandb\.entity.*\(nobody/cast_exp\), or set"),
+        ("dial tcp: connection refused", r"W&B cannot be reached.*set logger\.wandb\.offline=true"),
         ("API key verification failed", r"run `wandb login`, or set logger\.wandb\.offline=true"),
     ],
 )
@@ -191,4 +192,9 @@ def test_the_end_of_an_offline_run_says_how_to_upload_it(
         end_wandb(0)  # there is none
     said = [record.message for record in caplog.records if record.name.startswith("cast_exp")]
     assert said == [f"W&B: upload this run with: wandb sync '{folder}'/wandb/offline-run-*"]
+    (tmp_path / "theirs").mkdir()
+    with wandb.init(mode="offline", dir=tmp_path / "theirs") as theirs:
+        end_wandb(0)  # not ours
+        assert wandb.run is theirs
+    assert sync_command(tmp_path / "theirs" / "wandb") is None
     assert sync_command(tmp_path) == f"wandb sync {tmp_path}/*/wandb/offline-run-*"
