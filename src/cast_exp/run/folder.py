@@ -29,6 +29,7 @@ from hydra.types import RunMode
 
 from cast_exp.errors import UserError
 from cast_exp.output.files import PARTIAL, write_json
+from cast_exp.output.rounding import rounded_overrides
 
 with suppress(ModuleNotFoundError):  # Windows has none: nothing is locked there
     import fcntl
@@ -107,9 +108,10 @@ def run_of(weights: str | None) -> Path | None:
 def job_folder(number: int, overrides: str) -> str:
     """Name of a job's folder in that of its multirun, such as "3_pooling-graph_seed-0".
 
-    Neither a shell nor Hydra's overrides need quotes around it.
+    Neither a shell nor Hydra's overrides need quotes around it. Long numbers are rounded.
     """
-    tame = re.sub(r"[^a-zA-Z0-9_.+-]+", "-", overrides.replace(",", "_"))
+    short = rounded_overrides(overrides).replace(",", "_")
+    tame = re.sub(r"[^a-zA-Z0-9_.+-]+", "-", short)
     return f"{number}_{tame}"[:_LONGEST].rstrip("_-")
 
 
