@@ -17,6 +17,8 @@ from support.commands import ROOT, Command, commands, commands_in, sources
 from support.miniature import miniature, reduced
 from support.modules import forget
 from support.placeholders import Things
+from support.wandb_project import FOUR, upload
+from support.wandb_server import wandb_server
 
 from cast_exp.checkpoints.published import Published
 from cast_exp.cli import check
@@ -221,6 +223,8 @@ def test_another_command_runs(
     command: Command, things: Things, image_text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [*things.words(command), *SMALLER.get(command.module, ())]
+    if "--wandb" in words:
+        monkeypatch.setenv("WANDB_MODE", "offline")
     if "--classes" in words:
         words += ["--image-text", str(image_text)]
     if command.module == "cast_exp.cli.runs":
@@ -228,6 +232,12 @@ def test_another_command_runs(
     if command.module == "cast_exp.cli.report":  # of a run that there is, and without waiting
         options = words[words.index("--out") :] if "--out" in words else []
         words = [str(things.run("shapes_moco")), *(word for word in options if word != "--watch")]
+    if command.module == "cast_exp.cli.dashboard":  # of a server that is not W&B's
+        kept = [word for word in words[1:] if word != "--replace" and "ADDRESS" not in word]
+        with wandb_server(monkeypatch) as server:
+            upload(server, *FOUR)
+            assert not import_module(command.module).main(["lab/cast_exp", *kept])
+        return
     if words[:1] == ["check"]:  # of published weights, which cannot be reached from here
         monkeypatch.setattr(Published, "fetch", lambda _: things.weights())
         words = ["check"]

@@ -10,6 +10,9 @@ figure_ground   what each attention head looks at: masks, a sheet, areas
 open            the hierarchy with names out of --classes, by an image-text model (extra `open`):
                 objects, and parts if they are given in brackets; files are called open_*
 
+With --wandb the first pictures go to Weights & Biases, with masks of each level, as a run that is
+linked to the one whose checkpoint it uses.
+
 Pictures that are done are passed over. Exit code 1: some pictures could not be read.
 """
 
@@ -18,10 +21,14 @@ import sys
 from collections.abc import Sequence
 from math import inf
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cast_exp.errors import UserError
 from cast_exp.predict import IMAGE_TEXT, TASKS
 from cast_exp.run.options import add_config_dir, add_plugins, level_counts, positive
+
+if TYPE_CHECKING:
+    from cast_exp.predict.job import Job
 
 _PATCH = 16  # pixels each way for a superpixel
 
@@ -39,17 +46,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options["prompt"] is None:
         del options["prompt"]
     name, config_dir = options.pop("method"), options.pop("config_dir")
+    project = options.pop("wandb")
     try:
         allow_parts(config_dir, options.pop("plugins"))
-        method = load_methods([name], count, config_dir)[name]
+        job = Job(method=load_methods([name], count, config_dir)[name], **options)
         with tolerant_output():
-            return Job(method=method, **options).run()
+            return _tracked(job, project) if project else job.run()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; the same command goes on where it was", file=sys.stderr)
         return 130
+
+
+def _tracked(job: "Job", project: str) -> int:
+    """Run a job as a run of a W&B project; returns the exit code."""
+    from cast_exp.loggers import end_wandb
+    from cast_exp.run.segmented import begin_segmentation, log_segmentation
+
+    code = 2
+    try:
+        logger = begin_segmentation(project, job.out, job.task, job.checkpoint, job.weights)
+        code = job.run()
+        log_segmentation(logger, job.photos, job.out, job.task, job.value_range)
+    finally:
+        end_wandb(code)
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -139,6 +162,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="LOW,HIGH",
         help="values that become black and white in pictures of other than 8 bits, as in "
         "--value-range=-1000,3000; default: those of the type, of floats 0,1",
+    )
+    add(
+        "--wandb",
+        metavar="PROJECT",
+        help="log the first pictures there, as TEAM/PROJECT or PROJECT; WANDB_MODE=offline keeps "
+        "them in wandb/ of --out",
     )
     add("--overwrite", action="store_true", help="do again what is done")
     return parser

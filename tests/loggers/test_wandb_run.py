@@ -1,5 +1,7 @@
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,6 +70,31 @@ def test_a_resumed_offline_run_goes_on_at_its_step(tmp_path: Path) -> None:
     assert len({record.run.run_id for record in kept.records if record.HasField("run")}) == 1
 
 
+@pytest.mark.slow
+def test_both_folders_of_a_resumed_run_are_uploaded_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with wandb_server(monkeypatch) as server:
+        for steps in (range(4), range(4, 7)):
+            logger = wandb_logger(tmp_path, offline=True)
+            for step in steps:
+                logger.log_metrics({"train/loss": 7.0 - step}, step)
+            end_wandb(0)
+        (tmp_path / "best.ckpt").write_bytes(b"weights")
+        last = wandb_logger(tmp_path, offline=True)
+        last.log_checkpoint(tmp_path / "best.ckpt", DIGEST, {})
+        end_wandb(0)
+        run = OfflineRun(tmp_path)
+        command = [sys.executable, "-m", "wandb", "sync", *map(str, run.folders)]
+        subprocess.run(command, check=True, capture_output=True, timeout=100)
+    name = run.run.run_id
+    assert {number: row["_step"] for number, row in server.history[name].items()} == {
+        number: number for number in range(7)
+    }
+    assert [*server.artifacts] == [f"model-{name}"]
+    assert not server.unknown
+
+
 def test_tables_have_numbers_and_are_no_larger_than_can_be_looked_at(tmp_path: Path) -> None:
     (tmp_path / "per_class.csv").write_text("class,iou\ndog,0.5\ncat,\n")
     (tmp_path / "confusion.csv").write_text("a,b\n" + "1,2\n" * 60_000)
@@ -133,6 +160,7 @@ def test_runs_are_linked_by_what_one_makes_and_another_uses(
     ("refusal", "advice"),
     [
         ("permission denied", r"correct logger\.wandb\.entity.*\(nobody/cast_exp\), or set"),
+        ("dial tcp: connection refused", r"W&B cannot be reached.*set logger\.wandb\.offline=true"),
         ("API key verification failed", r"run `wandb login`, or set logger\.wandb\.offline=true"),
     ],
 )
@@ -164,4 +192,9 @@ def test_the_end_of_an_offline_run_says_how_to_upload_it(
         end_wandb(0)  # there is none
     said = [record.message for record in caplog.records if record.name.startswith("cast_exp")]
     assert said == [f"W&B: upload this run with: wandb sync '{folder}'/wandb/offline-run-*"]
+    (tmp_path / "theirs").mkdir()
+    with wandb.init(mode="offline", dir=tmp_path / "theirs") as theirs:
+        end_wandb(0)  # not ours
+        assert wandb.run is theirs
+    assert sync_command(tmp_path / "theirs" / "wandb") is None
     assert sync_command(tmp_path) == f"wandb sync {tmp_path}/*/wandb/offline-run-*"

@@ -118,8 +118,14 @@ def test_a_multirun_of_one_job_counts_it(
     sweep = tmp_path / "sweep"
     add(sweep, 0, [], "finished", metrics={"loss": 1.0})
     (sweep / "0_").rename(sweep / "0")
-    SweepSummary().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(sweep)}}}))
-    assert "1 of 1 jobs finished" in capsys.readouterr().out
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(sweep)}}})
+    SweepSummary().on_multirun_end(config)
+    said = capsys.readouterr().out
+    assert "1 of 1 jobs finished" in said
+    assert "wandb sync" not in said
+    (sweep / "0" / "wandb" / "offline-run-1").mkdir(parents=True)
+    SweepSummary().on_multirun_end(config)
+    assert f"wandb sync {sweep}/*/wandb/offline-run-*\n" in capsys.readouterr().out
 
 
 def test_figures_over_what_models_cost(tmp_path: Path) -> None:

@@ -71,6 +71,8 @@ def miniature(name: str, words: Sequence[str], weights: str = "") -> list[str]:
         words = [f"{key_of(word)}={several[word]}" if word in several else word for word in words]
         expanded = with_run(words) if name == EVAL else words
         config = compose(name, expanded, return_hydra_config=True)
+    if "logger=wandb" in words:
+        words.append("logger.wandb.offline=true")
     params = config.hydra.sweeper.get("params") or {}
     for key, values in params.items():
         words.append(_tiny_model(f"hydra.sweeper.params.{key}={str(values).split(',')[0]}"))

@@ -12,7 +12,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-import wandb
 
 ENTITY = "lab"
 
@@ -318,6 +317,8 @@ def wandb_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
     try:
         yield state
     finally:
+        import wandb
+
         wandb.teardown()
         server.shutdown()
         server.server_close()

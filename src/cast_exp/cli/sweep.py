@@ -48,7 +48,7 @@ from cast_exp.run.folder import (
 from cast_exp.run.objective import direction, outcome
 from cast_exp.run.options import add_config_dir
 from cast_exp.run.preflight import checked_command
-from cast_exp.run.sweep import summarise
+from cast_exp.run.sweep import summarise, tell_to_upload
 from cast_exp.run.tree import compose, config_tree
 from cast_exp.study import PRUNED, Interval, Space, claimed, draw, open_study, require_optuna, tell
 from cast_exp.train import train
@@ -151,6 +151,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"stopped by {stop}; the same command goes on with {folder}", file=sys.stderr)
         return 128 + stop.signal
     _conclude(search, folder, study)
+    tell_to_upload(folder)
     return code
 
 

@@ -22,7 +22,7 @@ Panel = Any
 
 _CURVES = (r"train/loss", r"val/knn", r"val/probe\w*", r"val/top1", r"val/miou", r"val/loss")
 _LEVELS = {
-    "mIoU": r"\w+/miou(/level\d+)?",
+    "mIoU": r"\w+/miou(/(level)?\d+)?",
     "boundary F": r"\w+/boundary_f(_ods)?(/(level)?\d+)?",
     "covering": r"\w+/covering(_ods)?(/\d+)?",
 }

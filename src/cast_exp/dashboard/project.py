@@ -74,7 +74,7 @@ def require_workspaces() -> None:
     """
     if missing := [name for name in ("wandb", "wandb_workspaces") if find_spec(name) is None]:
         raise UserError(
-            f"cast-exp dashboard needs the package {missing[0].replace('_', '-')}; "
+            f"dashboards need the package {missing[0].replace('_', '-')}; "
             "pip install 'cast-exp[wandb]', or compare runs with cast-exp report"
         )
 

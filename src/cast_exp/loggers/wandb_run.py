@@ -4,7 +4,6 @@ import csv
 import logging
 import os
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +23,9 @@ Artifacts = Literal["upload", "reference", "none"]
 _MOST_CELLS = 100_000
 """Of a table; a browser takes no more."""
 _LONGEST_TAG = 64
+
+_begun: list[Any] = []
+"""The runs of W&B that this process has begun and not ended."""
 
 
 class WandbRun(WandbLogger):
@@ -47,6 +49,10 @@ class WandbRun(WandbLogger):
     @rank_zero_only
     def begin(self) -> None:
         """Begin the run, or go on with it."""
+        import wandb
+
+        if wandb.run is None:
+            _begun.append(self.experiment)
         self._reached = int(self.experiment.step or 0)
 
     @rank_zero_only
@@ -202,39 +208,45 @@ def wandb_logger(
 
 
 def end_wandb(code: int) -> None:
-    """End the W&B run of this process, if there is one; tell how to upload it if it is offline.
+    """End the W&B run that was begun here, if there is one; tell how to upload it if it is offline.
 
     Args:
         code: Exit code of the run.
     """
-    run = getattr(sys.modules.get("wandb"), "run", None)
-    if run is None:
-        return
-    offline, folder = run.offline, Path(run.dir).parents[2]
-    run.finish(exit_code=code)
-    if offline:
-        log.info("W&B: upload this run with: %s", sync_command(folder))
+    while _begun:
+        run = _begun.pop()
+        run.finish(exit_code=code)
+        if run.offline:
+            log.info("W&B: upload this run with: %s", sync_command(Path(run.dir).parents[2]))
 
 
-def sync_command(folder: Path) -> str:
-    """The command that uploads what was logged offline in the folder of a run or a multirun."""
-    jobs = "" if (folder / "wandb").is_dir() else "*/"
-    return f"wandb sync {shlex.quote(str(folder))}/{jobs}wandb/offline-run-*"
+def sync_command(folder: Path) -> str | None:
+    """The command that uploads what was logged offline in a folder; None if nothing was.
+
+    Args:
+        folder: Of a run, or of a multirun or search with the folders of runs in it.
+    """
+    for jobs in ("", "*/"):
+        if any(folder.glob(f"{jobs}wandb/offline-run-*")):
+            return f"wandb sync {shlex.quote(str(folder))}/{jobs}wandb/offline-run-*"
+    return None
 
 
 def _advice(error: Exception, entity: str | None, project: str) -> str:
     """What to do about a run that does not start."""
     text = " ".join(str(error).split())
-    place = f"{entity}/{project}" if entity else project
+    later = "set logger.wandb.offline=true and upload later with `wandb sync`"
     if any(word in text.lower() for word in ("permission", "not found", "403", "404")):
+        place = f"{entity}/{project}" if entity else project
         return (
             f"W&B did not start ({text}); correct logger.wandb.entity and logger.wandb.project "
-            f"({place}), or set logger.wandb.offline=true and upload later with `wandb sync`"
+            f"({place}), or {later}"
         )
-    return (
-        f"W&B did not start ({text}); run `wandb login`, or set logger.wandb.offline=true "
-        "and upload later with `wandb sync`"
-    )
+    if any(
+        word in text.lower() for word in ("connection", "deadline", "timed out", "no such host")
+    ):
+        return f"W&B cannot be reached ({text}); {later}"
+    return f"W&B did not start ({text}); run `wandb login`, or {later}"
 
 
 def _value(cell: Any) -> Any:

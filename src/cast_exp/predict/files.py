@@ -34,6 +34,11 @@ class Outputs:
         files = record.pop("files", [])
         return record == settings and all((self.folder / name).is_file() for name in files)
 
+    def files(self) -> list[str]:
+        """Names of the outputs that are there; none of a picture that failed."""
+        names: list[str] = self._recorded().get("files", [])
+        return names
+
     def write(self, files: Mapping[str, bytes], settings: Mapping[str, Any]) -> None:
         """Write all outputs, and take away what other settings made.
 

@@ -14,6 +14,7 @@ from hydra.experimental.callback import Callback
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
+from cast_exp.loggers.wandb_run import sync_command
 from cast_exp.output.files import atomic_write, write_csv, write_text
 from cast_exp.output.markdown import markdown_table
 from cast_exp.output.rounding import rounded, rounded_overrides
@@ -88,6 +89,13 @@ class SweepSummary(Callback):  # type: ignore[misc]
         print(f"{len(jobs) - len(bad)} of {len(jobs)} jobs finished: {folder / 'summary.csv'}")
         for job in bad:
             print(f"  {job.summary['status']}: {job.folder}: {job.summary.get('error')}")
+        tell_to_upload(folder)
+
+
+def tell_to_upload(folder: Path) -> None:
+    """Print how to upload the jobs of a multirun or a search that W&B has only offline."""
+    if command := sync_command(folder):
+        print(f"W&B: upload these runs with: {command}")
 
 
 def summarise(folder: Path) -> list[Job]:
