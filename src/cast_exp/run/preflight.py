@@ -30,6 +30,7 @@ from cast_exp.errors import UserError
 from cast_exp.plugins import LIGHTNING, only
 from cast_exp.run.arguments import parsed
 from cast_exp.run.changes import review_changes
+from cast_exp.run.figures import wrong_figures
 from cast_exp.run.folder import RUN, SWEEP, rank
 from cast_exp.run.follow import following
 from cast_exp.run.misfits import misfits, own_evaluation, wrong_evaluations
@@ -289,6 +290,8 @@ def _check(
             else:
                 vain = dict.fromkeys(filter(vain.__contains__, unread_by_training(config, typed)))
             lines = lines or mistakes(config, entry)
+            if config_name != EVAL:
+                lines = lines or wrong_figures(config)
             if here and not lines:
                 lines = refusals(config, trains=config_name != EVAL)
             configs.append(config)

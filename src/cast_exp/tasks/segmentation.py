@@ -72,7 +72,13 @@ class SegmentationTask(BaseTask):
     evaluated_by = "segmentation"
     head: Decoder
 
-    figures = ("val/miou", "val/pixel_accuracy", "val/boundary_f", "val/ceiling")
+    figures = (
+        "val/miou",
+        "val/pixel_accuracy",
+        "val/boundary_f",
+        "val/ceiling",
+        "val/ceiling_level*",
+    )
 
     def __init__(
         self,
