@@ -59,8 +59,9 @@ class HuggingFace(LabelledImages):
             )
         there = _load(root, subset, revision)
         names = {"train": train} if val is None else {"train": train, "val": val}
-        tables = {key: _split(there, name, key, root) for key, name in names.items()}
         own = "train" if val is None else split
+        names = {own: names[own]} | names  # what is missing of it is told first
+        tables = {key: _split(there, name, key, root) for key, name in names.items()}
         self._place = f"{root}[{names[own]}]"
         self._images = _images(tables[own], image, self._place)
         labels, classes = _labels(tables, label, str(root)) if label else ({}, [])
