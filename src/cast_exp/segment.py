@@ -21,7 +21,7 @@ from pathlib import Path
 
 from cast_exp.errors import UserError
 from cast_exp.predict import IMAGE_TEXT, TASKS
-from cast_exp.run.options import add_config_dir, add_plugins, level_counts, positive
+from cast_exp.run.options import add_config_dir, add_plugins, level_counts, plain, positive
 
 _PATCH = 16  # pixels each way for a superpixel
 
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m cast_exp.segment",
-        description=__doc__,
+        description=plain(__doc__),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument

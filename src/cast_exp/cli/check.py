@@ -35,7 +35,7 @@ from cast_exp.data.scene_datamodule import SceneDataModule
 from cast_exp.errors import UserError
 from cast_exp.plugins import LIGHTNING, allow
 from cast_exp.run.build import build
-from cast_exp.run.options import add_config_dir
+from cast_exp.run.options import add_config_dir, plain
 from cast_exp.run.tree import compose, config_tree
 from cast_exp.run.trust import check_config_dir, users_plugins
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         UserError: Mistakes in the overrides.
     """
-    parser = argparse.ArgumentParser("cast-exp check", description=__doc__)
+    parser = argparse.ArgumentParser("cast-exp check", description=plain(__doc__))
     parser.add_argument("overrides", nargs="*", help="those of cast_exp.train")
     add_config_dir(parser)
     options = parser.parse_args(arguments)

@@ -21,7 +21,7 @@ from cast_exp.export.exported import difference
 from cast_exp.ops.files import atomic_write
 from cast_exp.run.build import build
 from cast_exp.run.folder import run_of
-from cast_exp.run.options import add_plugins, level_counts, positive
+from cast_exp.run.options import add_plugins, level_counts, plain, positive
 from cast_exp.run.record import RunRecord
 from cast_exp.run.trust import allow_parts
 from cast_exp.superpixels import SuperpixelMethod
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         UserError: No checkpoint, a size, count or levels that it cannot have, a missing package, a
             model that cannot be written in the format.
     """
-    parser = argparse.ArgumentParser("cast-exp export", description=__doc__)
+    parser = argparse.ArgumentParser("cast-exp export", description=plain(__doc__))
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="file of a run, converted folder, or published name")
     add("--format", choices=FORMATS, required=True, help="torch: a .pt2 file of torch.export")
