@@ -10,7 +10,7 @@ from support.tiny_run import TinyTask, tiny_data, tiny_trainer
 from torch import Tensor
 
 from cast_exp.callbacks import OneBatch
-from cast_exp.ops.rounding import rounded
+from cast_exp.output.rounding import rounded
 
 
 class Seen(TinyTask):

@@ -160,6 +160,7 @@ def test_what_can_go_is_told_and_deleted_only_if_asked(capsys: pytest.CaptureFix
     [
         ("list --runs nowhere", "nowhere does not exist"),
         ("list seed", "seed: a filter is KEY=VALUE"),
+        ("list /", "/: a folder of runs is given as --runs /"),
         ("list val/knn>high", "high is not a number"),
         ("list val/kn>0", "no run in runs has a figure val/kn; did you mean val/knn"),
         ("list modl=base", "modl=base: no run has a value of modl; did you mean model"),

@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from cast_exp.ops.rounding import rounded
+from cast_exp.output.rounding import rounded
 
 log = logging.getLogger(__name__)
 

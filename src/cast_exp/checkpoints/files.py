@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from cast_exp.errors import UserError, listing
-from cast_exp.ops.files import atomic_write, write_json
+from cast_exp.output.files import atomic_write, write_json
 
 CONFIG = "backbone"
 """Key under which our checkpoints carry the config of the backbone."""

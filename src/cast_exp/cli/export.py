@@ -18,7 +18,7 @@ from cast_exp.checkpoints import Weights
 from cast_exp.errors import UserError, listing
 from cast_exp.export import FORMATS, Exported
 from cast_exp.export.exported import difference
-from cast_exp.ops.files import atomic_write
+from cast_exp.output.files import atomic_write
 from cast_exp.run.build import build
 from cast_exp.run.folder import run_of
 from cast_exp.run.options import add_plugins, level_counts, plain, positive

@@ -25,7 +25,7 @@ from rich.table import Column, Table
 
 from cast_exp.config import nearest
 from cast_exp.errors import UserError
-from cast_exp.ops.rounding import rounded
+from cast_exp.output.rounding import rounded
 from cast_exp.run.folder import RUN, SEARCH, SWEEP, Status, read_summary
 from cast_exp.run.objective import direction
 from cast_exp.run.options import plain
@@ -143,6 +143,8 @@ def _check_keys(filters: Sequence[str], records: Sequence[RunRecord]) -> None:
 def _filter(text: str) -> Callable[[RunRecord], bool]:
     """What a filter asks of a run."""
     match = _FILTER.fullmatch(text)
+    if not match and Path(text).is_dir():
+        raise UserError(f"{text}: a folder of runs is given as --runs {text}")
     if not match:
         raise UserError(f"{text}: a filter is KEY=VALUE, 'METRIC>NUMBER' or 'METRIC<NUMBER'")
     key, sign, value = match.groups()

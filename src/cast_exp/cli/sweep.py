@@ -31,12 +31,11 @@ import yaml
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cast_exp.callbacks.prune import PRUNED
 from cast_exp.config import conf_dir, gist, key_of, nearest
 from cast_exp.distributed import signals
 from cast_exp.errors import UserError
-from cast_exp.ops.files import write_json
-from cast_exp.ops.rounding import rounded
+from cast_exp.output.files import write_json
+from cast_exp.output.rounding import rounded
 from cast_exp.run.app import launch
 from cast_exp.run.folder import (
     SEARCH,
@@ -51,7 +50,7 @@ from cast_exp.run.options import add_config_dir, plain
 from cast_exp.run.preflight import checked_command
 from cast_exp.run.sweep import summarise
 from cast_exp.run.tree import compose, config_tree
-from cast_exp.study import Interval, Space, claimed, draw, open_study, require_optuna, tell
+from cast_exp.study import PRUNED, Interval, Space, claimed, draw, open_study, require_optuna, tell
 from cast_exp.train import train
 
 if TYPE_CHECKING:

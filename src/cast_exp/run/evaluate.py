@@ -13,9 +13,9 @@ from rich.table import Column, Table
 
 from cast_exp.errors import UserError
 from cast_exp.evaluation import BaseEvaluation, MakeTrainer, Subject
-from cast_exp.ops.files import write_text
-from cast_exp.ops.markdown import markdown_table
-from cast_exp.ops.rounding import rounded
+from cast_exp.output.files import write_text
+from cast_exp.output.markdown import markdown_table
+from cast_exp.output.rounding import rounded
 from cast_exp.run.build import build
 from cast_exp.run.folder import rank
 from cast_exp.run.trainer import ending_well, start_processes

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
-from cast_exp.ops.rounding import rounded
+from cast_exp.output.rounding import rounded
 from cast_exp.run.folder import rank
 from cast_exp.run.notes import Counts
 from cast_exp.run.plan import Plan

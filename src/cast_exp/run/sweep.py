@@ -14,9 +14,9 @@ from hydra.experimental.callback import Callback
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
-from cast_exp.ops.files import atomic_write, write_csv, write_text
-from cast_exp.ops.markdown import markdown_table
-from cast_exp.ops.rounding import rounded, rounded_overrides
+from cast_exp.output.files import atomic_write, write_csv, write_text
+from cast_exp.output.markdown import markdown_table
+from cast_exp.output.rounding import rounded, rounded_overrides
 from cast_exp.run.folder import read_summary, sole_writer, write_summary
 from cast_exp.run.record import is_result
 from cast_exp.run.saved import Saved

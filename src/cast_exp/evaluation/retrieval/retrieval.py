@@ -29,7 +29,7 @@ from cast_exp.evaluation.retrieval.votes import nearest_votes
 from cast_exp.evaluation.subject import Subject
 from cast_exp.metrics.boundary import Tolerance
 from cast_exp.models.tokens import Sampling
-from cast_exp.ops.files import atomic_write, write_csv
+from cast_exp.output.files import atomic_write, write_csv
 from cast_exp.viz.draw import Pixels
 from cast_exp.viz.semantic import SemanticPicture, semantic_sheet
 

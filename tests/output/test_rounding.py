@@ -1,6 +1,6 @@
 import pytest
 
-from cast_exp.ops.rounding import rounded, rounded_overrides
+from cast_exp.output.rounding import rounded, rounded_overrides
 
 
 @pytest.mark.parametrize(
