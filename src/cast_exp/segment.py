@@ -29,17 +29,17 @@ _PATCH = 16  # pixels each way for a superpixel
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = vars(_parser().parse_args(arguments))
-    # These take seconds, which --help need not.
-    from cast_exp.output.console import tolerant_output
-    from cast_exp.predict.job import Job
-    from cast_exp.run.superpixels import load_methods
-    from cast_exp.run.trust import allow_parts
-
     count = options.pop("superpixels") or max((options["size"] // _PATCH) ** 2, 1)
     if options["prompt"] is None:
         del options["prompt"]
     name, config_dir = options.pop("method"), options.pop("config_dir")
     try:
+        # These take seconds, which --help need not.
+        from cast_exp.output.console import tolerant_output
+        from cast_exp.predict.job import Job
+        from cast_exp.run.superpixels import load_methods
+        from cast_exp.run.trust import allow_parts
+
         allow_parts(config_dir, options.pop("plugins"))
         method = load_methods([name], count, config_dir)[name]
         with tolerant_output():

@@ -1,5 +1,10 @@
 """Train a model: `python -m cast_exp.train experiment=...`; `--help` lists what can be chosen."""
 
+if __name__ == "__main__":
+    from cast_exp.output.console import end_at_ctrl_c
+
+    end_at_ctrl_c()
+
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
