@@ -18,3 +18,4 @@ def test_names_of_a_stranger_are_printable_and_few() -> None:
     assert listing(["a\nb\x1b[2J", 3]) == "a?b?[2J, 3"
     assert listing(map(str, range(30)), most=2) == "0, 1 and 28 more"
     assert len(listing(["x" * 10**6])) < 200
+    assert listing(["well " * 50]) == "well " * 31 + "well..."

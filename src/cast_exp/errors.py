@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+_LONGEST = 160  # characters of a name in a message
+
 
 class UserError(Exception):
     """Something the user can mend: a path, a key, a value, a file.
@@ -14,8 +16,17 @@ class UserError(Exception):
 def listing(names: Iterable[object], most: int = 20) -> str:
     """Names that a file gave, for a message of one line: printable, none too long, not too many."""
     shown = [
-        "".join(letter if letter.isprintable() else "?" for letter in str(name)[:160])
+        "".join(letter if letter.isprintable() else "?" for letter in _shortened(str(name)))
         for name in names
     ]
     more = f" and {len(shown) - most} more" if len(shown) > most else ""
     return ", ".join(shown[:most]) + more
+
+
+def _shortened(text: str) -> str:
+    """A text that is not too long, cut between words where it has words."""
+    if len(text) <= _LONGEST:
+        return text
+    head = text[:_LONGEST]
+    words = head.rpartition(" ")[0]
+    return f"{words if len(words) > _LONGEST // 2 else head}..."

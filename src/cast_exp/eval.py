@@ -1,5 +1,10 @@
 """Evaluate a backbone: `python -m cast_exp.eval experiment=... checkpoint=...`; see `--help`."""
 
+if __name__ == "__main__":
+    from cast_exp.output.console import end_at_ctrl_c
+
+    end_at_ctrl_c()
+
 import logging
 from pathlib import Path
 from typing import Annotated

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from cast_exp.errors import UserError
 from cast_exp.predict import IMAGE_TEXT, TASKS
-from cast_exp.run.options import add_config_dir, add_plugins, level_counts, positive
+from cast_exp.run.options import add_config_dir, add_plugins, level_counts, plain, positive
 
 if TYPE_CHECKING:
     from cast_exp.predict.job import Job
@@ -36,18 +36,18 @@ _PATCH = 16  # pixels each way for a superpixel
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = vars(_parser().parse_args(arguments))
-    # These take seconds, which --help need not.
-    from cast_exp.output.console import tolerant_output
-    from cast_exp.predict.job import Job
-    from cast_exp.run.superpixels import load_methods
-    from cast_exp.run.trust import allow_parts
-
     count = options.pop("superpixels") or max((options["size"] // _PATCH) ** 2, 1)
     if options["prompt"] is None:
         del options["prompt"]
     name, config_dir = options.pop("method"), options.pop("config_dir")
     project = options.pop("wandb")
     try:
+        # These take seconds, which --help need not.
+        from cast_exp.output.console import tolerant_output
+        from cast_exp.predict.job import Job
+        from cast_exp.run.superpixels import load_methods
+        from cast_exp.run.trust import allow_parts
+
         allow_parts(config_dir, options.pop("plugins"))
         job = Job(method=load_methods([name], count, config_dir)[name], **options)
         with tolerant_output():
@@ -78,7 +78,7 @@ def _tracked(job: "Job", project: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m cast_exp.segment",
-        description=__doc__,
+        description=plain(__doc__),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument

@@ -1,5 +1,10 @@
 """Train a model: `python -m cast_exp.train experiment=...`; `--help` lists what can be chosen."""
 
+if __name__ == "__main__":
+    from cast_exp.output.console import end_at_ctrl_c
+
+    end_at_ctrl_c()
+
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
@@ -9,8 +14,10 @@ import torch
 from lightning.pytorch import seed_everything
 from pydantic import Field
 
+from cast_exp.callbacks.objective_check import ObjectiveCheck
 from cast_exp.checkpoints.load import Weights
 from cast_exp.data.base import RawDataModule
+from cast_exp.errors import UserError
 from cast_exp.evaluation import Subject
 from cast_exp.plugins import LIGHTNING, allow
 from cast_exp.run.app import run_app
@@ -18,7 +25,8 @@ from cast_exp.run.average import weights_at_end
 from cast_exp.run.build import build
 from cast_exp.run.callbacks import build_callbacks
 from cast_exp.run.changes import Leave, review_plan
-from cast_exp.run.evaluate import chosen_evaluations, run_evaluations
+from cast_exp.run.evaluate import chosen_evaluations, log_evaluations, run_evaluations
+from cast_exp.run.figures import OF_TRAINING, logged_figures, objective_notes, wrong_objective
 from cast_exp.run.held_out import record_held_out
 from cast_exp.run.nodes import (
     CallbackNode,
@@ -72,7 +80,7 @@ def train(
         resume_changes: "accept" lets a resumed run be trained otherwise than before, or on another
             number of images.
         tf32: Round the factors of float32 matrix products to TF32 in training.
-        objective: See `cast_exp.run.objective`; the run itself does not read it.
+        objective: See `cast_exp.run.objective`.
         paths: `run` is the folder of the run.
         data: Config of an `ImageDataModule` or a `SceneDataModule`.
         task: Config of a `BaseTask`.
@@ -93,7 +101,7 @@ def train(
 
     Raises:
         UserError: Missing data, devices that do not exist, a checkpoint that does not fit, an
-            evaluation or an average that there is not.
+            evaluation, an average or an objective that there is not.
     """
     config = {key: value for key, value in locals().items() if key != "parts"} | parts
     folder = Path(paths["run"])
@@ -106,11 +114,17 @@ def train(
     at_end = weights_at_end(weights, parts.get("model"), the_task.averages, bool(evaluations))
     the_data = the_task.training_data(served)
     the_callbacks = build_callbacks(callbacks, served, the_task)
+    logged = logged_figures(the_task, the_callbacks)
+    if wrong := wrong_objective(objective, logged, evaluations):
+        raise UserError(wrong)
+    if objective and objective.startswith(OF_TRAINING):
+        the_callbacks.append(ObjectiveCheck(objective))
     the_trainer = build_trainer(trainer, the_callbacks, logger)
     plan = Plan.of(the_trainer, served, optim["optimizer"]["lr"])
     show_config(folder, config)
     counts = Counts.of(served, "train", the_task.backbone)
     notes = [*(counts.notes() if counts else []), *rate_notes(the_task.schedule, plan, the_trainer)]
+    notes += objective_notes(objective, evaluations)
     show_plan(plan, counts, notes)
     record_held_out(folder, served)
     attach(the_trainer, the_task, the_data)
@@ -121,8 +135,8 @@ def train(
     source = parts.get("checkpoint")
     log_start(the_trainer.loggers, folder, {**config, "plan": asdict(plan)}, source, weights)
     fit(the_trainer, the_task, the_data, checkpoint)
-    logged = {key: float(value) for key, value in the_trainer.callback_metrics.items()}
-    metrics = {key: value for key, value in logged.items() if isfinite(value)}
+    figures = {key: float(value) for key, value in the_trainer.callback_metrics.items()}
+    metrics = {key: value for key, value in figures.items() if isfinite(value)}
     log_training(the_trainer.loggers, folder, metrics, the_trainer.global_step)
     show_result(folder, metrics)
     if evaluations and PRUNED not in metrics:

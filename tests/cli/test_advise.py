@@ -1,8 +1,10 @@
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
+from support.commands import ROOT
 
 from cast_exp.cli import advise, main
 from cast_exp.cli.advise import Mode, line
@@ -69,6 +71,13 @@ def test_what_is_printed_follows_from_what_was_measured(
         ["8", "80", "0.25"],
         ["64", "640", "0.0312"],
     ]
+    letters = (
+        (ROOT / "docs" / "planning.md").read_text().split("## The formula")[1].split("\n\n")[1]
+    )
+    quoted = re.findall('"(.+?)"', letters)
+    assert len(quoted) == 5
+    for text in quoted:
+        assert re.search(re.sub("`.`", r"[\\d.]+", text), printed), text
 
 
 def test_mistakes_are_told(capsys: pytest.CaptureFixture[str]) -> None:

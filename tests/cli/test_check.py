@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
+from support.sources import encoded, write_shards
 from support.streams import Greys
 from support.voc import save_map, voc_tree
 
@@ -155,6 +156,32 @@ def test_command(folder: Path) -> None:
     assert "no folder nowhere/train; expected <root>/train/<class>" in done.stdout
     assert done.stderr == ""
     assert sorted(path.name for path in folder.iterdir()) == ["train", "val"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "lines"),
+    [
+        ("train", ["train: no shard shards/*train*.tar", "val: cannot be read, for the same"]),
+        ("val", ["train: no shard shards/*val*.tar", "val: cannot be read, for the same"]),
+        ("tiny", ["train: no shard shards/*train*.tar", "val: no shard shards/*val*.tar"]),
+    ],
+)
+def test_each_split_is_said_to_lack_what_is_its_own(
+    missing: str,
+    lines: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CAST_EXP_CACHE", str(tmp_path / "cache"))
+    write_shards(tmp_path / "shards", encoded(tmp_path))
+    for shard in (tmp_path / "shards").glob(f"*{missing}*.tar"):
+        shard.unlink()
+    assert main(["experiment=shapes_moco", "data=webdataset", "data.root=shards"]) == 1
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == 2
+    assert all(line.startswith(begins) for line, begins in zip(shown, lines, strict=True))
 
 
 def test_label_maps(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -10,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 from support.commands import ROOT
+from support.run_folders import run_folder
 
 from cast_exp.cli import export
 from cast_exp.cli import main as cast_exp
 from cast_exp.errors import UserError
 from cast_exp.export import Exported, formats
-from cast_exp.superpixels import Seeds
+from cast_exp.superpixels import Grid, Seeds
 
 RUN = str(ROOT / "tests" / "golden" / "run_at_d48f020.ckpt")
 EXAMPLES = ROOT / "docs" / "examples"
@@ -75,6 +77,35 @@ def test_a_file_that_differs_is_not_called_the_same(tmp_path, monkeypatch, capsy
     assert export.main([RUN, "--format", "torch", "--superpixels", "16"]) == 1
     assert "do not use it" in capsys.readouterr().out
     assert (tmp_path / "model.pt2").is_file()
+
+
+def test_of_a_run_there_are_as_many_superpixels_as_it_was_trained_with(
+    tmp_path, monkeypatch, capsys
+) -> None:
+    counts = []
+
+    def write(model, path, metadata) -> None:
+        counts.append(model.count)
+        path.touch()
+
+    def run(path, image, superpixels):
+        return Exported.load(RUN, count=counts[-1], size=image.shape[2:])(image, superpixels)
+
+    monkeypatch.setitem(export.FORMATS, "torch", formats.Format(".pt2", (), write, run))
+    monkeypatch.chdir(tmp_path)
+    grid = {"_target_": "cast_exp.superpixels.Grid", "count": 17}
+    folder = run_folder(tmp_path / "run", config={"superpixel": grid})
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    checkpoint.parent.mkdir()
+    shutil.copy(RUN, checkpoint)
+    assert cast_exp(["export", str(checkpoint), "--format", "torch"]) == 0
+    assert "as Grid(count=17) makes, the method of the run" in capsys.readouterr().out
+    assert cast_exp(["export", str(folder), "--format", "torch", "--size", "24x48"]) == 0
+    assert cast_exp(["export", str(folder), "--format", "torch", "--superpixels", "20"]) == 0
+    assert counts == [Grid(17).labels(32, 32), Grid(17).labels(24, 48), 20]
+    (folder / "config.yaml").write_text("{}")
+    assert cast_exp(["export", str(folder), "--format", "torch"]) == 2
+    assert "does not say how it makes superpixels; set --superpixels" in capsys.readouterr().err
 
 
 def in_another_process(example: str, *arguments: object) -> str:

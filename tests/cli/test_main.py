@@ -43,7 +43,9 @@ def test_help_of_each(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main([name, "--help"])
     assert end.value.code == 0
-    assert f"cast-exp {name}" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"cast-exp {name}" in shown
+    assert "`" not in shown
 
 
 def test_what_reads_runs_does_not_wait_for_torch(tmp_path: Path) -> None:

@@ -153,6 +153,12 @@ GOOD = "objective: val/knn\nspace: {seed: [0, 1]}\n"
         (GOOD + "trails: 3", [], r"own.yaml: trails: Extra inputs are not permitted"),
         (GOOD + "trials: 0", [], r"own.yaml: trials: .*greater than or equal to 1"),
         ("objective: [", [], r"own.yaml, line 2: no YAML"),
+        (
+            "objective: val/knm\nspace: {seed: [0]}",
+            [],
+            r"objective=val/knm: .* did you mean val/knn",
+        ),
+        (f"{GOOD}prune: val/kn", [], r"callbacks.prune.monitor=val/kn: .* did you mean val/knn"),
         ("objective: val/knn\nspace: {sead: [0]}", [], r"sead: there is no such key; did you mean"),
         ("objective: val/knn\nspace: {seed: {low: -1, high: 5}}", [], r"seed=-1: should be"),
     ],

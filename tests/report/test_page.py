@@ -45,10 +45,10 @@ def runs(place: Path) -> list[RunRecord]:
 class Opened:
     """The page in a tab, with what it asked for and complained about."""
 
-    def __init__(self, browser, file: Path, **options) -> None:
+    def __init__(self, browser, file: Path, height: int = 900) -> None:
         self.complaints: list[str] = []
         self.asked_for: list[str] = []
-        self.tab = browser.new_page(viewport={"width": 1300, "height": 900}, **options)
+        self.tab = browser.new_page(viewport={"width": 1300, "height": height})
         self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.tab.on("request", lambda request: self.asked_for.append(request.url))
         self.tab.set_default_timeout(60_000)
@@ -158,7 +158,9 @@ def test_scatter_and_parallel_coordinates_show_runs_that_have_the_metrics(page) 
     assert "1 run" in page.tab.locator("#lacking").inner_text()
 
 
-def test_without_results_a_loss_is_drawn_against_what_differs(browser, tmp_path: Path) -> None:
+def test_without_results_a_loss_is_drawn_against_what_differs_and_the_rest_once_it_is_seen(
+    browser, tmp_path: Path
+) -> None:
     records = []
     for seed in (0, 1):
         metrics = {"lr": 0.1, "model/gflops": 9.0, "throughput/images": 5 + seed, "train/loss": 2}
@@ -166,10 +168,13 @@ def test_without_results_a_loss_is_drawn_against_what_differs(browser, tmp_path:
         records.append(RunRecord.read(folder))
     file = tmp_path / "report.html"
     file.write_text(report_page("A", report_content(records, 0)))
-    page = Opened(browser, file)
+    page = Opened(browser, file, height=400)
     assert page.tab.input_value("#y") == "train/loss"
     assert page.tab.input_value("#x") == "throughput/images"
     assert [trace["x"] for trace in page.traces("scatter")] == [[5], [6]]
+    assert page.tab.evaluate("at('parallel').data === undefined")
+    page.tab.locator("#parallel").scroll_into_view_if_needed()
+    page.tab.wait_for_function("at('parallel').data?.length === 1")
     page.tab.close()
 
 

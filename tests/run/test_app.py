@@ -151,7 +151,7 @@ def test_the_command_of_a_killed_multirun_goes_on_with_it_and_tells_the_sweeper_
         ran.append(folder.name)
         if len(ran) == 2:
             raise KeyboardInterrupt
-        write_summary(folder, "finished", metrics={"val/knn": len(ran) / 10})
+        write_summary(folder, "finished", metrics={"train/loss": len(ran) / 10})
         return 0
 
     def listen(_: object, config: object, job_return: JobReturn, **__: object) -> None:
@@ -159,7 +159,7 @@ def test_the_command_of_a_killed_multirun_goes_on_with_it_and_tells_the_sweeper_
 
     monkeypatch.setattr(app, "_run_apart", job)
     monkeypatch.setattr(SweepSummary, "on_job_end", listen)
-    command = ["-m", "experiment=shapes_moco", "debug=fast", "seed=0,1", "objective=val/knn"]
+    command = ["-m", "experiment=shapes_moco", "debug=fast", "seed=0,1", "objective=train/loss"]
     with pytest.raises(KeyboardInterrupt):
         launch(train, "train", command)
     (sweep,) = tmp_path.glob("runs/debug/sweep-*")

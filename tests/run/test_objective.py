@@ -30,6 +30,9 @@ def test_of_a_run_its_figure_nothing_or_what_it_had_to_offer(tmp_path: Path) -> 
     with pytest.raises(UserError, match=r"^objective=val/kn: .*did you mean val/knn\?$"):
         outcome("val/kn", tmp_path)
     assert read_summary(tmp_path)["status"] == "finished"
+    write_summary(tmp_path, "failed", error="objective=val/kn: nothing in this run logs it")
+    with pytest.raises(UserError, match=r"^objective=val/kn: nothing"):  # so the others are spared
+        outcome("val/kn", tmp_path)
     write_summary(tmp_path, "failed", error="no data")
     value = outcome("val/knn", tmp_path)
     assert value is not None

@@ -29,6 +29,10 @@ QUICK = ["experiment=shapes_moco", "debug=fast"]
             [*QUICK, "trainer.accelerator=nonsense"],
             ["trainer: You selected an invalid accelerator"],
         ),
+        (
+            ["-m", *QUICK, "data.augment_on=device", "superpixel=grid,seeds"],
+            ["Seeds superpixels run on the CPU only", "(with superpixel=seeds)"],
+        ),
         ([*QUICK, "model.fusion=false"], ["task.readout=fused_mean needs a fusion block"]),
     ],
 )
@@ -41,8 +45,11 @@ def test_before_a_training(command: list[str], complaints: list[str]) -> None:
 def test_before_an_evaluation(tmp_path: Path) -> None:
     (tmp_path / "no.ckpt").write_text("nothing")
     command = ["experiment=in1k_linear", "evaluate=[knn]", f"data.root={tmp_path}"]
-    with pytest.raises(UserError, match=r"no\.ckpt cannot be read as a checkpoint"):
-        checked_command([*command, f"checkpoint={tmp_path / 'no.ckpt'}"], "eval", evaluate_model)
+    command += [f"checkpoint={tmp_path / 'no.ckpt'}", "data.superpixels_on=device"]
+    with pytest.raises(UserError) as caught:
+        checked_command(command, "eval", evaluate_model)
+    assert "no.ckpt cannot be read as a checkpoint" in str(caught.value)
+    assert "Seeds superpixels run on the CPU only" in str(caught.value)
 
 
 def test_a_rehearsal_changes_nothing(capfd: pytest.CaptureFixture[str]) -> None:

@@ -80,7 +80,7 @@ def test_a_result_has_losses_figures_and_places(
     show_result(tmp_path, metrics)
     shown = capsys.readouterr().out
     assert rows(shown) == {
-        "loss, first and last epoch": "3.000   0.750",
+        "loss, first and last epoch": "3.0000   0.7500",
         "accuracy, top-1 and top-5": "50.0 %   75.0 %",
         "top-1 at 0.3 x the learning rate": "40.0 %",
         "mIoU": "25.0 %",

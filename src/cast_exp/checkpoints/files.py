@@ -33,6 +33,7 @@ TIMM = "pretrained_cfg"
 _MOST_SMALL = 2**28
 """Values that a file may claim to have without storing them: all of a small model."""
 _LARGEST_CARD = 2**20
+_ARCHIVE = b"PK\3\4"  # what a ZIP file begins with
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -208,6 +209,8 @@ def _require_room(path: Path, loaded: Mapping[str, Any]) -> None:
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
+    if _cut_short(path):
+        return UserError(f"{path} is cut short; copy or download it again")
     reason = listing(f"{type(error).__name__}: {error}".splitlines()[:1])
     if isinstance(error, UnpicklingError):  # whose text is advice that must not be followed
         reason = "it holds other objects than weights; save a state_dict"
@@ -216,3 +219,11 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     if path.is_file() and path.stat().st_size == 0:
         reason = "it is empty"
     return UserError(f"{path} cannot be read as a checkpoint ({reason}); is it complete?")
+
+
+def _cut_short(path: Path) -> bool:
+    """Whether a file begins as an archive of torch does, but has not the end of one."""
+    if not path.is_file() or is_zipfile(path):
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_ARCHIVE)) == _ARCHIVE

@@ -125,7 +125,7 @@ def load_pretrained(
     if stored is None:
         raise UserError(
             f"{checkpoint} keeps no average of its weights, as only supervised training does; "
-            "weights=trained is what it has"
+            "take the trained ones"
         )
     return _rebuild(
         stored,

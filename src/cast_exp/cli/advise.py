@@ -27,7 +27,7 @@ from cast_exp.errors import UserError
 from cast_exp.plugins import LIGHTNING, allow
 from cast_exp.run.build import build
 from cast_exp.run.measure import CoreSeconds, Item, Step, core_seconds, time_step
-from cast_exp.run.options import add_config_dir
+from cast_exp.run.options import add_config_dir, plain
 from cast_exp.run.preflight import checked_command
 from cast_exp.run.tree import compose, config_tree
 from cast_exp.run.trust import users_plugins
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         UserError: Mistakes in the overrides, missing data.
     """
-    parser = argparse.ArgumentParser("cast-exp advise", description=__doc__)
+    parser = argparse.ArgumentParser("cast-exp advise", description=plain(__doc__))
     parser.add_argument("overrides", nargs="*", help="those of cast_exp.train")
     parser.add_argument("--seconds", type=float, default=60, help="to measure, about [60]")
     add_config_dir(parser)

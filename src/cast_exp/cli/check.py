@@ -36,7 +36,7 @@ from cast_exp.data.scene_datamodule import SceneDataModule
 from cast_exp.errors import UserError
 from cast_exp.plugins import LIGHTNING, allow
 from cast_exp.run.build import build
-from cast_exp.run.options import add_config_dir
+from cast_exp.run.options import add_config_dir, plain
 from cast_exp.run.tree import compose, config_tree
 from cast_exp.run.trust import check_config_dir, users_plugins
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         UserError: Mistakes in the overrides.
     """
-    parser = argparse.ArgumentParser("cast-exp check", description=__doc__)
+    parser = argparse.ArgumentParser("cast-exp check", description=plain(__doc__))
     parser.add_argument("overrides", nargs="*", help="those of cast_exp.train")
     add_config_dir(parser)
     options = parser.parse_args(arguments)
@@ -60,7 +60,8 @@ def main(arguments: Sequence[str]) -> int:
     data = build(composed(options.overrides, options.config_dir).data)
     console = Console()
     splits: tuple[Split, ...] = ("train", "val")
-    good = [check_split(data, split, console) for split in splits]
+    told: list[str] = []
+    good = [check_split(data, split, console, told) for split in splits]
     of_images = all(good) and not isinstance(data, SceneDataModule)
     if of_images and (obstacle := recognition_obstacle(data)):
         console.print(f"no figures of recognition, such as kNN: {obstacle}", soft_wrap=True)
@@ -91,18 +92,30 @@ def _schema(data: RawDataModule, **others: Any) -> None:
     """What the validator shall make of the config: data is wanted, the others are referred to."""
 
 
-def check_split(data: RawDataModule, split: Split, console: Console) -> bool:
+def check_split(
+    data: RawDataModule, split: Split, console: Console, told: list[str] | None = None
+) -> bool:
     """Read all images of a split and report on them; whether all is well.
 
     A split that the data set is configured without is well.
+
+    Args:
+        data: Has the split.
+        split: Which.
+        console: What the report goes to.
+        told: Why other splits could not be read, which is not repeated; this one's is added.
     """
+    told = [] if told is None else told
     try:
         dataset = data.raw(split)
     except NoSuchSplit:
         console.print(f"[bold]{split}[/]: none")
         return True
     except UserError as error:
-        console.print(f"[bold]{split}[/]: [red]{error}[/]", soft_wrap=True)
+        known = str(error) in told
+        reason = "cannot be read, for the same reason" if known else escape(str(error))
+        console.print(f"[bold]{split}[/]: [red]{reason}[/]", soft_wrap=True)
+        told.append(str(error))
         return False
     on_pixels = isinstance(data, SceneDataModule)
     names: list[str] = getattr(dataset, "semantic_classes", []) if on_pixels else dataset.classes

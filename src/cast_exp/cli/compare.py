@@ -30,7 +30,7 @@ from cast_exp.errors import UserError
 from cast_exp.metrics.superpixel import achievable_segmentation_accuracy, boundary_recall
 from cast_exp.ops.labels import Labels
 from cast_exp.output.files import atomic_write, write_csv
-from cast_exp.run.options import add_config_dir, add_plugins
+from cast_exp.run.options import add_config_dir, add_plugins, plain
 from cast_exp.run.superpixels import load_methods
 from cast_exp.run.trust import allow_parts
 from cast_exp.superpixels import FastSlic, SuperpixelMethod
@@ -199,7 +199,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     parser = argparse.ArgumentParser(
         "cast-exp compare",
-        description=__doc__,
+        description=plain(__doc__),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--images", type=Path, required=True, metavar="DIR")

@@ -23,6 +23,7 @@ from cast_exp.models.flops import FlopCount
 from cast_exp.models.registry import SIZES, create_model, size_of
 from cast_exp.output.files import write_csv, write_text
 from cast_exp.output.markdown import markdown_table
+from cast_exp.run.options import plain
 from cast_exp.superpixels import Grid
 
 PATCH = 16
@@ -164,7 +165,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         UserError: Unknown models, sizes, a batch or a device that cannot be used.
     """
-    parser = argparse.ArgumentParser("cast-exp cost", description=__doc__)
+    parser = argparse.ArgumentParser("cast-exp cost", description=plain(__doc__))
     parser.add_argument("--sizes", default="224,512", help="sides of the images, in pixels")
     parser.add_argument("--models", default=",".join(SIZES), help="names, with commas between")
     parser.add_argument("--batch", type=int, default=1, help="images in a batch")
@@ -180,7 +181,7 @@ def main(arguments: Sequence[str]) -> int:
                 costs.append(_apart(model, size, options.batch, options.device))
     device = _device_name(options.device)
     Console(width=max(Console().width, 130)).print(_table(costs, device))
-    print(*savings(costs), "", EXPLANATION, sep="\n")
+    print(*savings(costs), "", plain(EXPLANATION), sep="\n")
     if options.out:
         save(costs, options.out, device)
         print(f"wrote {options.out / 'cost.csv'} and {options.out / 'cost.md'}")

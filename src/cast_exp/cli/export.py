@@ -8,7 +8,7 @@ if it does not give the same segments, or other numbers than to 1e-4.
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -19,8 +19,12 @@ from cast_exp.errors import UserError, listing
 from cast_exp.export import FORMATS, Exported
 from cast_exp.export.exported import difference
 from cast_exp.output.files import atomic_write
-from cast_exp.run.options import add_plugins, level_counts, positive
+from cast_exp.run.build import build
+from cast_exp.run.folder import run_of
+from cast_exp.run.options import add_plugins, level_counts, plain, positive
+from cast_exp.run.record import RunRecord
 from cast_exp.run.trust import allow_parts
+from cast_exp.superpixels import SuperpixelMethod
 
 TOLERANCE = 1e-4
 """The largest difference between a model and its file that is rounding."""
@@ -33,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         UserError: No checkpoint, a size, count or levels that it cannot have, a missing package, a
             model that cannot be written in the format.
     """
-    parser = argparse.ArgumentParser("cast-exp export", description=__doc__)
+    parser = argparse.ArgumentParser("cast-exp export", description=plain(__doc__))
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="file of a run, converted folder, or published name")
     add("--format", choices=FORMATS, required=True, help="torch: a .pt2 file of torch.export")
@@ -49,7 +53,8 @@ def main(arguments: Sequence[str]) -> int:
         "--superpixels",
         type=positive,
         metavar="N",
-        help="number of labels of the maps; default: one for 16 x 16 pixels",
+        help="number of labels of the maps; default: that of the run which CKPT is in, or else one "
+        "for 16 x 16 pixels",
     )
     add(
         "--levels",
@@ -63,8 +68,15 @@ def main(arguments: Sequence[str]) -> int:
     allow_parts(None, options.plugins)
     kind = FORMATS[options.format]
     kind.require_packages()
+    run = None if options.superpixels else run_of(options.checkpoint)
+    method = _method(run) if run else None
     model = Exported.load(
-        options.checkpoint, options.weights, options.size, options.superpixels, options.levels
+        options.checkpoint,
+        options.weights,
+        options.size,
+        options.superpixels,
+        options.levels,
+        method,
     )
     path = options.out or Path("model").with_suffix(kind.suffix)
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
@@ -81,7 +93,18 @@ def main(arguments: Sequence[str]) -> int:
             f"{options.checkpoint} cannot be written as --format {options.format}: {reason}"
         ) from error
     print(f"wrote {path}: {_described(model)}")
+    if method:
+        print(f"with as many superpixels as {method} makes, the method of the run")
     return _compare(model, path, options.format)
+
+
+def _method(run: Path) -> SuperpixelMethod:
+    """The superpixel method that a run was trained with."""
+    node = RunRecord.read(run).config.get("superpixel")
+    method = build(node) if isinstance(node, Mapping) else None
+    if not isinstance(method, SuperpixelMethod):
+        raise UserError(f"{run} does not say how it makes superpixels; set --superpixels")
+    return method
 
 
 def _described(model: Exported) -> str:

@@ -29,7 +29,7 @@ from cast_exp.data.loader import start_worker
 from cast_exp.data.packing import JPEG_QUALITY, EncodedImages, write_pack
 from cast_exp.errors import UserError
 from cast_exp.run.build import build
-from cast_exp.run.options import add_config_dir
+from cast_exp.run.options import add_config_dir, plain
 
 _BATCH = 32  # images that a worker hands over together
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         UserError: Mistakes in the overrides, and whatever `write_pack` raises.
     """
-    parser = argparse.ArgumentParser("cast-exp pack", description=__doc__)
+    parser = argparse.ArgumentParser("cast-exp pack", description=plain(__doc__))
     parser.add_argument("overrides", nargs="*", help="those of cast_exp.train")
     wanted = parser.add_mutually_exclusive_group(required=True)
     wanted.add_argument("--out", type=Path, metavar="DIR", help="where the packs go")

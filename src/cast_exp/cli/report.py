@@ -13,6 +13,7 @@ from cast_exp.errors import UserError
 from cast_exp.output.files import write_text
 from cast_exp.report.content import report_content
 from cast_exp.report.page import report_page
+from cast_exp.run.options import plain
 from cast_exp.run.record import RunRecord, find_runs
 
 _WATCHED = ("summary.json", "metrics.csv", "images")
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         UserError: See `find_runs` and `report_page`; or the page cannot be written.
     """
-    parser = argparse.ArgumentParser("cast-exp report", description=__doc__)
+    parser = argparse.ArgumentParser("cast-exp report", description=plain(__doc__))
     parser.add_argument(
         "runs", type=Path, nargs="+", metavar="RUN_DIR", help="runs, or folders with runs in them"
     )

@@ -1,10 +1,10 @@
-"""Look through the folders of runs.
+"""Look through the folders of runs: `cast-exp runs list`.
 
-"list" and "best" take filters: KEY=VALUE, where KEY is a group, any key of the config, "status" or
-"kind" (train or eval) and VALUE may have wildcards, METRIC>NUMBER and METRIC<NUMBER (in quotes, for
-the shell). "best" knows which figures are to be low. "show" tells of a run, and of a sweep or a
-search which jobs there are, what varies, and the best of each figure. "diff" tells what two runs
-were set to. "prune" tells what can go: runs that did not finish when a newer one of the same config
+`list` and `best` take filters: KEY=VALUE, where KEY is a group, any key of the config, `status` or
+`kind` (train or eval) and VALUE may have wildcards, METRIC>NUMBER and METRIC<NUMBER (in quotes, for
+the shell). `best` knows which figures are to be low. `show` tells of a run, and of a sweep or a
+search which jobs there are, what varies, and the best of each figure. `diff` tells what two runs
+were set to. `prune` tells what can go: runs that did not finish when a newer one of the same config
 did, and checkpoints of every so many steps of finished runs; it deletes that with --delete only,
 and nothing that is in use.
 """
@@ -28,6 +28,7 @@ from cast_exp.errors import UserError
 from cast_exp.output.rounding import rounded
 from cast_exp.run.folder import RUN, SEARCH, SWEEP, Status, read_summary
 from cast_exp.run.objective import direction
+from cast_exp.run.options import plain
 from cast_exp.run.record import RunRecord, find_runs, is_result, varying
 from cast_exp.run.saved import Kind, Saved, read_yaml
 from cast_exp.run.superseded import settings_of, size, superseded
@@ -47,7 +48,9 @@ def main(arguments: Sequence[str]) -> int:
             has.
     """
     parser = argparse.ArgumentParser(
-        "cast-exp runs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        "cast-exp runs",
+        description=plain(__doc__),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
     for name, what in (("list", "list runs, oldest first"), ("best", "list the best runs first")):

@@ -46,7 +46,7 @@ from cast_exp.run.folder import (
     sole_writer,
 )
 from cast_exp.run.objective import direction, outcome
-from cast_exp.run.options import add_config_dir
+from cast_exp.run.options import add_config_dir, plain
 from cast_exp.run.preflight import checked_command
 from cast_exp.run.sweep import summarise, tell_to_upload
 from cast_exp.run.tree import compose, config_tree
@@ -100,7 +100,9 @@ def main(arguments: Sequence[str]) -> int:
             installed; the objective is no figure of the runs.
     """
     parser = argparse.ArgumentParser(
-        "cast-exp sweep", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        "cast-exp sweep",
+        description=plain(__doc__),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("overrides", nargs="*", help="those of cast_exp.train, and the search")
     parser.add_argument(

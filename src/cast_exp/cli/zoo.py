@@ -29,7 +29,7 @@ from cast_exp.checkpoints.published import PUBLISHED, Figure, fetch_archive
 from cast_exp.config.messages import nearest
 from cast_exp.download.records import digest_of, recorded
 from cast_exp.errors import UserError, listing
-from cast_exp.run.options import add_plugins
+from cast_exp.run.options import add_plugins, plain
 from cast_exp.run.trust import allow_parts
 
 OFFICIAL = "official"
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         UserError: See `convert`.
     """
-    parser = argparse.ArgumentParser("cast-exp zoo", description=__doc__)
+    parser = argparse.ArgumentParser("cast-exp zoo", description=plain(__doc__))
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="list the published weights")
     info = commands.add_parser("info", help="tell what is known about one of them")

@@ -24,6 +24,7 @@ from cast_exp.models.heads import Decoder
 from cast_exp.models.pooling import check_levels
 from cast_exp.models.registry import SIZES
 from cast_exp.ops import Superpixels
+from cast_exp.superpixels.base import SuperpixelMethod
 from cast_exp.tasks.base import Readout, read_out
 
 
@@ -94,6 +95,7 @@ class Exported(nn.Module):
         size: tuple[int, int] | None = None,
         count: int | None = None,
         levels: Sequence[int | float] | None = None,
+        method: SuperpixelMethod | None = None,
     ) -> "Exported":
         """Load all of the model that a checkpoint has: the backbone, and its head if there is one.
 
@@ -101,8 +103,10 @@ class Exported(nn.Module):
             checkpoint: See `load_pretrained`, also for `weights`.
             weights: Whether to take the moving average.
             size: See `Exported`; None for the size that position codes are stored at.
-            count: See `Exported`; None for a superpixel for 16 x 16 pixels.
+            count: See `Exported`; None for what `method` makes at the size or, without one, a
+                superpixel for 16 x 16 pixels.
             levels: See `Exported`.
+            method: Makes the superpixels.
 
         Raises:
             UserError: See `load_pretrained` and `Exported`.
@@ -112,7 +116,8 @@ class Exported(nn.Module):
         assert backbone.config is not None
         side = backbone.config.image_size
         height, width = size = size or (side, side)
-        count = count or max((height // 16) * (width // 16), 1)
+        usual = method.labels(height, width) if method else (height // 16) * (width // 16)
+        count = count or max(usual, 1)
         if segmenter := load_segmentation_head(path, backbone.dim):
             head, classes = segmenter
             return cls(backbone, size, count, levels, head, classes=classes)

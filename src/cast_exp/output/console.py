@@ -1,6 +1,7 @@
-"""Standard output of any encoding, and with a reader that may leave."""
+"""Standard output of any encoding, and with a reader that may leave; Ctrl-C without a trace."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,3 +27,13 @@ def tolerant_output() -> Iterator[None]:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
         sys.exit(_CLOSED)
+
+
+def end_at_ctrl_c() -> None:
+    """Have Ctrl-C end this process at once, until it is handled otherwise; no trace is printed.
+
+    For entry points, while they import what takes seconds. Where it is ignored, as in the
+    background of a shell, it stays so.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -372,15 +372,19 @@ const stale = new Set(), seen = new Set(); // parts to be drawn once they are se
 
 function renew(...ids) {
   for (const id of ids) {
-    if (seen.has(id)) PARTS[id](); else stale.add(id);
+    stale.add(id);
+    if (seen.has(id)) drawPart(id);
   }
 }
+function drawPart(id) {
+  if (stale.delete(id)) PARTS[id]();
+}
 const watcher = new IntersectionObserver(entries => {
-  for (const { target, isIntersecting } of entries) {
-    if (!isIntersecting) seen.delete(target.id);
-    else if (seen.add(target.id) && stale.delete(target.id)) PARTS[target.id]();
+  for (const { target: { id }, isIntersecting } of entries) {
+    if (!isIntersecting) seen.delete(id);
+    else if (seen.add(id)) setTimeout(drawPart, 0, id); // each for itself: the first is seen before the next
   }
-}, { rootMargin: "200px" });
+});
 
 function draw() {
   remember();

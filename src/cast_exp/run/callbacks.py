@@ -7,16 +7,13 @@ from typing import Any
 
 from lightning.pytorch import Callback
 
-from cast_exp.callbacks import KNNMonitor, LinearProbeMonitor
 from cast_exp.callbacks.needs import NeedsData
 from cast_exp.data.base import RawDataModule
 from cast_exp.run.build import build
-from cast_exp.tasks import BaseTask, ClassificationTask, LinearProbeTask, SegmentationTask
+from cast_exp.run.figures import NAMED
+from cast_exp.tasks import BaseTask
 
 log = logging.getLogger(__name__)
-
-_OURS = (KNNMonitor, LinearProbeMonitor, ClassificationTask, LinearProbeTask, SegmentationTask)
-_NAMED = {figure for kind in _OURS for figure in kind.figures or ()}
 
 
 def build_callbacks(
@@ -47,7 +44,7 @@ def build_callbacks(
     logged = {figure for c in working.values() for figure in getattr(c, "figures", ())}
     if task.figures is not None:
         logged |= set(task.figures)
-        unknown = {name: f"nothing in this run logs {name}" for name in _NAMED}
+        unknown = {name: f"nothing in this run logs {name}" for name in NAMED}
         gone = unknown | gone
     for name, callback in list(working.items()):
         monitored: Any = getattr(callback, "monitor", None)

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, open_dict
 
 from cast_exp.config import FAILURES, combinations, explain, listed, mistakes, swept
 from cast_exp.errors import UserError
+from cast_exp.run.figures import wrong_figures
 from cast_exp.run.folder import launched_by, rank
 from cast_exp.run.misfits import misfits, wrong_evaluations
 from cast_exp.run.rehearsal import refusals
@@ -109,6 +110,8 @@ def _checked(
         lines = lines or refused_by_evaluation(config, typed)
         config = only_read(config)
     lines = lines or mistakes(config, entry)
+    if not (lines or evaluates):
+        lines = wrong_figures(config)
     if here and not lines:
         lines = refusals(config, trains=not evaluates)
     return config, lines

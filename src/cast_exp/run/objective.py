@@ -33,12 +33,16 @@ def outcome(metric: str | None, folder: Path) -> float | None:
         folder: Of the run.
 
     Raises:
-        UserError: The run has ended well without a finite figure of that name.
+        UserError: The run has ended well without a finite figure of that name, or has failed as
+            there will be none.
     """
     if metric is None:
         return None
     summary = read_summary(folder)
     if summary.get("status") != "finished":
+        error = str(summary.get("error", ""))
+        if error.startswith(f"objective={metric}: "):  # and so will the other runs
+            raise UserError(error)
         return nan
     metrics: dict[str, float] = summary["metrics"]
     if PRUNED in metrics:

@@ -4,6 +4,11 @@ from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 
 
+def plain(text: str | None) -> str:
+    """A docstring as a terminal shows it: without the marks of code."""
+    return (text or "").replace("`", "")
+
+
 def add_config_dir(parser: ArgumentParser) -> None:
     """Add `--config-dir`."""
     parser.add_argument(

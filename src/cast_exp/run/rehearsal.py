@@ -1,9 +1,10 @@
-"""Builds the trainer, and the task or model, of a command for a try: that shows more mistakes."""
+"""Builds the trainer, data, and task or model of a command for a try: that shows more mistakes."""
 
 import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,10 +20,11 @@ _OF_THE_PROCESS = dict.fromkeys(("deterministic", "benchmark"))  # trainers set 
 
 
 def refusals(config: DictConfig, trains: bool) -> list[str]:
-    """What the trainer, and the task or model, of a run say against its config, a line each.
+    """What the trainer, data, and task or model of a run say against its config, a line each.
 
-    These are devices that do not exist, levels that a model does not have, a file that is no
-    checkpoint. No data are opened. Weights that would be downloaded are left to the run.
+    These are devices that do not exist, superpixels that cannot be made on the device, levels that
+    a model does not have, a file that is no checkpoint. No data are opened. Weights that would be
+    downloaded are left to the run.
 
     Args:
         config: Composed config without mistakes.
@@ -33,6 +35,9 @@ def refusals(config: DictConfig, trains: bool) -> list[str]:
     attempts: list[Callable[[], Any]] = [
         lambda: build_trainer(trainer, [], {}) if trains else evaluation_trainers(trainer)()
     ]
+    served = ("data",) if trains else ("data", "scenes")  # of an evaluation only what it reads
+    nodes = [config[key] for key in served if config.get(key) and "_target_" in config[key]]
+    attempts += [partial(build, node) for node in nodes]
     checkpoint = str(config.model.get("checkpoint"))
     if checkpoint not in PUBLISHED and not checkpoint.startswith(PREFIX):
         attempts.append(lambda: build(config.task if trains else config.model))

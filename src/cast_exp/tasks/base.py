@@ -91,7 +91,7 @@ class BaseTask(LightningModule):
     """Evaluation of what it trains, which `cast_exp.eval` runs unless told otherwise."""
 
     figures: ClassVar[tuple[str, ...] | None] = None
-    """Names of the figures of validation that it may log; None if it does not say."""
+    """Names of the figures of validation that it may log, as patterns; None if it does not say."""
 
     def __init__(
         self,

@@ -63,7 +63,10 @@ class LinearProbeTask(BaseTask):
 
     evaluated_by = "classification"
     forward_passes = 1  # the backbone is not trained
-    figures = ("val/top1", "val/top5", "val/best_top1", "val/knn", "val/knn_top5")
+    figures = (
+        *("val/top1", "val/top5", "val/best_top1", "val/knn", "val/knn_top5"),
+        *("val/top1_rate*", "val/top1_best_rate"),
+    )
 
     def __init__(
         self,

@@ -79,6 +79,7 @@ class SegmentationTask(BaseTask):
         "val/mean_accuracy",
         "val/boundary_f",
         "val/ceiling",
+        "val/ceiling_level*",
     )
 
     def __init__(

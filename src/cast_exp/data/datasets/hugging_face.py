@@ -59,8 +59,9 @@ class HuggingFace(LabelledImages):
             )
         there = load_splits(root, subset, revision)
         names = {"train": train} if val is None else {"train": train, "val": val}
-        tables = {key: split_of(there, name, key, root) for key, name in names.items()}
         own = "train" if val is None else split
+        names = {own: names[own]} | names  # what is missing of it is told first
+        tables = {key: split_of(there, name, key, root) for key, name in names.items()}
         self._place = f"{root}[{names[own]}]"
         self._column = image
         self._images = encoded_images(tables[own], self._place, image)

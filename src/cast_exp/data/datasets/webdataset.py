@@ -62,13 +62,14 @@ class WebDataset(LabelledImages):
         if root is None:
             raise UserError("data.root is not set; give the folder that holds the shards, *.tar")
         patterns = {"train": train} if val is None else {"train": train, "val": val}
+        own = "train" if val is None else split
+        patterns = {own: patterns[own]} | patterns  # what is missing of it is told first
         shards = {name: shards_below(root, pattern, name) for name, pattern in patterns.items()}
         if both := sorted(set(shards["train"]).intersection(shards.get("val", []))):
             raise UserError(
                 f"{both[0]} is a shard of training and of validation; correct "
                 "data.dataset.train and data.dataset.val"
             )
-        own = "train" if val is None else split
         found = {name: _index(paths, label) for name, paths in shards.items()}
         labels = _labels({name: index.labels for name, index in found.items()}) if label else {}
         self._shards, self._names, self._places = shards[own], found[own].names, found[own].places
