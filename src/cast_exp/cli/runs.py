@@ -173,8 +173,9 @@ def _show(folder: Path) -> None:
     elif (folder / RUN).is_file():
         _print(_shown(RunRecord.read(folder)))
     else:
-        what = "the folder of a run, a sweep or a search"
-        raise UserError(f"{folder} is not {what}; cast-exp runs list finds them")
+        raise UserError(
+            f"{folder} is not the folder of a run, sweep or search; cast-exp runs list finds them"
+        )
 
 
 def _summed_up(folder: Path, jobs: Sequence[RunRecord]) -> Table:

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,9 @@ class SceneEvaluation(Evaluation):
             "fit": self.scenes.fit,
             "precision": self.trainer.precision,
         }
+        if self.scenes.sliding is not None:
+            inverted = self.scenes.inverted_superpixels
+            data |= {"windows": asdict(self.scenes.sliding), "inverted": inverted}
         self.records = RecordFile(self.folder, data | self.key())
         self.chosen: list[Place] = [
             (number, int(index))

@@ -4,6 +4,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,13 @@ from cast_exp.run.jobs import check_jobs, jobs_of
 from cast_exp.run.resolvers import read_environment, register_resolvers
 from cast_exp.run.saved import FOLDER_NAMES, Saved, begun_before, check_hydra
 from cast_exp.run.tree import EVAL, compose, config_tree
-from cast_exp.run.trust import check_config_dir, typed_paths, typed_variables, users_plugins
+from cast_exp.run.trust import (
+    check_config_dir,
+    strange_commands,
+    typed_paths,
+    typed_variables,
+    users_plugins,
+)
 from cast_exp.run.weights import with_run
 
 
@@ -141,6 +148,10 @@ class _Command:
                 check_hydra(config, self.program, self._root, self.typed, self.saved)
         one = None if self.multirun else self.config
         configs = check_jobs(self.config_name, jobs, one, entry, self.typed, self.trusted)
+        if self.saved:
+            strange = [strange_commands(each, self.typed, self.tree) for each in configs]
+            if lines := list(dict.fromkeys(chain.from_iterable(strange))):
+                raise UserError(listed(lines))
         if not self.evaluates:
             review_changes(configs, jobs, self.stopped)
         if self.multirun:  # folders of jobs are named by what differs between them
@@ -165,12 +176,12 @@ class _Command:
         users, saved = self._users_folder, self.saved
         check_config_dir(users)
         self.remembered = None if users or not saved else saved.existing_config_dir()
-        place = stack.enter_context(config_tree(self._root, users or self.remembered))
-        self.trusted, variables = users_plugins(self.typed, place), None
+        self.tree = stack.enter_context(config_tree(self._root, users or self.remembered))
+        self.trusted, variables = users_plugins(self.typed, self.tree), None
         usual = set(LIGHTNING)
         if saved:
             usual = set(typed_paths(self.typed, LIGHTNING))
-            variables = typed_variables(self.typed, place)
+            variables = typed_variables(self.typed, self.tree)
         stack.enter_context(only(*self.trusted, *usual))
         read_environment(variables)
         if self.remembered and rank() == 0:

@@ -29,6 +29,7 @@ _SHARES = {
     "val/best_top1": "top-1 of the best epoch",
     "val/miou": "mIoU",
     "val/pixel_accuracy": "pixel accuracy",
+    "val/mean_accuracy": "mean accuracy of classes",
     "val/boundary_f": "boundary F",
     "val/ceiling": "mIoU that superpixels allow",
     "val/probe": "quick linear probe",
