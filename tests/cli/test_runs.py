@@ -137,7 +137,7 @@ def test_evaluations_are_told_from_trainings(capsys: pytest.CaptureFixture[str])
 
 def test_what_was_killed_is_not_said_to_run(capsys: pytest.CaptureFixture[str]) -> None:
     folder = run_folder(Path("runs/moco/e"), metrics={"train/loss": 2.0}, status="running")
-    assert "running when it was killed" in printed(capsys, "show", str(folder))
+    assert "running, but no process is at work" in printed(capsys, "show", str(folder))
     sweep = Path("runs/moco/sweep-2")
     folder.rename(sweep.with_name("0_seed-0"))
     sweep.mkdir()
@@ -146,7 +146,7 @@ def test_what_was_killed_is_not_said_to_run(capsys: pytest.CaptureFixture[str]) 
     (sweep / "multirun.yaml").write_text(yaml.safe_dump({"hydra": {"overrides": overrides}}))
     write_summary(sweep, "running")
     shown = printed(capsys, "show", str(sweep))
-    assert "running when it was killed" in shown
+    assert "running, but no process is at work" in shown
     assert "2.0000 in 0_seed-0" in shown  # a loss, as there are no results
 
 

@@ -215,7 +215,7 @@ def _results(jobs: Sequence[RunRecord]) -> list[str]:
 def _standing(folder: Path, status: str) -> str:
     """A status, and whether it is what a killed process has left."""
     killed = status == "running" and idle(folder)
-    return f"{status} when it was killed: no process is at work there" if killed else status
+    return f"{status}, but no process is at work there: killed?" if killed else status
 
 
 def _command(saved: Saved) -> str:
