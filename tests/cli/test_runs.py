@@ -135,6 +135,21 @@ def test_evaluations_are_told_from_trainings(capsys: pytest.CaptureFixture[str])
     assert names(printed(capsys, "list", "kind=eval")) == ["1"]
 
 
+def test_what_was_killed_is_not_said_to_run(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = run_folder(Path("runs/moco/e"), metrics={"train/loss": 2.0}, status="running")
+    assert "running, but no process is at work" in printed(capsys, "show", str(folder))
+    sweep = Path("runs/moco/sweep-2")
+    folder.rename(sweep.with_name("0_seed-0"))
+    sweep.mkdir()
+    Path("runs/moco/0_seed-0").rename(sweep / "0_seed-0")
+    overrides = {"task": ["seed=0,1"], "hydra": []}
+    (sweep / "multirun.yaml").write_text(yaml.safe_dump({"hydra": {"overrides": overrides}}))
+    write_summary(sweep, "running")
+    shown = printed(capsys, "show", str(sweep))
+    assert "running, but no process is at work" in shown
+    assert "2.0000 in 0_seed-0" in shown  # a loss, as there are no results
+
+
 def test_two_configs_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
     rows = printed(capsys, "diff", "runs/moco/a", "runs/moco/c").splitlines()
     assert any(all(word in row for word in ("optim.lr", "0.1", "0.2")) for row in rows)

@@ -31,7 +31,7 @@ from cast_exp.run.objective import direction
 from cast_exp.run.options import plain
 from cast_exp.run.record import RunRecord, find_runs, is_result, varying
 from cast_exp.run.saved import Kind, Saved, read_yaml
-from cast_exp.run.superseded import settings_of, size, superseded
+from cast_exp.run.superseded import idle, settings_of, size, superseded
 
 _FILTER = re.compile(r"([^=<>]+)([=<>])(.*)")
 _ABSENT = "(none)"
@@ -183,7 +183,9 @@ def _summed_up(folder: Path, jobs: Sequence[RunRecord]) -> Table:
     table = _sheet(folder)
     if (folder / SWEEP).is_file():
         saved = Saved.read(folder)
-        table.add_row("status", str(read_summary(folder).get("status", "unknown")))
+        table.add_row(
+            "status", _standing(folder, str(read_summary(folder).get("status", "unknown")))
+        )
         table.add_row("command", escape(_command(saved)))
     else:
         about = read_yaml(folder / SEARCH)
@@ -204,8 +206,16 @@ def _summed_up(folder: Path, jobs: Sequence[RunRecord]) -> Table:
 
 
 def _results(jobs: Sequence[RunRecord]) -> list[str]:
+    """Figures that tell how good jobs are; the losses where there are none."""
     names = dict.fromkeys(name for record in jobs for name in record.metrics)
-    return [name for name in names if is_result(name)]
+    results = [name for name in names if is_result(name)]
+    return results or [name for name in names if name.endswith("loss")]
+
+
+def _standing(folder: Path, status: str) -> str:
+    """A status, and whether it is what a killed process has left."""
+    killed = status == "running" and idle(folder)
+    return f"{status}, but no process is at work there: killed?" if killed else status
 
 
 def _command(saved: Saved) -> str:
@@ -224,7 +234,8 @@ def _sheet(folder: Path) -> Table:
 
 def _shown(record: RunRecord) -> Table:
     table = _sheet(record.folder)
-    table.add_row("status", escape(" ".join([record.status, str(record.summary.get("error", ""))])))
+    standing = _standing(record.folder, record.status)
+    table.add_row("status", escape(" ".join([standing, str(record.summary.get("error", ""))])))
     table.add_row("command", escape(_command(record.saved)))
     if record.started:
         table.add_row("started", record.started)

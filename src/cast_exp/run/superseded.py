@@ -62,7 +62,7 @@ def superseded(records: Sequence[RunRecord]) -> list[Superseded]:
     found = []
     for number, (record, own) in enumerate(settings):
         run = record.folder
-        if f"{run.parent.name}/{run.name}" in named or not _idle(run):
+        if f"{run.parent.name}/{run.name}" in named or not idle(run):
             continue
         if record.status == "finished":
             reason = "the run is finished and has last.ckpt"
@@ -110,9 +110,10 @@ def _part_of_more(run: Path) -> bool:
     return whole or (run / "eval").exists() or run.parent.name == "eval" or run.is_symlink()
 
 
-def _idle(run: Path) -> bool:
+def idle(folder: Path) -> bool:
+    """Whether no process is at work in the folder of a run or multirun, as far as can be told."""
     try:
-        with sole_writer(run):
+        with sole_writer(folder):
             return True
     except (UserError, OSError):
         return False
