@@ -25,7 +25,7 @@ from cast_exp.run.average import weights_at_end
 from cast_exp.run.build import build
 from cast_exp.run.callbacks import build_callbacks
 from cast_exp.run.changes import Leave, review_plan
-from cast_exp.run.evaluate import chosen_evaluations, log_evaluations, run_evaluations
+from cast_exp.run.evaluate import chosen_evaluations, run_evaluations
 from cast_exp.run.figures import OF_TRAINING, logged_figures, objective_notes, wrong_objective
 from cast_exp.run.held_out import record_held_out
 from cast_exp.run.nodes import (
