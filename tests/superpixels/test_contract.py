@@ -22,13 +22,13 @@ SIZES = [
 ALL = [Seeds, FastSlic, Slic, Grid]
 
 
-@pytest.fixture(params=[*NAMES, "slic exact", "fast_slic exact"], scope="module")
+@pytest.fixture(params=[*NAMES, "fast_slic exact"], scope="module")
 def method(request: pytest.FixtureRequest) -> SuperpixelMethod:
     if request.param.startswith("fast_slic") and not FastSlic.is_installed():
         pytest.skip("fast-slic is not installed")
-    name, *exact = request.param.split()
+    overrides = [f"+superpixel={text}" for text in request.param.split()]
+    overrides = [text.replace("superpixel=exact", "superpixel.exact=true") for text in overrides]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        overrides = [f"+superpixel={name}", *(["superpixel.exact=true"] if exact else [])]
         return instantiate(compose(overrides=overrides).superpixel)
 
 
