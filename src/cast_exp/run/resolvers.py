@@ -10,6 +10,7 @@ from cast_exp.config import options
 from cast_exp.errors import UserError
 from cast_exp.run.folder import evaluation_folder, job_folder, run_folder, sweep_folder, sweep_name
 from cast_exp.run.plan import scaled_lr
+from cast_exp.run.precision import fast_precision
 
 
 def register_resolvers() -> None:
@@ -20,9 +21,10 @@ def register_resolvers() -> None:
       `cast_exp.run.folder`.
     - `${job_folder:number,overrides}`: the folder of a job inside that of a multirun.
     - `${sweep_name:}`: name of the multirun's folder, or null in a single run.
+    - `${fast_precision:accelerator}`: see `fast_precision`.
     - `${dense:superpixel}`: see `dense`; for lists of defaults.
     """
-    for resolver in (scaled_lr, job_folder, sweep_name, dense):
+    for resolver in (scaled_lr, job_folder, sweep_name, fast_precision, dense):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
     # Hydra hands the cache on to the jobs.
     for resolver in (run_folder, sweep_folder, evaluation_folder):
