@@ -78,7 +78,7 @@ def compare(column: str, candidates: dict[str, Callable[[], Any]], batch: int) -
 @torch.inference_mode()
 def main() -> None:
     torch.manual_seed(0)
-    console = Console()
+    console = Console(width=120)
     console.print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
 
     cast = create_model("cast_small").eval()

@@ -1,5 +1,7 @@
 """The precision that a device is fast in."""
 
+from typing import Any
+
 import torch
 
 _CPU_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
@@ -19,7 +21,7 @@ def fast_precision(accelerator: str) -> str:
         there = torch.cuda.is_available()
         fast = there and torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        known = getattr(torch.cpu, "get_capabilities", dict)()
+        known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         has = any(known.get(name) for name in _CPU_INSTRUCTIONS)
         fast = accelerator in ("auto", "cpu") and has
     return "bf16-mixed" if fast else "32-true"
