@@ -15,7 +15,7 @@ def fast_precision(accelerator: str) -> str:
 
     Returns:
         "bf16-mixed" or "32-true": the latter where products in bfloat16 would be emulated, on
-        devices of other kinds, and on CPUs of whose instructions torch tells nothing (older releases).
+        devices of other kinds, and on CPUs where an older torch does not tell the instructions.
     """
     if accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available()):
         there = torch.cuda.is_available()
