@@ -1,6 +1,8 @@
 """Whole models on the CPU: CAST against ViT at 224 pixels, and against dense upsampling at 512.
 
 python benchmarks/model.py
+
+With OMP_NUM_THREADS=1 these are times of the CPU, which other load on the machine disturbs least.
 """
 
 from collections.abc import Callable
@@ -11,7 +13,7 @@ import timm
 import torch
 from rich.console import Console
 from rich.table import Table
-from timing import fastest
+from timing import cpu_clock, fastest
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -66,7 +68,7 @@ def compare(column: str, candidates: dict[str, Callable[[], Any]], batch: int) -
     cells = {name: [f"{gigamacs(run) / batch:.2f}"] for name, run in candidates.items()}
     for half in precisions:
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            times = fastest(candidates)
+            times = fastest(candidates, clock=cpu_clock)
         first = next(iter(times.values()))
         for name, seconds in times.items():
             cells[name] += [f"{1e3 * seconds:.0f}", f"{seconds / first:.2f}"]
