@@ -166,3 +166,31 @@ def test_views_of_a_batch_have_batch_statistics_of_their_own(model: Backbone) ->
     for mine, view in zip(joined.chunk(2), one, strict=True):
         torch.testing.assert_close(mine.cls, view, atol=1e-4, rtol=1e-4)
     assert [len(view.segmentation(0)) for view in joined.chunk(2)] == [2, 2]
+
+
+@pytest.mark.parametrize("mask_empty", [True, False])
+@pytest.mark.parametrize("grouping", [None, KMedoids])
+def test_nothing_is_masked_where_every_label_owns_pixels(
+    grouping: Any, mask_empty: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, given = batch()
+    given = Superpixels.of(given.map[1:], 64)
+    model = cast(grouping, mask_empty=mask_empty).eval()
+    masks: list[Any] = []
+    attend = torch.nn.functional.scaled_dot_product_attention
+
+    def watched(*args: Any, attn_mask: Any = None, **options: Any) -> Tensor:
+        masks.append(attn_mask)
+        return attend(*args, attn_mask=attn_mask, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    with torch.no_grad():
+        expected = model(images[1:], given)
+        assert all(mask is not None for mask in masks) == mask_empty
+        masks.clear()
+        found = model(images[1:], given._replace(full=True))
+    assert masks
+    assert not any(mask is not None for mask in masks)
+    for mine, other in zip(found.levels, expected.levels, strict=True):
+        torch.testing.assert_close(mine.tokens, other.tokens)
+        assert torch.equal(mine.padding, other.padding)

@@ -103,6 +103,13 @@ def test_exports_as_standard_operators_for_any_batch(masked):
         require_definition(exported_as(exported.module()), kind, 7, 9, 4, 4, torch.float32, masked)
 
 
+def test_an_exported_graph_does_not_grow_with_the_number_of_choices():
+    pytest.importorskip("torch", minversion="2.15", reason="older ones export a step for each")
+    given = images_of("plain", 2, 9, 4, torch.float32)
+    graphs = [torch.export.export(Chooser(n, True), given, strict=False).graph for n in (2, 8)]
+    assert len(graphs[0].nodes) == len(graphs[1].nodes)
+
+
 @pytest.mark.parametrize("masked", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_onnxruntime_chooses_the_same(masked, tmp_path):
     pytest.importorskip("torch", minversion="2.15", reason="not tried with older exporters to ONNX")

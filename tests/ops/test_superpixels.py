@@ -28,3 +28,11 @@ def test_without_a_number_it_is_one_more_than_the_largest_label() -> None:
 def test_a_negative_label_is_refused() -> None:
     with pytest.raises(ValueError, match="from 0, but there is -1"):
         Superpixels.of(torch.tensor([[[0, -1]]]))
+
+
+def test_a_batch_is_full_if_all_of_its_parts_are() -> None:
+    labels = torch.arange(4).view(1, 2, 2)
+    full, unknown = Superpixels.of(labels, 4, full=True), Superpixels.of(labels, 4)
+    assert Superpixels.cat([full, full]).full
+    assert not Superpixels.cat([full, unknown]).full
+    assert full.to("cpu").full

@@ -22,12 +22,14 @@ SIZES = [
 ALL = [Seeds, FastSlic, Slic, Grid]
 
 
-@pytest.fixture(params=NAMES, scope="module")
+@pytest.fixture(params=[*NAMES, "fast_slic exact"], scope="module")
 def method(request: pytest.FixtureRequest) -> SuperpixelMethod:
-    if request.param == "fast_slic" and not FastSlic.is_installed():
+    if request.param.startswith("fast_slic") and not FastSlic.is_installed():
         pytest.skip("fast-slic is not installed")
+    overrides = [f"+superpixel={text}" for text in request.param.split()]
+    overrides = [text.replace("superpixel=exact", "superpixel.exact=true") for text in overrides]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return instantiate(compose(overrides=[f"+superpixel={request.param}"]).superpixel)
+        return instantiate(compose(overrides=overrides).superpixel)
 
 
 def test_official_parameters_have_a_file_each() -> None:
@@ -53,6 +55,8 @@ def test_labels_of_any_size(method: SuperpixelMethod, height: int, width: int) -
     assert labels.shape == (2, height, width)
     count = method.labels(height, width)
     assert 0 <= labels.min() <= labels.max() < count <= min(method.count, height * width)
+    if method.full:
+        assert all(len(image.unique()) == count for image in labels)
     if height * width >= 64 * 64:
         # Few superpixels are merged or lost: the number is not far above the largest label.
         assert labels.max() + 1 > 0.8 * count

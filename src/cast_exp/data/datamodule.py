@@ -207,7 +207,10 @@ class ImageDataModule(RawDataModule):
             maps = [self.superpixel(view) for view in images]
         else:
             maps = [x.to(device, non_blocking=True).long() for x in batch["superpixels"]]
-        superpixels = [Superpixels.of(x, self.superpixel.labels(*x.shape[-2:])) for x in maps]
+        method = self.superpixel
+        superpixels = [
+            Superpixels.of(x, method.labels(*x.shape[-2:]), full=method.full) for x in maps
+        ]
         images = [normalise_(view) for view in images]
         plain = len(images) == 1
         return {

@@ -254,10 +254,11 @@ class SceneDataModule(RawDataModule):
             255 for void; `index`: int64 (B,).
         """
         (images,), (labels,) = batch["images"], batch["superpixels"]
-        count = self.superpixel.labels(*labels.shape[-2:])
+        count, full = self.superpixel.labels(*labels.shape[-2:]), self.superpixel.full
+        labels = labels.to(device, non_blocking=True).long()
         return {
             "images": normalise_(images.to(device, non_blocking=True) / 255),
-            "superpixels": Superpixels.of(labels.to(device, non_blocking=True).long(), count),
+            "superpixels": Superpixels.of(labels, count, full=full),
             "semantic": batch["semantic"].to(device, non_blocking=True).long(),
             "index": batch["index"].to(device, non_blocking=True),
         }

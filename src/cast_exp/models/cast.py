@@ -96,6 +96,7 @@ class CAST(Backbone):
         reading = request.reading or self.reading(images, superpixels, request.sampling)
         tokens, empty = self.tokens(images, reading, request.views), reading.empty
         padding = empty
+        full = superpixels.full and self.mask_empty  # the official release has other empty ones
 
         cls_token = (self.cls_token + self.tokens.positions.cls).to(tokens.dtype)
         cls_token = cls_token.expand(tokens.size(0), -1, -1)
@@ -105,7 +106,7 @@ class CAST(Backbone):
         for stage, blocks in enumerate(self.stages):
             assert isinstance(blocks, nn.ModuleList)
             before_last, sequence, heads = self._run(
-                blocks, cls_token, tokens, padding, attention_block
+                blocks, cls_token, tokens, padding, full, attention_block
             )
             if attention_block is not None:
                 attention_block -= len(blocks)
@@ -124,9 +125,10 @@ class CAST(Backbone):
                     count = segment_count(levels[stage], superpixels.whole, tokens.size(1))
                     received = None
                     if grouping.reads_attention:
-                        hidden = padding if self.mask_empty else None
+                        hidden = padding if self.mask_empty and not full else None
                         received = attention_received(blocks[-1], before_last, hidden)
-                    grouped = grouping(tokens, cls_token, count, padding, received)
+                    given = None if full else padding
+                    grouped = grouping(tokens, cls_token, count, given, received)
                     hierarchy.append(Level(tokens, padding, grouped.assignment))
                     tokens, cls_token = grouped.tokens, grouped.cls_token
                     padding = grouped.padding
@@ -158,6 +160,7 @@ class CAST(Backbone):
         cls_token: Tensor,
         tokens: Tensor,
         padding: Tensor,
+        full: bool,
         attention_block: int | None,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Run a stage.
@@ -167,7 +170,7 @@ class CAST(Backbone):
             of the class token (B, heads, N) in `attention_block`, counted from the stage's first.
         """
         mask = None
-        if self.mask_empty:
+        if self.mask_empty and not full:
             mask = F.pad(~padding, (1, 0), value=True)[:, None, None]
         before = sequence = torch.cat([cls_token, tokens], 1)
         heads = None

@@ -2,18 +2,21 @@
 
 import torch
 from torch import Tensor
+from torch._higher_order_ops.scan import scan
 from torch.nn import functional as F
 
 from cast_exp.ops.exporting import exporting
 from cast_exp.ops.farthest_point import farthest_point_sampling
 from cast_exp.ops.triton_there import kernels_there
 
+_SCANS = torch.__version__ >= "2.15"  # 2.6 does not export a `scan`, those between were not tried
+
 
 def farthest_tokens(tokens: Tensor, count: int, padding: Tensor, masked: bool = True) -> Tensor:
     """Choose tokens one by one, each the farthest from the mean token and those chosen before.
 
     Distances are Euclidean and computed in float64; ties go to the lowest index. It is one operator
-    to `torch.compile`, `cast_exp::farthest_tokens`, and a loop of standard ones where a model is
+    to `torch.compile`, `cast_exp::farthest_tokens`, and a `scan` of standard ones where a model is
     exported. On CUDA it is one kernel launch and reads nothing back; devices without float64 (MPS)
     have it computed on the CPU.
 
@@ -89,13 +92,23 @@ def by_differences(tokens: Tensor, count: int, padding: Tensor, masked: bool) ->
     taken = -1.0 if masked else 0.0
     nearest = points.new_full(padding.shape, torch.inf, dtype=torch.float32 if masked else None)
     nearest = nearest.masked_fill(padding, taken)
-    chosen = []
-    for _ in range(count):
+
+    def step(carried: tuple[Tensor, Tensor], _: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        nearest, latest = carried
         distances = (points - latest).square().sum(-1)
         nearest = torch.minimum(nearest, distances.to(nearest.dtype))
         distance, index = nearest.max(1, keepdim=True)
         index = torch.where(distance > taken, index, 0)
         nearest = nearest.scatter(1, index, taken)
         latest = points.gather(1, index[..., None].expand(-1, -1, points.size(-1)))
+        return (nearest, latest), index.squeeze(1).clone()
+
+    carried, steps = (nearest, latest), torch.arange(count, device=points.device)
+    if exporting() and _SCANS:  # one step in the graph, however many are taken
+        indices: Tensor = scan(step, carried, steps)[1]
+        return indices.T
+    chosen = []
+    for number in steps.unbind():
+        carried, index = step(carried, number)
         chosen.append(index)
-    return torch.cat(chosen, 1)
+    return torch.stack(chosen, 1)

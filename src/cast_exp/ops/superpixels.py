@@ -20,6 +20,8 @@ class Superpixels(NamedTuple):
         centroids: Mean row and column of its pixels, float32 (B, N, 2); 0 where it has none.
         whole: Number that levels given as fractions are fractions of: N, unless there is room for
             more labels than the method makes.
+        full: Whether every label is known to own pixels of every image, so that nothing has to be
+            masked.
     """
 
     map: Tensor
@@ -27,10 +29,15 @@ class Superpixels(NamedTuple):
     sizes: Tensor
     centroids: Tensor
     whole: int
+    full: bool = False
 
     @classmethod
     def of(
-        cls, labels: "Tensor | Superpixels", count: int | None = None, whole: int | None = None
+        cls,
+        labels: "Tensor | Superpixels",
+        count: int | None = None,
+        whole: int | None = None,
+        full: bool = False,
     ) -> "Superpixels":
         """Superpixels of a label map.
 
@@ -39,6 +46,7 @@ class Superpixels(NamedTuple):
             count: Number of labels, more than each of them. None reads it from the map, and so
                 waits for the device.
             whole: See `Superpixels`; None for `count`.
+            full: See `Superpixels`.
 
         Raises:
             ValueError: A label below 0, where the map is read.
@@ -62,14 +70,17 @@ class Superpixels(NamedTuple):
             for values in (torch.ones_like(rows), rows, columns)
         )
         centroids = torch.stack([down, across], -1) / sizes.clamp(min=1)[..., None]
-        return cls(labels, count, sizes, centroids.float(), whole or count)
+        return cls(labels, count, sizes, centroids.float(), whole or count, full)
 
     @classmethod
     def cat(cls, parts: "Sequence[Superpixels]") -> "Superpixels":
         """Join batches of the same count and size."""
-        labels, _, sizes, centroids, _ = zip(*parts, strict=True)
+        labels, _, sizes, centroids, _, full = zip(*parts, strict=True)
         return parts[0]._replace(
-            map=torch.cat(labels), sizes=torch.cat(sizes), centroids=torch.cat(centroids)
+            map=torch.cat(labels),
+            sizes=torch.cat(sizes),
+            centroids=torch.cat(centroids),
+            full=all(full),
         )
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:

@@ -11,6 +11,7 @@ from cast_exp.errors import UserError
 from cast_exp.run.folder import evaluation_folder, job_folder, run_folder, sweep_folder, sweep_name
 from cast_exp.run.job_type import job_type, run_tags
 from cast_exp.run.plan import scaled_lr
+from cast_exp.run.precision import fast_precision
 
 
 def register_resolvers() -> None:
@@ -22,9 +23,13 @@ def register_resolvers() -> None:
     - `${job_folder:number,overrides}`: the folder of a job inside that of a multirun.
     - `${sweep_name:}`: name of the multirun's folder, or null in a single run.
     - `${job_type:checkpoint}` and `${run_tags:}`: what trackers call a run; see there.
+    - `${fast_precision:accelerator}`: see `fast_precision`.
     - `${dense:superpixel}`: see `dense`; for lists of defaults.
     """
-    for resolver in (scaled_lr, job_folder, sweep_name, job_type, run_tags, dense):
+    for resolver in (
+        *(scaled_lr, job_folder, sweep_name),
+        *(job_type, run_tags, fast_precision, dense),
+    ):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
     # Hydra hands the cache on to the jobs.
     for resolver in (run_folder, sweep_folder, evaluation_folder):

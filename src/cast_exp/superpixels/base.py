@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cast_exp.errors import UserError
 from cast_exp.output.pictures import to_bytes
+from cast_exp.superpixels.splitting import split_largest
 
 _TOLERANCE = 1e-3  # rounding of a normalisation that was undone
 
@@ -37,6 +38,9 @@ class SuperpixelMethod(ABC):
     fewest: ClassVar[int] = 1
     """The smallest ``count`` that the method can serve."""
 
+    exact: bool = False
+    """Whether the largest superpixels are cut until an image has as many as `labels` says."""
+
     def __init__(self, count: int) -> None:
         if count < self.fewest:
             raise UserError(
@@ -44,6 +48,11 @@ class SuperpixelMethod(ABC):
                 f"set count to {self.fewest} or more"
             )
         self.count = count
+
+    @property
+    def full(self) -> bool:
+        """Whether every label owns pixels of every image, so that no model has to mask any."""
+        return self.exact
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
@@ -85,7 +94,7 @@ class SuperpixelMethod(ABC):
                         f"image of {' x '.join(map(str, images.shape[2:]))} pixels has {count} "
                         "labels, from 0; mend its labels()"
                     )
-        return found
+        return split_largest(found, self.labels(*images.shape[2:])) if self.exact else found
 
     @abstractmethod
     def segment(self, images: Tensor) -> Tensor:

@@ -18,13 +18,14 @@ class FastSlic(HostMethod):
 
     Uses one thread, since loader workers already occupy the cores; the labels depend neither on
     that nor on the instruction set. Fragments under a quarter of the mean area are merged by the
-    library, so the last labels may own no pixel.
+    library, so the last labels may own no pixel, unless ``exact`` cuts the largest superpixels.
 
     Args:
         count: Superpixels asked for, at most 65534. An image with fewer pixels gets one for each.
         compactness: Weight of the distance in space against that in colour; the larger, the
             squarer the superpixels.
         iterations: Passes over the pixels.
+        exact: See `Slic`.
 
     Raises:
         UserError: fast-slic is not installed, or ``count`` is too large.
@@ -37,6 +38,7 @@ class FastSlic(HostMethod):
         count: Annotated[int, Field(ge=1, le=_MOST)] = 196,
         compactness: Annotated[float, Field(gt=0)] = 10.0,
         iterations: Annotated[int, Field(ge=1)] = 10,
+        exact: bool = False,
     ) -> None:
         super().__init__(count)
         if count > _MOST:
@@ -49,6 +51,7 @@ class FastSlic(HostMethod):
             )
         self.compactness = compactness
         self.iterations = iterations
+        self.exact = exact
 
     @staticmethod
     def is_installed() -> bool:

@@ -60,6 +60,11 @@ class Grid(SuperpixelMethod):
     def __init__(self, count: Annotated[int, Field(ge=1)] = 196) -> None:
         super().__init__(count)
 
+    @property
+    def full(self) -> bool:
+        """See `SuperpixelMethod.full`; no square is without pixels."""
+        return True
+
     def segment(self, images: Tensor) -> Tensor:
         """See `SuperpixelMethod.__call__`."""
         batch, _, height, width = images.shape

@@ -32,7 +32,7 @@ class Slic(SuperpixelMethod):
 
     In the end every superpixel is made one 4-connected piece of at least 1/8 of the mean area: see
     :func:`~cast_exp.superpixels.connectivity.merge_fragments`. So the last labels, which are as
-    many as the squares, may own no pixel.
+    many as the squares, may own no pixel, unless ``exact`` cuts the largest superpixels.
 
     Deterministic: no floating-point sum depends on the order of threads. CPU and GPU, and torch's
     settings of matrix precision, round differently and can disagree about single pixels.
@@ -47,6 +47,8 @@ class Slic(SuperpixelMethod):
             square's side a pixel is as far as by this difference in CIELAB (L in 0..100). The
             larger, the squarer the superpixels.
         iterations: Passes over the pixels.
+        exact: Make exactly ``count`` superpixels (in an image with fewer pixels, one for each) by
+            cutting the largest; see `split_largest`. Models need not mask any then.
     """
 
     device = "any"
@@ -56,10 +58,12 @@ class Slic(SuperpixelMethod):
         count: Annotated[int, Field(ge=1)] = 196,
         compactness: Annotated[float, Field(gt=0)] = 10.0,
         iterations: Annotated[int, Field(ge=0)] = 10,
+        exact: bool = False,
     ) -> None:
         super().__init__(count)
         self.compactness = compactness
         self.iterations = iterations
+        self.exact = exact
         self._range_seen = False
 
     def segment(self, images: Tensor) -> Tensor:
@@ -79,7 +83,9 @@ class Slic(SuperpixelMethod):
             return slic(*given)
 
     def labels(self, height: int, width: int) -> int:
-        """See `SuperpixelMethod.labels`; the number of squares."""
+        """See `SuperpixelMethod.labels`; the number of squares unless it is to be exact."""
+        if self.exact:
+            return min(self.count, height * width)
         return square_count(height, width, self.count)
 
 

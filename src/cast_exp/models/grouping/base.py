@@ -22,6 +22,7 @@ class Ungrouped:
         padding: True where a token is empty, bool (B, N).
         attention: Attention that each token got in the block before, float (B, N); None unless the
             grouping reads it.
+        full: Whether it is known that no token is empty, and so that no segment is missing.
     """
 
     tokens: Tensor
@@ -29,6 +30,7 @@ class Ungrouped:
     missing: Tensor
     padding: Tensor
     attention: Tensor | None
+    full: bool
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,12 @@ class Grouping(nn.Module, ABC):
         Raises:
             UserError: `group` returns something else than it should.
         """
+        full = padding is None
         if padding is None:
             padding = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         there = (~padding if self.mask_empty else torch.ones_like(padding)).sum(1, keepdim=True)
         missing = torch.arange(count, device=tokens.device) >= there
-        given = Ungrouped(tokens, count, missing, padding, attention)
+        given = Ungrouped(tokens, count, missing, padding, attention, full)
         result = self.group(given)
         if not torch.compiler.is_compiling():  # where it would add to the graph's conditions
             self._check(result, given)

@@ -50,7 +50,7 @@ class GraphPool(Grouping):
         tokens, missing = given.tokens, given.missing
         seeds = farthest_tokens(tokens, given.segments, given.padding, self.mask_empty)
         empty = given.padding if self.mask_empty else torch.zeros_like(given.padding)
-        affinity = self._affinity(tokens, empty)
+        affinity = self._affinity(tokens, empty, self.mask_empty and not given.full)
         # In half precision, about one token in a hundred would have two segments that are equally
         # good; and weights that are not divided first sum up to more than float16 holds.
         with torch.autocast(tokens.device.type, enabled=False):
@@ -72,10 +72,10 @@ class GraphPool(Grouping):
         yield from self.attention.parameters()
         yield self.bias
 
-    def _affinity(self, tokens: Tensor, empty: Tensor) -> Tensor:
+    def _affinity(self, tokens: Tensor, empty: Tensor, masked: bool) -> Tensor:
         """Unit features whose dot product says how well two tokens go together (B, N, C)."""
         keep = ~empty
-        mask = keep[:, None, None] if self.mask_empty else None
+        mask = keep[:, None, None] if masked else None
         features = tokens + self.attention(self.norm(tokens), attn_mask=mask)
         mean = (features * keep[..., None]).sum(1, keepdim=True) / keep.sum(1)[:, None, None]
         affinity: Tensor = F.normalize(features - mean + self.bias, dim=-1)
