@@ -149,7 +149,7 @@ class Samples(KeyedSamples):
 def packed_superpixels(method: SuperpixelMethod, image: Tensor) -> Tensor:
     """Superpixels (H, W) of a uint8 image (3, H, W), in 16 bits if these do, else in 32."""
     dtype = torch.int16 if method.count <= np.iinfo(np.int16).max else torch.int32
-    return method(image[None] / 255)[0].to(dtype)
+    return method.of_pixels(image).to(dtype)
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:

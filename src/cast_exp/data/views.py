@@ -1,18 +1,30 @@
-"""Random views of an image: what is drawn for each, and the way that Pillow makes them."""
+"""Random views of an image: what is drawn for each, and how it is made of a decoded image."""
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from PIL import Image, ImageFilter
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
+
+from cast_exp.data.changes import (
+    blurred,
+    brightness,
+    contrast,
+    flipped,
+    grey,
+    hue,
+    saturation,
+    solarized,
+)
 
 SOLARIZE_FROM = 128
 """Pixel values from this one on are inverted by solarisation."""
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # as torchvision numbers the changes of its jitter
-_CHANGES = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
+_CHANGES = (brightness, contrast, saturation, hue)
 _FACTORS = ("brightness_factor", "contrast_factor", "saturation_factor", "hue_factor")
 
 
@@ -119,19 +131,18 @@ class View:
     def __call__(self, image: Image.Image) -> Tensor:
         """Draw and make a view, uint8 (3, size, size), of an RGB image."""
         drawn = self.draw(image)
-        view = F.resized_crop(image, *drawn[:4], [drawn.size] * 2)
+        view = np.asarray(F.resized_crop(image, *drawn[:4], [drawn.size] * 2))
         for change, factor in drawn.changes:
             view = _CHANGES[change](view, factor)
         if drawn.grey:
-            view = F.rgb_to_grayscale(view, 3)
+            view = grey(view)
         if drawn.blur:
-            view = view.filter(ImageFilter.GaussianBlur(drawn.blur))
+            view = blurred(view, drawn.blur)
         if drawn.solarize:
-            view = F.solarize(view, SOLARIZE_FROM)
+            view = solarized(view, SOLARIZE_FROM)
         if drawn.flip:
-            view = F.horizontal_flip(view)
-        pixels: Tensor = F.pil_to_tensor(view)
-        return pixels
+            view = flipped(view)
+        return torch.from_numpy(np.ascontiguousarray(view.transpose(2, 0, 1)))
 
 
 def _happens(probability: float) -> bool:

@@ -1,6 +1,6 @@
 """What the parts of training cost on this machine: seconds of a core, seconds of a step."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
@@ -122,8 +122,15 @@ class _Timed:
         return getattr(self.method, name)
 
     def __call__(self, images: Tensor) -> Tensor:
+        return self._timed(self.method, images)
+
+    def of_pixels(self, image: Tensor) -> Tensor:
+        """See `SuperpixelMethod.of_pixels`."""
+        return self._timed(self.method.of_pixels, image)
+
+    def _timed(self, segment: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         began = perf_counter()
-        found = self.method(images)
+        found = segment(images)
         self.seconds += perf_counter() - began
         return found
 

@@ -77,8 +77,26 @@ class SuperpixelMethod(ABC):
             raise UserError(
                 f"superpixels need float images in 0..1, not {images.dtype}; divide by 255"
             )
-        found = self.segment(images)
-        wanted = (len(images), *images.shape[2:])
+        return self._checked(self.segment(images), (len(images), *images.shape[2:]))
+
+    @torch.no_grad()
+    def of_pixels(self, image: Tensor) -> Tensor:
+        """Segment one image of 8 bits, as `__call__` does its values in 0..1.
+
+        Args:
+            image: RGB, uint8 (3, H, W).
+
+        Returns:
+            Labels, int64 (H, W).
+        """
+        return self(image[None] / 255)[0]
+
+    def _checked(self, found: Tensor, wanted: tuple[int, ...]) -> Tensor:
+        """Labels of a batch, whose shape and type should be these.
+
+        Raises:
+            UserError: They are not.
+        """
         if found.shape != wanted or found.dtype != torch.int64:
             raise UserError(
                 f"{type(self).__name__} should give int64 labels of shape {wanted}, not "
@@ -86,12 +104,12 @@ class SuperpixelMethod(ABC):
                 "segment()"
             )
         if found.device.type == "cpu":
-            count = self.labels(*images.shape[2:])
+            count = self.labels(*wanted[1:])
             for label in found.aminmax():
                 if not 0 <= label < count:
                     raise UserError(
                         f"{type(self).__name__} gave a pixel the label {label}, but says that an "
-                        f"image of {' x '.join(map(str, images.shape[2:]))} pixels has {count} "
+                        f"image of {' x '.join(map(str, wanted[1:]))} pixels has {count} "
                         "labels, from 0; mend its labels()"
                     )
         return split_largest(found, self.labels(*images.shape[2:])) if self.exact else found
@@ -130,6 +148,13 @@ class HostMethod(SuperpixelMethod):
         require_unit_range(images)
         labels = [self._labels_of(image) for image in to_bytes(images)]
         return torch.from_numpy(np.stack(labels)).to(images.device)
+
+    @torch.no_grad()
+    def of_pixels(self, image: Tensor) -> Tensor:
+        """See `SuperpixelMethod.of_pixels`; without a detour over floats."""
+        pixels = np.ascontiguousarray(image.numpy().transpose(1, 2, 0))
+        labels = torch.from_numpy(self._labels_of(pixels)[None])
+        return self._checked(labels, (1, *pixels.shape[:2]))[0]
 
     def _labels_of(self, image: NDArray[np.uint8]) -> NDArray[np.int64]:
         found = np.asarray(self.segment_image(image))
