@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import torch
-
 _CPU_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 
 
@@ -17,6 +15,8 @@ def fast_precision(accelerator: str) -> str:
         "bf16-mixed" or "32-true": the latter where products in bfloat16 would be emulated, on
         devices of other kinds, and on CPUs where an older torch does not tell the instructions.
     """
+    import torch
+
     if accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available()):
         there = torch.cuda.is_available()
         fast = there and torch.cuda.is_bf16_supported(including_emulation=False)
