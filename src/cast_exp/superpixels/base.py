@@ -112,7 +112,7 @@ class SuperpixelMethod(ABC):
                         f"image of {' x '.join(map(str, wanted[1:]))} pixels has {count} "
                         "labels, from 0; mend its labels()"
                     )
-        return split_largest(found, self.labels(*images.shape[2:])) if self.exact else found
+        return split_largest(found, self.labels(*wanted[1:])) if self.exact else found
 
     @abstractmethod
     def segment(self, images: Tensor) -> Tensor:
