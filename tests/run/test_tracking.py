@@ -74,7 +74,7 @@ def test_evaluations_leave_tables_pictures_and_masks(tmp_path: Path) -> None:
     image = np.zeros((40, 60, 3), np.uint8)
     for number in range(20):
         picture(place / f"pictures/{number:05d}.png")
-        layers = Layers.of_levels(image, [("level 1", 2, image[..., 0])])
+        layers = Layers.of_levels(image, {"level 1": image[..., 0]})
         layers.save(place / f"pictures/{number:05d}.npz")
     picture(place / "confusion.png")
     (place / "per_class.csv").write_text("class,iou\ndog,0.5\n")
