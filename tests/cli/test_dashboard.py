@@ -31,10 +31,15 @@ def test_a_project_gets_a_workspace_and_a_report(
 def test_a_mistake_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with wandb_server(monkeypatch):
+    with wandb_server(monkeypatch) as server:
         assert main(["dashboard", "lab/missing"]) == 2
+        upload(server, *FOUR)
+        assert main(["dashboard", "lab/cast_exp", "--title", "x" * 200]) == 2
     error = capsys.readouterr().err
-    assert [line for line in error.splitlines() if line.startswith("error: ")] == [
+    missing, title = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert missing == (
         "error: W&B has no project lab/missing, or this account may not see it; give "
         "ENTITY/PROJECT, as in the address of its page"
-    ]
+    )
+    assert title.startswith("error: W&B takes no dashboard of the title 'xxx")
+    assert "at most 128" in title

@@ -5,6 +5,7 @@ wr = pytest.importorskip("wandb_workspaces.reports.v2")
 from support.wandb_project import FOUR, TrackedRun  # noqa: E402
 
 from cast_exp.dashboard.panels import columns, grouping, sections  # noqa: E402
+from cast_exp.errors import UserError  # noqa: E402
 
 
 def panels(title: str, by: tuple[str, ...] = ("pooling",)) -> list[object]:
@@ -65,7 +66,12 @@ def test_there_is_no_section_with_nothing_to_show() -> None:
 def test_runs_are_grouped_by_what_differs_or_what_is_asked() -> None:
     assert grouping(FOUR) == ["pooling"]
     assert grouping(FOUR[:2]) == ["experiment"]
-    assert grouping(FOUR, ["model"]) == ["model"]
+    assert grouping(FOUR, ["model", "settings.optim.base_lr"]) == [
+        "model",
+        "settings.optim.base_lr",
+    ]
+    with pytest.raises(UserError, match=r"no run has --by poolin;.*pooling"):
+        grouping(FOUR, ["poolin"])
 
 
 def test_the_table_has_choices_before_results() -> None:

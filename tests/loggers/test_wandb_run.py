@@ -95,6 +95,20 @@ def test_both_folders_of_a_resumed_run_are_uploaded_as_one(
     assert not server.unknown
 
 
+def test_a_run_of_a_wandb_sweep_has_the_id_that_its_agent_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "ofagent1")
+    wandb_logger(tmp_path / "alone", offline=True)
+    end_wandb(0)
+    assert known_run_id(tmp_path / "alone") != "ofagent1"
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
+    wandb_logger(tmp_path / "swept", offline=True)
+    end_wandb(0)
+    assert OfflineRun(tmp_path / "swept").run.run_id == "ofagent1"
+    assert known_run_id(tmp_path / "swept") == "ofagent1"
+
+
 def test_tables_have_numbers_and_are_no_larger_than_can_be_looked_at(tmp_path: Path) -> None:
     (tmp_path / "per_class.csv").write_text("class,iou\ndog,0.5\ncat,\n")
     (tmp_path / "confusion.csv").write_text("a,b\n" + "1,2\n" * 60_000)

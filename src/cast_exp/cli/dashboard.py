@@ -11,24 +11,29 @@ cast-exp report makes such a page without an account.
 import argparse
 from collections.abc import Sequence
 
-from cast_exp.dashboard.project import (
-    Project,
-    best_run,
-    checkpoint_of,
-    headline,
-    require_workspaces,
-)
+from cast_exp.errors import UserError
+
+_LONGEST_TITLE = 128
+"""Characters that W&B takes."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command.
 
     Raises:
-        UserError: See `Project`; or W&B does not take the dashboards.
+        UserError: See `Project`; or a figure, a key or a title is none, or W&B refuses.
     """
     options = _parser().parse_args(arguments)
+    # These take seconds, which --help need not, and what may not be installed.
+    from cast_exp.dashboard.project import (
+        Project,
+        best_run,
+        checkpoint_of,
+        headline,
+        require_workspaces,
+    )
+
     require_workspaces()
-    # These need what may not be installed.
     from cast_exp.dashboard.panels import columns, grouping, sections
     from cast_exp.dashboard.views import is_report, make_report, make_workspace, save_view
 
@@ -47,11 +52,16 @@ def main(arguments: Sequence[str]) -> int:
     print(f"linked to the checkpoints they are built on: {linked} runs")
     if missing:
         print(f"not in W&B are the checkpoints of: {', '.join(missing)}; upload their runs first")
-    title = options.title or f"{project.name}: {metric} by {', '.join(by)}"
+    title = options.title or f"{project.name}: {metric} by {', '.join(by)}"[:_LONGEST_TITLE]
     about = (project.entity, project.name, title, shown, columns(project.runs, metric, by))
-    for kind, make in (("workspace", make_workspace), ("report", make_report)):
+    try:
+        views = {"workspace": make_workspace(*about), "report": make_report(*about)}
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"W&B takes no dashboard of the title {title!r}: {reason}") from error
+    for kind, view in views.items():
         before = (url for url in options.replace if is_report(url) == (kind == "report"))
-        print(f"{kind:10}{save_view(make(*about), next(before, None))}")
+        print(f"{kind:10}{save_view(view, next(before, None))}")
     return 0
 
 

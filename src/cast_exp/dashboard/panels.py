@@ -7,6 +7,7 @@ from typing import Any
 
 import wandb_workspaces.reports.v2 as wr
 
+from cast_exp.config.messages import nearest
 from cast_exp.dashboard.project import (
     TrackedRun,
     best_run,
@@ -14,6 +15,7 @@ from cast_exp.dashboard.project import (
     differing,
     differing_settings,
 )
+from cast_exp.errors import UserError
 from cast_exp.run.objective import direction
 from cast_exp.run.record import is_result
 
@@ -55,7 +57,14 @@ class Section:
 
 
 def grouping(runs: Sequence[TrackedRun], asked: Sequence[str] = ()) -> list[str]:
-    """The choices to group curves and bars by: those asked for, or those that differ."""
+    """The choices to group curves and bars by: those asked for, or those that differ.
+
+    Raises:
+        UserError: No run has a key that is asked for.
+    """
+    keys = {key for run in runs for key in (*run.config, *run.settings)}
+    if unknown := [key for key in asked if key not in keys]:
+        raise UserError(f"no run has --by {unknown[0]}; {nearest(unknown[0], keys)}")
     return list(asked) or differing(runs) or [_BY_DEFAULT]
 
 

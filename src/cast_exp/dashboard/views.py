@@ -21,7 +21,7 @@ def make_workspace(
     Args:
         entity: User or team.
         project: Of the runs.
-        title: Of the workspace.
+        title: Of the workspace, without emoji.
         sections: See `cast_exp.dashboard.panels.sections`.
         columns: See `cast_exp.dashboard.panels.columns`.
     """

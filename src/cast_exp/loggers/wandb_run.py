@@ -264,7 +264,8 @@ def _id_file(folder: Path) -> Path:
 
 @rank_zero_only
 def _run_id(path: Path) -> str:
-    """The id that `path` keeps, made on first use."""
+    """The id that `path` keeps, made on first use; in a sweep of W&B its agent has made it."""
     if not path.is_file():
-        write_text(path, uuid4().hex[:8])
+        given = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
+        write_text(path, given or uuid4().hex[:8])
     return path.read_text()
