@@ -12,6 +12,7 @@ import argparse
 from collections.abc import Sequence
 
 from cast_exp.errors import UserError
+from cast_exp.run.options import plain
 
 _LONGEST_TITLE = 128
 """Characters that W&B takes."""
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "cast-exp dashboard",
-        description=__doc__,
+        description=plain(__doc__),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
