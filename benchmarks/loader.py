@@ -4,8 +4,8 @@
 
 DIR holds photographs as for data=image_folder: train/<class>/*.jpg. The time is that which one
 worker process spends on a core for a sample, all of it included: reading, decoding, views,
-superpixels, batches and handing them over; not its start. With a GPU, follow images/s of workers on all cores and
-the device together.
+superpixels, batches and handing them over; not its start. With a GPU, follow images/s of workers on
+all cores and the device together.
 """
 
 import argparse

@@ -1,14 +1,18 @@
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 from support.commands import ROOT
+from support.streams import Greys
 
 from cast_exp.cli import advise, main
 from cast_exp.cli.advise import Mode, line
-from cast_exp.run.measure import CoreSeconds, Step
+from cast_exp.data import DeiT, ImageDataModule, TwoViews
+from cast_exp.run.measure import CoreSeconds, Step, core_seconds
+from cast_exp.superpixels import Grid, Seeds, SuperpixelMethod
 
 GPU = Mode("worker", core=0.02, device=0.002)
 CPU = Mode("worker", core=0.02, device=0.09, shared=True)
@@ -53,6 +57,7 @@ def test_what_is_printed_follows_from_what_was_measured(
     monkeypatch.setattr(advise, "available_cores", lambda: 2)
     cost = CoreSeconds(0.005, 0.005, 0.01)
     monkeypatch.setattr(advise, "core_seconds", lambda *_: (cost, []))
+    monkeypatch.setattr(advise, "prepare_seconds", lambda *_: 0.0)
 
     def step(_config: Any, _data: Any, _items: Any, batch: int, _limit: float) -> Step:
         return Step(batch, 0.32 + 0.085 * batch, 0)
@@ -78,6 +83,42 @@ def test_what_is_printed_follows_from_what_was_measured(
     assert len(quoted) == 5
     for text in quoted:
         assert re.search(re.sub("`.`", r"[\\d.]+", text), printed), text
+
+
+def images(superpixel: SuperpixelMethod, views: Any = None, **options: Any) -> ImageDataModule:
+    small: dict[str, Any] = {"image_size": 16, "batch_size": 4, "workers": 0}
+    return ImageDataModule(
+        partial(Greys, sizes=(20,)), views or TwoViews(16), superpixel, **small | options
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "choices"),
+    [
+        (
+            images(Seeds(16)),
+            [
+                "superpixel=slic data.superpixels_on=device",
+                "superpixel=slic data.augment_on=device",
+            ],
+        ),
+        (images(Grid(9)), ["data.superpixels_on=device", "data.augment_on=device"]),
+        (images(Grid(9), superpixels_on="device"), ["data.augment_on=device"]),
+        (images(Grid(9), superpixels_on="device", augment_on="device"), []),
+        (images(Grid(9), DeiT(16)), []),
+        (images(Grid(9), DeiT(16, erasing_probability=0)), ["data.superpixels_on=device"]),
+    ],
+)
+def test_all_that_the_device_could_do_is_measured(
+    data: ImageDataModule, choices: list[str]
+) -> None:
+    cost, items = core_seconds(data, 0.01)
+    modes = advise.device_modes(data, cost, items, "cpu", 0.01)
+    assert [mode.choice for mode in modes] == choices
+    assert all(0 < mode.core < 1 and 0 < mode.device < 1 for mode in modes)
+    assert data.batch_size == 4
+    before = data.train_dataloader()
+    assert len(next(iter(before))["label"]) == 4
 
 
 def test_mistakes_are_told(capsys: pytest.CaptureFixture[str]) -> None:

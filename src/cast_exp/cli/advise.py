@@ -2,18 +2,18 @@
 
 Takes the overrides of ``cast_exp.train``. In about a minute it makes samples of some training
 images on one core (decoding, augmentation, superpixels), trains on one device with batches of two
-sizes, and prints what an image costs, where superpixels should be made, how many workers keep the
-device busy, what limits the speed, and how long the training would take on 1, 8 and 64 such
-devices. Nothing is written.
+sizes, and prints what an image costs, where views and superpixels should be made
+(``data.augment_on``, ``data.superpixels_on``), how many workers keep the device busy, what limits
+the speed, and how long the training would take on 1, 8 and 64 such devices. Nothing is written.
 """
 
 import argparse
 import logging
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from math import ceil
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -23,10 +23,18 @@ from rich.table import Table
 
 from cast_exp.data.base import RawDataModule, available_cores
 from cast_exp.data.datamodule import ImageDataModule
+from cast_exp.data.views import View
 from cast_exp.errors import UserError
 from cast_exp.plugins import LIGHTNING, allow
 from cast_exp.run.build import build
-from cast_exp.run.measure import CoreSeconds, Item, Step, core_seconds, time_step
+from cast_exp.run.measure import (
+    CoreSeconds,
+    Item,
+    Step,
+    core_seconds,
+    prepare_seconds,
+    time_step,
+)
 from cast_exp.run.options import add_config_dir, plain
 from cast_exp.run.preflight import checked_command
 from cast_exp.run.tree import compose, config_tree
@@ -41,7 +49,7 @@ _ON_CPU = (4, 8)  # batches
 
 @dataclass(frozen=True)
 class Mode:
-    """A way to make superpixels, and what an image costs with it.
+    """A way to make views and superpixels, and what an image costs with it.
 
     Attributes:
         choice: Its overrides.
@@ -113,17 +121,16 @@ def advise(config: dict[str, Any], seconds: float, console: Console) -> None:
     images, batch = len(data.raw("train")), max(data.batch_size // wanted, 1)
     console.print(f"measuring for about {seconds:.0f} seconds ...", style="dim")
     cost, items = core_seconds(data, seconds / 3)
-    steps = _steps(config, data, items, batch, seconds / 3)
-    on_gpu = steps[-1].gib > 0
+    on_gpu = torch.cuda.is_available() and config["trainer"]["accelerator"] != "cpu"
+    device = "cuda" if on_gpu else "cpu"
+    modes = [Mode(_place(data), cost.total, prepare_seconds(data, items, device), not on_gpu)]
+    if on_gpu and isinstance(data, ImageDataModule):
+        modes += device_modes(data, cost, items, device, seconds / 6)
+    steps = _steps(config, data, items, batch, seconds / 3, on_gpu)
     fixed, per_image = line(steps)
     step = fixed / batch + per_image
+    modes = [replace(mode, device=mode.device + step) for mode in modes]
     cores = max(available_cores() // (torch.cuda.device_count() if on_gpu else 1), 1)
-    here = f"data.superpixels_on={'worker' if cost.superpixels else 'device'}"
-    modes = [Mode(here, cost.total, step, shared=not on_gpu)]
-    if on_gpu and cost.superpixels and isinstance(data, ImageDataModule):
-        on_device = _slic_seconds(data, items)
-        choice = "superpixel=slic data.superpixels_on=device"
-        modes.append(Mode(choice, cost.decode + cost.augment, step + on_device))
     best = max(modes, key=lambda mode: mode.rate(cores))
     console.print(_costs(cost, data, steps))
     console.print(
@@ -163,10 +170,14 @@ def line(steps: Sequence[Step]) -> tuple[float, float]:
 
 
 def _steps(
-    config: dict[str, Any], data: RawDataModule, items: list[Item], batch: int, seconds: float
+    config: dict[str, Any],
+    data: RawDataModule,
+    items: list[Item],
+    batch: int,
+    seconds: float,
+    on_gpu: bool,
 ) -> list[Step]:
     """A step with two batches, as far as the device can hold them."""
-    on_gpu = torch.cuda.is_available() and config["trainer"]["accelerator"] != "cpu"
     sizes = (max(batch // 4, 2), batch) if on_gpu else tuple(min(n, batch) for n in _ON_CPU)
     steps: list[Step] = []
     for size in dict.fromkeys(sizes):
@@ -179,18 +190,41 @@ def _steps(
     return steps
 
 
-def _slic_seconds(data: ImageDataModule, items: list[Item]) -> float:
-    """Seconds of the device for the superpixels of an image, all its views, by SLIC."""
-    method = Slic(data.superpixel.count)
-    made = zip(*(item["views"] for item in items), strict=True)
-    views = [torch.stack(view).cuda() / 255 for view in made]
-    for _ in range(2):  # the first is slow for other reasons
-        torch.cuda.synchronize()
-        began = perf_counter()
-        for view in views:
-            method(view)
-        torch.cuda.synchronize()
-    return (perf_counter() - began) / len(items)
+def _place(data: RawDataModule) -> str:
+    """Overrides that say where the workers of these data stop."""
+    if getattr(data, "augment_on", "worker") == "device":
+        return "data.augment_on=device"
+    return f"data.superpixels_on={getattr(data, 'superpixels_on', 'worker')}"
+
+
+def device_modes(
+    data: ImageDataModule, cost: CoreSeconds, items: list[Item], device: str, seconds: float
+) -> list[Mode]:
+    """Ways to have more done on the device, with what it costs there; the step is left out.
+
+    Args:
+        data: As they are configured; what they leave to the device is not among the ways.
+        cost: Of a sample of theirs.
+        items: Samples.
+        device: Where.
+        seconds: To measure how long workers take that only cut.
+    """
+    other, words = copy(data), ""
+    if data.superpixel.device == "cpu":
+        other.superpixel, words = Slic(data.superpixel.count), "superpixel=slic "
+    modes = []
+    if data.superpixels_on == "worker" and not (data.views and data.views.erasing):
+        other.superpixels_on = "device"
+        core, there = cost.decode + cost.augment, prepare_seconds(other, items, device)
+        modes.append(Mode(f"{words}{_place(other)}", core, there))
+    on_device = data.views is not None and all(isinstance(v, View) for v in data.views.transforms)
+    if data.augment_on == "worker" and on_device:
+        other.superpixels_on = other.augment_on = "device"
+        less, cut = core_seconds(other, seconds)
+        modes.append(
+            Mode(f"{words}{_place(other)}", less.total, prepare_seconds(other, cut, device))
+        )
+    return modes
 
 
 def _costs(cost: CoreSeconds, data: RawDataModule, steps: Sequence[Step]) -> Table:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 
@@ -165,6 +166,10 @@ class RawDataModule(LightningDataModule, ABC):
 
         None if no image of many can be read.
         """
+
+    @abstractmethod
+    def prepare(self, batch: Mapping[str, Any], device: torch.device | str) -> dict[str, Any]:
+        """Finish a batch of a loader on a device."""
 
     def identity(self, split: Split) -> dict[str, Any]:
         """What tells the images of a split and their superpixels from others, in plain values.

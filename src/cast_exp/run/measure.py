@@ -25,6 +25,8 @@ from cast_exp.tasks import BaseTask
 
 _FEWEST = 8
 """Images at least, after one that is not timed."""
+_PREPARED = 64
+"""Images of a batch whose preparation is timed."""
 _EPOCH = 10_000
 """Steps: more than are ever measured."""
 
@@ -150,6 +152,37 @@ class Step:
     gib: float
 
 
+def prepare_seconds(data: RawDataModule, items: Sequence[Item], device: str) -> float:
+    """Seconds of a device to finish an image of a batch: its views and superpixels, if made there.
+
+    Args:
+        data: Prepares batches; of images or of scenes.
+        items: Samples, repeated until they fill a batch.
+        device: Where.
+    """
+    found = _batch(items, _PREPARED)
+    seconds = 0.0
+    for _ in range(3):  # the first is slow for other reasons
+        _wait(device)
+        began = perf_counter()
+        data.prepare(found, device)
+        _wait(device)
+        seconds = perf_counter() - began
+    return seconds / _PREPARED
+
+
+def _batch(items: Sequence[Item], images: int) -> dict[str, Any]:
+    found = collate([items[number % len(items)] for number in range(images)])
+    for name in ("unreadable", "error", "lost"):
+        del found[name]
+    return found
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
 def time_step(
     config: Mapping[str, Any], data: RawDataModule, items: Sequence[Item], batch: int, limit: float
 ) -> Step:
@@ -165,10 +198,7 @@ def time_step(
     Raises:
         torch.OutOfMemoryError: The device cannot hold it.
     """
-    found = collate([items[number % len(items)] for number in range(batch)])
-    for name in ("unreadable", "error", "lost"):
-        del found[name]
-    same: Any = [found] * _EPOCH
+    same: Any = [_batch(items, batch)] * _EPOCH
     data.batch_size = batch
     data.train_dataloader = lambda: DataLoader(same, batch_size=None)  # type: ignore[method-assign]
     clock = _Clock(limit)
