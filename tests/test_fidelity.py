@@ -16,7 +16,7 @@ from cast_exp.run.resolvers import register_resolvers
 PAGE = Path(__file__).parents[1] / "docs" / "fidelity.md"
 CONF = Path(conf_dir())
 CHOSEN = {
-    "train": ("voc_finetune", "in1k_supervised", "in1k_linear", "coco_moco"),
+    "train": ("voc_finetune", "ade20k_segmenter", "in1k_supervised", "in1k_linear", "coco_moco"),
     "eval": ("voc_retrieval", "part_imagenet_open"),
 }
 

@@ -15,6 +15,7 @@ from support.voc import TRAIN, voc_tree
 from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, SceneDataModule
 from cast_exp.data.crops import RandomCrop
 from cast_exp.data.datasets import Shapes, VOCFolder
+from cast_exp.data.photometric import outline_values
 from cast_exp.run.plan import Plan
 from cast_exp.superpixels import Grid, Seeds
 
@@ -230,3 +231,53 @@ def test_a_plan_can_be_made(drop_last: bool, steps: int) -> None:
     plan = Plan.of(trainer, module(drop_last=drop_last), 0.1)
     assert (plan.images, plan.steps_per_epoch, plan.steps) == (26, steps, 2 * steps)
     assert plan.batch_size_per_device == 2
+
+
+# -- as Segmenter has them ---------------------------------------------------------------------
+
+
+def test_no_class_covers_too_much_of_a_crop_where_another_crop_can_be_had() -> None:
+    image, labels = np.zeros((40, 160, 3), np.uint8), np.zeros((40, 160), np.uint8)
+    labels[:, 130:] = 1
+    labels[:, :60] = 255  # which do not count
+
+    def largest_shares(limit: float) -> np.ndarray:
+        crop = RandomCrop(40, (1.0, 1.0), 0.0, class_share=limit)
+        shares = []
+        for seed in range(150):
+            _, drawn = crop(image, labels, np.random.default_rng(seed))
+            pixels = np.bincount(drawn[drawn != 255], minlength=2)
+            shares.append(pixels.max() / max(pixels.sum(), 1))
+        return np.array(shares)
+
+    # 21 squares of 121 keep the limit: 10 to 30 of their 40 columns are of class 1. Void is none.
+    shares = (largest_shares(limit) for limit in (1.0, 0.755))
+    free, limited = (((share > 0) & (share < 0.755)).mean() for share in shares)
+    assert abs(free - 21 / 121) < 0.1
+    assert abs(limited - (1 - (100 / 121) ** 11)) < 0.08
+
+
+def test_the_shorter_side_is_what_scales_are_of() -> None:
+    for (height, width), ratio, expected in (((20, 30), 4.0, (40, 60)), ((10, 100), 2.0, (8, 80))):
+        image, labels = coordinates(height, width)
+        crop = RandomCrop(100, (1.0, 1.0), 0.0, short_side=40, max_ratio=ratio)
+        _, drawn = crop(image, labels, np.random.default_rng(0))
+        assert (drawn != 255).sum() == expected[0] * expected[1]
+
+
+def test_distorted_crops_have_the_mean_around_them_and_superpixels_of_what_they_show() -> None:
+    image, labels = coordinates(20, 20)
+    plain, distorting = (RandomCrop(32, (1.0, 1.0), 0.0, distortion=on) for on in (False, True))
+    changed = 0
+    for seed in range(8):
+        pixels, drawn = distorting(image, labels, np.random.default_rng(seed))
+        assert (pixels[drawn == 255] == MEAN).all()
+        changed += not np.array_equal(pixels, plain(image, labels, np.random.default_rng(seed))[0])
+    assert changed >= 5
+    inverting = module(superpixel_scale=1.0, distortion=True, inverted_superpixels=True)
+    batch = next(iter(inverting.train_dataloader()))
+    (pixels,), (labels_of_crops,) = batch["images"], batch["superpixels"]
+    table = outline_values(inverted=True)
+    inverted = np.stack([table[c][pixels[:, c].numpy()] for c in range(3)], 1)
+    found = inverting.superpixel(torch.from_numpy(inverted) / 255)
+    assert torch.equal(labels_of_crops.long(), found)

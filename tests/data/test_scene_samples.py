@@ -138,3 +138,18 @@ def test_workers_change_nothing() -> None:
     assert [scene.index for scene in alone] == list(range(7))
     assert all(map(same, alone, parallel))
     assert len(alone) == len(parallel) == len(module().scenes("val"))
+
+
+def test_scenes_in_windows() -> None:
+    options = {"fit": "windows", "crop": 16, "short_side": 24, "stride": 12, "mirrored": True}
+    data = module(dataset=partial(Wide, width=50, height=37), superpixel=Grid(16), **options)
+    (scene,) = data.scenes("val")
+    assert [version.size for version in scene.windows] == [(24, 32), (24, 32)]
+    assert (scene.image.shape, scene.full_superpixels.shape) == ((1, 3, 37, 50), (37, 50))
+    assert torch.equal(scene.superpixels.map[0], scene.full_superpixels)
+    assert np.array_equal(scene.truth["semantic"], data.raw("val")[0]["semantic"])
+    assert data.first_superpixels("val") == 16
+    with pytest.raises(UserError, match=r"fit=windows is for segmentation.* data.fit .*long_side"):
+        data.need("regions")
+    with pytest.raises(UserError, match=r"data.stride=17 leaves pixels out.* data.crop=16"):
+        module(**options | {"stride": 17})

@@ -73,6 +73,24 @@ def test_tables_are_those_of_counting_pixels(
             assert [int(row[name]) for name in names] == mine
 
 
+def test_an_evaluation_in_windows_is_the_validation_in_windows(
+    run: tuple[Path, dict[str, float]], tmp_path: Path
+) -> None:
+    options = {"fit": "windows", "short_side": 40, "stride": 20}
+    data, tuned = scenes(**options), task(tolerance=0.03)
+    logged = fit(tuned, tmp_path, data=data, checkpoint=run[0], max_steps=2).callback_metrics
+    trained = tmp_path / "trained.ckpt"
+    tuned.trainer.save_checkpoint(trained)
+    subject = Subject.load(trained)
+    found = evaluate(Segmentation(data, 0.03, pictures=1), subject, tmp_path)
+    for name, value in found.items():
+        assert value == pytest.approx(float(logged[f"val/{name}"]), abs=1e-6)
+    assert len([*(tmp_path / "pictures").glob("*.png")]) == 1
+    whole = evaluate(Segmentation(scenes(), 0.03), subject, tmp_path / "whole")
+    assert whole.keys() == found.keys()
+    assert whole["ceiling"] != found["ceiling"], "superpixels are others"
+
+
 def test_what_does_not_fit_is_refused(run: tuple[Path, dict[str, float]]) -> None:
     subject = Subject.load(run[0])
     Segmentation(scenes()).check(subject)

@@ -55,6 +55,7 @@ def test_by_hand():
     np.testing.assert_allclose(figures["iou"], [1 / 3, 2 / 3, np.nan, 0])
     assert figures["miou"] == pytest.approx(1 / 3)
     assert figures["accuracy"] == pytest.approx(3 / 5)
+    assert figures["mean_accuracy"] == pytest.approx((1 / 2 + 2 / 3) / 2)
 
 
 def test_tables_of_ranks_add_up_and_reset_forgets():

@@ -51,12 +51,13 @@ def test_it_counts_as_its_metrics_do_on_pixels_and_adds_up() -> None:
     expected = {
         "miou": iou.compute()["miou"].item(),
         "pixel_accuracy": iou.compute()["accuracy"].item(),
+        "mean_accuracy": iou.compute()["mean_accuracy"].item(),
         "boundary_f": boundary.compute()["boundary_f"].item(),
         "ceiling": ceilings[0].compute()["miou"].item(),
         "ceiling_level1": ceilings[1].compute()["miou"].item(),
     }
     assert figures(whole) == pytest.approx(expected)
-    assert len({round(value, 3) for value in expected.values()}) == 5
+    assert len({round(value, 3) for value in expected.values()}) == 6
     parts[0].add(parts[1].tensors())
     assert figures(parts[0]) == pytest.approx(expected)
     parts[0].reset()

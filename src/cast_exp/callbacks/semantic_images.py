@@ -49,6 +49,10 @@ def _picture(task: SegmentationTask, scene: Scene) -> SemanticPicture:
     """What there is to draw of a scene, at the size of its truth."""
     there = scene.to(task.device)
     predicted = task.segmentation_model.predict(
-        there.image, there.superpixels, scene.full_superpixels, last_grouping=True
+        there.image,
+        there.superpixels,
+        scene.full_superpixels,
+        last_grouping=True,
+        windows=there.windows,
     )
     return SemanticPicture.of(scene, predicted)

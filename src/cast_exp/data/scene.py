@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cast_exp.data.transforms import denormalise
+from cast_exp.models.windows import Windows
 from cast_exp.ops import Superpixels
-from cast_exp.ops.pictures import to_bytes
+from cast_exp.output.pictures import to_bytes
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class Scene:
             void), whichever the data set has.
         index: Place of the image in its data set.
         path: Its file, or what stands for one.
+        windows: Versions of it, each in windows, which the network sees in the place of `image`;
+            none if it sees that. `image` is then of its own size, and each of its pixels has the
+            superpixel of the first version's window in which it is most central.
     """
 
     image: Tensor
@@ -39,6 +43,7 @@ class Scene:
     truth: Mapping[str, Any]
     index: int
     path: str
+    windows: tuple[Windows, ...] = ()
 
     @property
     def count(self) -> int:
@@ -47,7 +52,9 @@ class Scene:
 
     def to(self, device: torch.device | str) -> Self:
         """The scene with what a network reads on `device`; the rest stays on the CPU."""
-        return replace(self, image=self.image.to(device), superpixels=self.superpixels.to(device))
+        windows = tuple(version.to(device) for version in self.windows)
+        image, superpixels = self.image.to(device), self.superpixels.to(device)
+        return replace(self, image=image, superpixels=superpixels, windows=windows)
 
     @property
     def pixels(self) -> NDArray[np.uint8]:

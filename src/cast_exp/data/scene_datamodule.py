@@ -16,9 +16,12 @@ from cast_exp.data.crops import CropSamples, RandomCrop
 from cast_exp.data.datasets.base import RawDataset, Split, UnreadableImage
 from cast_exp.data.datasets.images import ValueRange
 from cast_exp.data.loader import TrainLoader
+from cast_exp.data.photometric import outline_values
 from cast_exp.data.sampling import FixedSampler
 from cast_exp.data.scene import Scene
 from cast_exp.data.scene_samples import Fit, SceneLoader, SceneSamples
+from cast_exp.data.sliding import Sliding
+from cast_exp.data.streams import StreamLoader
 from cast_exp.data.transforms import Probability, Range, normalise_
 from cast_exp.errors import UserError
 from cast_exp.ops import Superpixels
@@ -53,7 +56,8 @@ class SceneDataModule(RawDataModule):
             smoothing), superpixels with it; truth stays as it is.
             `square`: image and truth are stretched to that size. `center_crop`: the shorter
             side is brought to it, the central square is cut out. With these two, superpixels
-            are computed at the network's size.
+            are computed at the network's size. `windows`: square windows of the size of the
+            training crops slide over the image; see `Sliding`.
         truncate_sizes: With `long_side`, truncate the new sides instead of rounding them, as the
             official release does, where errors of floats make some 511 for 512.
         crop: Side of the training crops in pixels.
@@ -61,6 +65,15 @@ class SceneDataModule(RawDataModule):
         flip_probability: Probability of the horizontal flip.
         superpixel_scale: Side of the copy on which superpixels of crops are computed, as a share
             of the crop's.
+        short_side: Size of the shorter side of images, which crops are scaled from and windows are
+            cut of, in pixels; None for crops of the image as it is and for windows of the crop's.
+        max_ratio: Most that the longer side may be then, as a multiple of it.
+        class_share: See `RandomCrop`, also for `distortion`.
+        stride: From one window to the next, in pixels; None for windows side by side.
+        ratios: Multiples of `short_side` at which windows see an image.
+        mirrored: Whether windows see it mirrored as well.
+        inverted_superpixels: Compute superpixels of crops and windows on inverted colours; see
+            `outline_values`.
 
     Raises:
         UserError: From `setup` and the loaders: missing data, truth that does not fit its image, a
@@ -82,6 +95,14 @@ class SceneDataModule(RawDataModule):
         crop_scale: Range = (0.5, 1.5),
         flip_probability: Probability = 0.5,
         superpixel_scale: Annotated[float, Field(gt=0, le=1)] = 0.5,
+        short_side: Annotated[int, Field(ge=1)] | None = None,
+        max_ratio: Annotated[float, Field(ge=1)] = 4.0,
+        class_share: Annotated[float, Field(gt=0, le=1)] = 1.0,
+        distortion: bool = False,
+        stride: Annotated[int, Field(ge=1)] | None = None,
+        ratios: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0,),
+        mirrored: bool = False,
+        inverted_superpixels: bool = False,
         workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto",
         prefetch: Annotated[int, Field(ge=1)] = 2,
         drop_last: bool = True,
@@ -95,8 +116,21 @@ class SceneDataModule(RawDataModule):
         self.image_size = image_size
         self.fit: Fit = fit
         self.truncate_sizes = truncate_sizes
-        self.cropping = RandomCrop(crop, crop_scale, flip_probability)
+        self.cropping = RandomCrop(
+            crop, crop_scale, flip_probability, short_side, max_ratio, class_share, distortion
+        )
         self.superpixel_scale = superpixel_scale
+        self.sliding: Sliding | None = None
+        if fit == "windows":
+            step, short = stride or crop, short_side or crop
+            self.sliding = Sliding(crop, step, short, max_ratio, tuple(ratios), mirrored)
+            if step > crop:
+                raise UserError(
+                    f"data.stride={stride} leaves pixels out between windows of data.crop={crop}; "
+                    "set it to that or less"
+                )
+        self.inverted_superpixels = inverted_superpixels
+        self.outline = outline_values(inverted_superpixels)
 
     # -- what there is ---------------------------------------------------------------------------
 
@@ -111,12 +145,22 @@ class SceneDataModule(RawDataModule):
         """Number of semantic classes."""
         return len(self.semantic_classes)
 
-    def need(self, truth: str, split: Split = "val") -> None:
+    def need(self, truth: str, split: Split = "val", windows: bool = False) -> None:
         """Make sure that the data set has a kind of ground truth, before any work.
 
+        Args:
+            truth: The kind.
+            split: Where.
+            windows: Whether images may come in windows.
+
         Raises:
-            UserError: It has not, or the data is missing.
+            UserError: It has not, the data is missing, or images come in windows that may not.
         """
+        if self.sliding is not None and not windows:
+            raise UserError(
+                "fit=windows is for segmentation, all else looks at whole images; set data.fit (or "
+                "scenes.fit) to long_side"
+            )
         dataset = self.raw(split)
         has: list[str] = []
         for index in range(len(dataset)):
@@ -133,10 +177,10 @@ class SceneDataModule(RawDataModule):
 
     def first_superpixels(self, split: Split) -> int | None:
         """See `RawDataModule.first_superpixels`."""
-        if split == "val":
+        if split == "val" and self.sliding is None:
             scene = self._scene_samples(split)[0, 0]["scene"]
             return None if scene is None else scene.count
-        side = self._crops().side
+        side = self.sliding.side if self.sliding and split == "val" else self._crops().side
         return self.superpixel.labels(side, side)
 
     # -- loaders ---------------------------------------------------------------------------------
@@ -165,9 +209,9 @@ class SceneDataModule(RawDataModule):
             **self._options(persistent),
         )
 
-    def train_dataloader(self) -> TrainLoader:
+    def train_dataloader(self) -> TrainLoader | StreamLoader:
         """Random crops, this rank's share of every batch, in the order of the epoch."""
-        self.need("semantic", "train")
+        self.need("semantic", "train", windows=True)
         if self._rank == 0:
             self._warn_of_labels()
         return self._train_loader(self._crops())
@@ -189,12 +233,11 @@ class SceneDataModule(RawDataModule):
 
     def _scene_samples(self, split: Split) -> SceneSamples:
         raw, shape = self._rgb(split), (self.image_size, self.fit, self.truncate_sizes)
-        return SceneSamples(raw, self.superpixel, *shape)
+        return SceneSamples(raw, self.superpixel, *shape, self.sliding, self.outline)
 
     def _crops(self) -> CropSamples:
-        return CropSamples(
-            self._rgb("train"), self.cropping, self.superpixel, self.superpixel_scale, self.seed
-        )
+        shared = (self.superpixel, self.superpixel_scale, self.seed, self.outline)
+        return CropSamples(self._rgb("train"), self.cropping, *shared)
 
     # -- batches ---------------------------------------------------------------------------------
 

@@ -14,16 +14,18 @@ from torchvision.transforms.v2 import functional as F
 
 from cast_exp.data.datasets.base import RawDataset
 from cast_exp.data.loader import KeyedLoader
+from cast_exp.data.photometric import Pixels, outline_values
 from cast_exp.data.samples import KeyedSamples
 from cast_exp.data.sampling import Key
 from cast_exp.data.scene import Scene
+from cast_exp.data.sliding import Sliding
 from cast_exp.data.transforms import normalise_
 from cast_exp.errors import UserError
 from cast_exp.ops import Superpixels
 from cast_exp.ops.labels import Labels, compact, nearest, shrunk_superpixels
 from cast_exp.superpixels import SuperpixelMethod
 
-Fit = Literal["long_side", "square", "center_crop"]
+Fit = Literal["long_side", "square", "center_crop", "windows"]
 
 
 class SceneSamples(KeyedSamples):
@@ -35,6 +37,8 @@ class SceneSamples(KeyedSamples):
         size: Side of the image that the network sees, in pixels.
         fit: How images come to that size; see `SceneDataModule`.
         truncate_sizes: See `SceneDataModule`.
+        sliding: How images are cut, with `windows`.
+        outline: See `outline_values`; for windows.
     """
 
     nothing: ClassVar[dict[str, Any]] = {"scene": None}
@@ -46,17 +50,23 @@ class SceneSamples(KeyedSamples):
         size: int,
         fit: Fit,
         truncate_sizes: bool = False,
+        sliding: Sliding | None = None,
+        outline: Pixels | None = None,
     ) -> None:
         super().__init__(dataset, seed=0, attempts=1)
         self.superpixel = superpixel
         self.size = size
         self.fit = fit
         self.truncate_sizes = truncate_sizes
+        self.sliding = sliding
+        self.outline = outline_values(inverted=False) if outline is None else outline
 
     def make(self, raw: dict[str, Any], key: Key, chosen: int) -> dict[str, Any]:
         """The scene of an image."""
         path = self.dataset.path(chosen)
         truth = {name: drawn for name, drawn in raw.items() if name not in ("image", "label")}
+        if self.sliding is not None:
+            return {"scene": self._slid(self.sliding, raw["image"], truth, chosen, path)}
         if self.fit == "long_side":
             image, superpixels, full = self._whole(raw["image"], path)
         else:
@@ -73,6 +83,25 @@ class SceneSamples(KeyedSamples):
             path,
         )
         return {"scene": scene}
+
+    def _slid(
+        self, sliding: Sliding, image: Image.Image, truth: dict[str, Any], chosen: int, path: str
+    ) -> Scene:
+        """An image in windows."""
+        pixels = np.asarray(image)
+        versions = sliding(pixels, self.superpixel, self.outline)
+        first = versions[0]
+        labels, count = first.superpixels.map, first.superpixels.count
+        full = first.on_image(labels, count, *pixels.shape[:2])
+        return Scene(
+            normalise_(_tensor(np.asarray(pixels, np.float32) / 255)),
+            Superpixels.of(full[None], count * len(labels)),
+            full,
+            truth,
+            chosen,
+            path,
+            versions,
+        )
 
     def _whole(self, image: Image.Image, path: str) -> tuple[Tensor, Labels, Labels]:
         """All of an image with its longer side brought to the size."""

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from cast_exp.data.scene_samples import SceneLoader
 from cast_exp.distributed import rank, world_size
 from cast_exp.evaluation.base import Evaluation
 from cast_exp.evaluation.records import Place, Record, RecordFile, Records
-from cast_exp.ops.files import atomic_write
+from cast_exp.output.files import atomic_write
 from cast_exp.viz.draw import Pixels
 
 Draw = Callable[[], Pixels]
@@ -71,6 +72,9 @@ class SceneEvaluation(Evaluation):
             "fit": self.scenes.fit,
             "precision": self.trainer.precision,
         }
+        if self.scenes.sliding is not None:
+            inverted = self.scenes.inverted_superpixels
+            data |= {"windows": asdict(self.scenes.sliding), "inverted": inverted}
         self.records = RecordFile(self.folder, data | self.key())
         self.chosen: list[Place] = [
             (number, int(index))

@@ -19,7 +19,7 @@ from cast_exp.metrics import SegmentationScore
 from cast_exp.metrics.boundary import Tolerance
 from cast_exp.models import SegmentationModel
 from cast_exp.models.segmentation import Prediction
-from cast_exp.ops.files import write_csv
+from cast_exp.output.files import write_csv
 from cast_exp.viz import SemanticPicture, semantic_sheet
 from cast_exp.viz.draw import Pixels
 
@@ -29,8 +29,9 @@ class Segmentation(SceneEvaluation):
 
     It needs a checkpoint with a head for segmentation, and the data that this was trained on.
 
-    Figures, in 0..1: "miou", "pixel_accuracy", "boundary_f", "ceiling" (the mIoU if each superpixel
-    took the class that most of it has) and "ceiling_level<number>" of the segments at each level.
+    Figures, in 0..1: "miou", "pixel_accuracy", "mean_accuracy" (over classes), "boundary_f",
+    "ceiling" (the mIoU if each superpixel took the class that most of it has) and
+    "ceiling_level<number>" of the segments at each level.
 
     Files: `images.jsonl`, from which an interrupted evaluation goes on; `per_class.csv`;
     `confusion.csv`, `confused.csv` (see `write_confusion`); `pictures/*.png`.
@@ -42,7 +43,13 @@ class Segmentation(SceneEvaluation):
         pictures: Draw that many images, the first ones.
     """
 
-    headline: ClassVar[tuple[str, ...]] = ("miou", "pixel_accuracy", "boundary_f", "ceiling")
+    headline: ClassVar[tuple[str, ...]] = (
+        "miou",
+        "pixel_accuracy",
+        "mean_accuracy",
+        "boundary_f",
+        "ceiling",
+    )
 
     def __init__(
         self,
@@ -60,7 +67,7 @@ class Segmentation(SceneEvaluation):
         Raises:
             UserError: They are missing, or have none; no head, or one of other classes.
         """
-        self.scenes.need("semantic")
+        self.scenes.need("semantic", windows=True)
         if subject is None:
             return
         if subject.segmenter is None:
@@ -89,7 +96,11 @@ class Segmentation(SceneEvaluation):
         """The score of a scene, as `sparse` values."""
         there = scene.to(self.device)
         predicted = self._model.predict(
-            there.image, there.superpixels, scene.full_superpixels, last_grouping=True
+            there.image,
+            there.superpixels,
+            scene.full_superpixels,
+            last_grouping=True,
+            windows=there.windows,
         )
         score = self._no_score()
         truth = torch.as_tensor(scene.truth["semantic"]).long()

@@ -72,13 +72,19 @@ class SegmentationIoU(Metric):
 
         Returns:
             "miou": mean IoU over the classes that occur in truth or in prediction; "accuracy":
-            share of pixels with the right class; "iou": of each class, (num_classes,), nan for one
-            that does not occur.
+            share of pixels with the right class; "mean_accuracy": mean of that share over the
+            classes that occur in truth; "iou": of each class, (num_classes,), nan for one that does
+            not occur.
         """
         right = self.table.diagonal().double()
         occurring = self.table.sum(0) + self.table.sum(1)
         iou = right / (occurring - right)  # 0 / 0 for a class that does not occur
-        return {"miou": iou.nanmean(), "accuracy": right.sum() / self.table.sum(), "iou": iou}
+        return {
+            "miou": iou.nanmean(),
+            "accuracy": right.sum() / self.table.sum(),
+            "mean_accuracy": (right / self.table.sum(1)).nanmean(),
+            "iou": iou,
+        }
 
 
 def count_table(predicted: Tensor, counts: Tensor) -> Tensor:

@@ -69,13 +69,14 @@ class SegmentationScore(nn.Module):
         """Figures in 0..1 over all scenes.
 
         Returns:
-            "miou", "pixel_accuracy", "boundary_f", "ceiling" of superpixels, and
+            "miou", "pixel_accuracy", "mean_accuracy", "boundary_f", "ceiling" of superpixels, and
             "ceiling_level<number>" of segments.
         """
         found = self.iou.compute()
         figures = {
             "miou": found["miou"],
             "pixel_accuracy": found["accuracy"],
+            "mean_accuracy": found["mean_accuracy"],
             "boundary_f": self.boundary.compute()["boundary_f"],
         }
         for level, ceiling in enumerate(self.ceilings):

@@ -11,6 +11,7 @@ from cast_exp.errors import UserError
 from cast_exp.models.backbone import Backbone
 from cast_exp.models.heads import Decoder
 from cast_exp.models.hierarchy import Hierarchy
+from cast_exp.models.windows import Windows, blended_classes
 from cast_exp.ops import Superpixels
 from cast_exp.ops.labels import nearest
 
@@ -37,17 +38,20 @@ class Prediction:
         scores: Class scores of the superpixels, float (N, K).
         superpixels: Where these are at the size of the truth, int64 (H, W), on the CPU: those
             given, or a ViT's patches.
-        hierarchy: That of the backbone, of a batch of one.
+        hierarchy: That of the backbone, of a batch of one, or of all windows; superpixels of window
+            w count on from w * N then.
+        blended: Class of each pixel where windows overlap, int64 (H, W); None without windows.
     """
 
     scores: Tensor
     superpixels: Tensor
     hierarchy: Hierarchy
+    blended: Tensor | None = None
 
     @cached_property
     def pixels(self) -> Tensor:
         """Best class of each pixel at the size of the truth, int64 (H, W), on the CPU."""
-        return self.paint(self.scores)
+        return self.paint(self.scores) if self.blended is None else self.blended.cpu()
 
     def paint(self, scores: Tensor) -> Tensor:
         """The same by other scores of the superpixels, (N, K).
@@ -55,7 +59,7 @@ class Prediction:
         A superpixel has one class. Scores of a ViT's patches are enlarged bilinearly to the image
         that it has seen, whose classes are then brought to the size of the truth.
         """
-        if self.hierarchy.grid is None:
+        if self.hierarchy.grid is None or self.blended is not None:
             return scores.argmax(-1).cpu()[self.superpixels]
         scores = scores[None].to(self.hierarchy.superpixels.device, torch.float32)
         best = self.hierarchy.on_pixels(scores)[0].argmax(0)
@@ -65,7 +69,12 @@ class Prediction:
     def levels(self) -> list[Tensor]:
         """Segment of each superpixel at each level, superpixels themselves first, int64 (N,)."""
         depth = self.hierarchy.depth
-        return [self.hierarchy.labels(level)[0].cpu() for level in range(depth + 1)]
+        levels = [self.hierarchy.labels(level).cpu() for level in range(depth + 1)]
+        counts = [level.tokens.size(1) for level in self.hierarchy.levels]
+        return [
+            (labels + count * torch.arange(len(labels))[:, None]).flatten()
+            for labels, count in zip(levels, counts, strict=True)
+        ]
 
 
 class SegmentationModel(nn.Module):
@@ -127,6 +136,7 @@ class SegmentationModel(nn.Module):
         superpixels: Superpixels | Tensor,
         full_superpixels: Tensor,
         last_grouping: bool = False,
+        windows: Sequence[Windows] = (),
     ) -> Prediction:
         """Name the classes of an image of any size.
 
@@ -135,10 +145,29 @@ class SegmentationModel(nn.Module):
             superpixels: Its superpixels; see `forward`.
             full_superpixels: The same at the size of the truth, int64 (H, W), on the CPU.
             last_grouping: As in `forward`; true if the hierarchy is to have all its levels.
+            windows: Versions of the image that are looked at in the place of `image`, of which the
+                first is not mirrored; see `blended_classes`.
         """
+        if windows:
+            return self._slide(windows, full_superpixels.shape, last_grouping)
         segmented = self(image, superpixels, last_grouping)
         tokens = segmented.hierarchy.tokens_at(full_superpixels[None])[0]
         return Prediction(segmented.logits[0], tokens, segmented.hierarchy)
+
+    def _slide(
+        self, windows: Sequence[Windows], size: Sequence[int], last_grouping: bool
+    ) -> Prediction:
+        """Name the classes of an image that is given in windows."""
+        height, width = size
+        segmented = [self(each.images, each.superpixels, last_grouping) for each in windows]
+        parts = [
+            (each.logits, each.hierarchy, version)
+            for each, version in zip(segmented, windows, strict=True)
+        ]
+        first, hierarchy = segmented[0].logits, segmented[0].hierarchy
+        tokens = windows[0].on_image(hierarchy.superpixels, first.size(1), height, width)
+        blended = blended_classes(parts, height, width)
+        return Prediction(first.flatten(0, 1), tokens, hierarchy, blended)
 
 
 def require_fusion(backbone: Backbone) -> None:

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from cast_exp.output.rounding import rounded
 from cast_exp.run.folder import rank
 from cast_exp.run.notes import Counts
 from cast_exp.run.plan import Plan
@@ -28,6 +29,7 @@ _SHARES = {
     "val/best_top1": "top-1 of the best epoch",
     "val/miou": "mIoU",
     "val/pixel_accuracy": "pixel accuracy",
+    "val/mean_accuracy": "mean accuracy of classes",
     "val/boundary_f": "boundary F",
     "val/ceiling": "mIoU that superpixels allow",
     "val/probe": "quick linear probe",
@@ -76,7 +78,7 @@ def show_result(folder: Path, metrics: Mapping[str, float]) -> None:
         return
     table = Table(title="result", show_header=False, title_justify="left")
     if losses := _loss_by_epoch(folder / "metrics.csv"):
-        table.add_row("loss, first and last epoch", f"{losses[0]:.3f}   {losses[-1]:.3f}")
+        table.add_row("loss, first and last epoch", f"{rounded(losses[0])}   {rounded(losses[-1])}")
     if "val/top1" in metrics:
         figures = [metrics[name] for name in ("val/top1", "val/top5") if name in metrics]
         table.add_row("accuracy, top-1 and top-5", "   ".join(map(_percent, figures)))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cast_exp.errors import UserError
-from cast_exp.ops.pictures import to_bytes
+from cast_exp.output.pictures import to_bytes
 from cast_exp.superpixels.splitting import split_largest
 
 _TOLERANCE = 1e-3  # rounding of a normalisation that was undone

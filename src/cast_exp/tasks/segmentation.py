@@ -36,13 +36,14 @@ from cast_exp.tasks.compilation import Compile
 class SegmentationTask(BaseTask):
     """Trains a backbone and a head on its superpixels to name the class of each pixel.
 
-    Trains on random crops, validates on whole images of any size, one at a time. Scores of a ViT's
-    patches are enlarged bilinearly to pixels.
+    Trains on random crops, validates on images of any size, one at a time, whole or in windows.
+    Scores of a ViT's patches are enlarged bilinearly to pixels.
 
     Logs "train/loss", the cross-entropy over pixels, at each step; after each validation, over all
-    images and in 0..1, "val/miou" and "val/pixel_accuracy", "val/boundary_f" (see `BoundaryF`), and
-    what an oracle would reach that gives all of a superpixel the class most of it has,
-    "val/ceiling", or all of a segment at a level, "val/ceiling_level1" and so on.
+    images and in 0..1, "val/miou", "val/pixel_accuracy" and "val/mean_accuracy" (see
+    `SegmentationIoU`), "val/boundary_f" (see `BoundaryF`), and what an oracle would reach that
+    gives all of a superpixel the class most of it has, "val/ceiling", or all of a segment at a
+    level, "val/ceiling_level1" and so on.
 
     Args:
         backbone: Makes hierarchies of images; with a fusion block.
@@ -72,7 +73,13 @@ class SegmentationTask(BaseTask):
     evaluated_by = "segmentation"
     head: Decoder
 
-    figures = ("val/miou", "val/pixel_accuracy", "val/boundary_f", "val/ceiling")
+    figures = (
+        "val/miou",
+        "val/pixel_accuracy",
+        "val/mean_accuracy",
+        "val/boundary_f",
+        "val/ceiling",
+    )
 
     def __init__(
         self,
@@ -125,8 +132,8 @@ class SegmentationTask(BaseTask):
             UserError: The data has no semantic classes on pixels.
         """
         scenes = self.of_kind(SceneDataModule, data)
-        scenes.need("semantic", "train")
-        scenes.need("semantic", "val")
+        scenes.need("semantic", "train", windows=True)
+        scenes.need("semantic", "val", windows=True)
         return scenes
 
     def configure_model(self) -> None:
@@ -179,7 +186,11 @@ class SegmentationTask(BaseTask):
     def validation_step(self, scene: Scene, batch_idx: int) -> None:
         """Count what is right in a scene, on its superpixels."""
         predicted = self.segmentation_model.predict(
-            scene.image, scene.superpixels, scene.full_superpixels, last_grouping=True
+            scene.image,
+            scene.superpixels,
+            scene.full_superpixels,
+            last_grouping=True,
+            windows=scene.windows,
         )
         truth = torch.as_tensor(scene.truth["semantic"]).long()
         self.score.update(
