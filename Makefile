@@ -24,7 +24,7 @@ $(READY): pyproject.toml $(PINS)
 	@echo "setting up $(VENV); the first time takes a few minutes"
 	@$(PYTHON) -m venv $(VENV)
 	@$(INSTALL) -c $(PINS) pip numpy cython setuptools wheel
-	@$(INSTALL) -c $(PINS) -e '.[dev,docs,eval,huggingface,notebooks,onnx,open,report,sweep,wandb,tensorboard]'
+	@$(INSTALL) -c $(PINS) -e '.[dev,docs,eval,huggingface,notebooks,onnx,open,report,sweep,wandb,tensorboard,webdataset]'
 	@$(INSTALL) --no-build-isolation 'fast-slic==0.4.0' || \
 	  echo "note: fast-slic did not build (it needs a C++ compiler and Python's headers); all else works without it"
 	@touch $@

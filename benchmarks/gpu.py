@@ -33,7 +33,7 @@ from gauge import Gauge
 from lightning.pytorch import Callback
 
 from cast_exp.callbacks.run_record import git_state
-from cast_exp.ops.files import write_text
+from cast_exp.output.files import write_text
 
 MODELS = ("cast_small", "vit_small", "cast_base", "vit_base")
 PRODUCT = "product of matrices"

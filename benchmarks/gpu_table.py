@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cast_exp.ops.files import write_text
-from cast_exp.ops.markdown import markdown_table
+from cast_exp.output.files import write_text
+from cast_exp.output.markdown import markdown_table
 
 BEGIN, END = "<!-- made by benchmarks/gpu.py -->", "<!-- end -->"
 NOT_RUN = "not run here"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
-from cast_exp.ops.markdown import markdown_table
+from cast_exp.output.markdown import markdown_table
 from cast_exp.run import measure
 from cast_exp.run.build import build
 from cast_exp.run.tree import compose, config_tree

@@ -21,6 +21,7 @@ import torch
 import yaml
 from PIL import Image
 from support.browser import chromium
+from support.kernels import Interpreted, interpreter
 
 from cast_exp import plugins
 
@@ -50,6 +51,21 @@ def browser() -> Iterator[Any]:
     """Chromium without a window."""
     with chromium() as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def interpreted() -> Iterator[Interpreted]:
+    """Triton's interpreter: ``interpreted(function, *arguments)``."""
+    pytest.importorskip("triton")
+    with interpreter() as started:
+        yield started
+
+
+@pytest.fixture
+def triton_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels are compiled anew."""
+    pytest.importorskip("triton")
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from test_contracts import is_evaluation, options
 from cast_exp.config import conf_dir, mistakes
 from cast_exp.errors import UserError
 from cast_exp.eval import evaluate_model
-from cast_exp.run import preflight
+from cast_exp.run import jobs
 from cast_exp.run.build import build
 from cast_exp.run.preflight import checked_command
 from cast_exp.run.resolvers import register_resolvers
@@ -124,8 +124,8 @@ def built(monkeypatch: pytest.MonkeyPatch) -> None:
             build(config.task if entry is train else config.model)
         return []
 
-    monkeypatch.setattr(preflight, "mistakes", checked)
-    monkeypatch.setattr(preflight, "refusals", lambda *_, **__: [])  # of devices that are not here
+    monkeypatch.setattr(jobs, "mistakes", checked)
+    monkeypatch.setattr(jobs, "refusals", lambda *_, **__: [])  # of devices that are not here
 
 
 def surprises(

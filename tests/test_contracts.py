@@ -14,8 +14,8 @@ from cast_exp.data import ImageDataModule, SceneDataModule
 from cast_exp.errors import UserError
 from cast_exp.eval import evaluate_model
 from cast_exp.run.build import build
-from cast_exp.run.preflight import only_asked
 from cast_exp.run.resolvers import register_resolvers
+from cast_exp.run.unread import only_asked
 from cast_exp.train import train
 
 

@@ -32,6 +32,7 @@ def evaluate_model(
     checkpoint: str | None,
     weights: Weights,
     run: str | None,
+    run_epochs: dict[str, Annotated[int, Field(ge=1)]] | None,
     paths: dict[str, Path],
     model: ModelNode,
     trainer: TrainerNode,
@@ -51,6 +52,8 @@ def evaluate_model(
         checkpoint: Weights; None to evaluate a model that has not been trained.
         weights: "average" takes their moving average, which supervised training keeps.
         run: Folder of the run they are of, if that was named.
+        run_epochs: By the experiment that the run trained, the epoch whose checkpoint is taken if
+            the run has kept it; `with_run` reads it.
         model: Config of a `Backbone`.
         trainer: Config of a `Trainer`; see `evaluation_trainers` for what is read.
         evaluate: Names of the evaluations.

@@ -13,7 +13,7 @@ from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
 
 from cast_exp.errors import UserError
-from cast_exp.ops.files import room_for, write_csv, write_text
+from cast_exp.output.files import room_for, write_csv, write_text
 
 
 class MetricsFile(CSVLogger):

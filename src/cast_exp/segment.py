@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = vars(_parser().parse_args(arguments))
     # These take seconds, which --help need not.
-    from cast_exp.ops.output import tolerant_output
+    from cast_exp.output.console import tolerant_output
     from cast_exp.predict.job import Job
     from cast_exp.run.superpixels import load_methods
     from cast_exp.run.trust import allow_parts

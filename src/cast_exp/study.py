@@ -18,10 +18,13 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cast_exp.errors import UserError
-from cast_exp.ops.files import atomic_write
+from cast_exp.output.files import atomic_write
 
 if TYPE_CHECKING:
     import optuna
+
+PRUNED = "pruned"
+"""Name of the figure that a trial has which was not gone on with."""
 
 _SQLITE, _JOURNAL = "search.db", "search.journal"
 _NAME = "search"

@@ -9,7 +9,6 @@ import torch
 from lightning.pytorch import seed_everything
 from pydantic import Field
 
-from cast_exp.callbacks.prune import PRUNED
 from cast_exp.checkpoints.load import Weights
 from cast_exp.data.base import RawDataModule
 from cast_exp.evaluation import Subject
@@ -35,6 +34,7 @@ from cast_exp.run.plan import Plan
 from cast_exp.run.resume import checkpoint_to_resume
 from cast_exp.run.show import show_config, show_plan, show_result
 from cast_exp.run.trainer import attach, build_trainer, ending_well, evaluation_trainers, fit
+from cast_exp.study import PRUNED
 from cast_exp.tasks import BaseTask
 
 

@@ -10,6 +10,7 @@ from support.tiny_run import TinyTask, tiny_data, tiny_trainer
 from torch import Tensor
 
 from cast_exp.callbacks import OneBatch
+from cast_exp.output.rounding import rounded
 
 
 class Seen(TinyTask):
@@ -46,5 +47,5 @@ def test_one_batch_is_seen_at_the_peak_rate_and_whether_it_is_learned_is_told(
     assert task.rates == [0.05] * 30
     first, last = float(callback.losses[0]), float(callback.losses[-1])
     assert (last < first / 2) == learns
-    assert f"one batch, 30 steps: loss {first:.4f} -> {last:.4f}" in caplog.text
+    assert f"one batch, 30 steps: loss {rounded(first)} -> {rounded(last)}" in caplog.text
     assert ("not learned" in caplog.text) != learns

@@ -2,11 +2,13 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
+from support.streams import Greys
 from support.voc import save_map, voc_tree
 
 from cast_exp.cli.check import check_split, main
@@ -19,7 +21,7 @@ OVERRIDES = ["data=image_folder", "superpixel=grid"]
 
 
 def report(
-    root: Path, split: str, dataset: type | partial = ImageFolder, **options: object
+    root: Path | None, split: str, dataset: Any = ImageFolder, **options: object
 ) -> tuple[bool, str]:
     data = ImageDataModule(dataset, TwoViews(16), Grid(4), root, **options)
     console = Console(record=True, width=300, quiet=False)
@@ -113,6 +115,25 @@ def test_classes_that_cannot_be_recognised_are_told(
         (folder / "val" / name).rename(folder / "val" / f"other {name}")
     assert main(command) == 0
     assert "kNN: no class has both training and validation images" in capsys.readouterr().out
+
+
+def test_streams_are_counted() -> None:
+    def streamed(split: Split, **options: Any) -> Greys:
+        return Greys(split, sizes=(5, 7, 1), **options)
+
+    good, text = report(None, "val", streamed)
+    assert good
+    assert "13 readable images, 3 of 3 classes" in text
+
+    def told(split: Split) -> Greys:
+        stream = streamed(split, damaged=(6,))
+        stream.__dict__["_length"] = 20
+        return stream
+
+    good, text = report(None, "train", told)
+    assert not good
+    assert "unreadable shard1, image 1:" in text
+    assert "the stream has 13 images, and data.dataset.images.train says 20; set it to 13" in text
 
 
 def test_many_classes_are_summed_up(tmp_path: Path, folder: Path) -> None:

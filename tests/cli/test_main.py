@@ -1,11 +1,14 @@
 """`cast-exp NAME`, and the names that commands had before."""
 
+import json
 import runpy
+import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from support.run_folders import run_folder
 
 from cast_exp.cli import COMMANDS, main
 from cast_exp.errors import UserError
@@ -41,6 +44,19 @@ def test_help_of_each(name: str, capsys: pytest.CaptureFixture[str]) -> None:
         main([name, "--help"])
     assert end.value.code == 0
     assert f"cast-exp {name}" in capsys.readouterr().out
+
+
+def test_what_reads_runs_does_not_wait_for_torch(tmp_path: Path) -> None:
+    run_folder(tmp_path / "run", metrics={"val/knn": 0.5})
+    commands = [
+        ["runs", "list", "--runs", str(tmp_path)],
+        ["runs", "show", str(tmp_path / "run")],
+        ["report", str(tmp_path), "--out", str(tmp_path / "report.html")],
+    ]
+    code = "import json, sys; from cast_exp.cli import main; "
+    code += "ends = [main(command) for command in json.loads(sys.argv[1])]; "
+    code += "sys.exit(any(ends) or 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code, json.dumps(commands)]).returncode == 0
 
 
 @pytest.mark.parametrize(

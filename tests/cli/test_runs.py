@@ -1,5 +1,6 @@
 """Runs listed, filtered, ordered, compared and pruned from the command line."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 from support.run_folders import run_folder
 
 from cast_exp.cli import main
+from cast_exp.run.folder import write_summary
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +47,7 @@ def names(table: str) -> list[str]:
         ("list model=small", "ab"),
         ("list model=s*l optim.lr=0.2", "b"),
         ("list status=failed", "d"),
+        ("list kind=train status=failed", "d"),
         ("list val/knn>0.25", "ac"),
         ("list val/knn<0.6 train/loss>1.5", "a"),
         ("best val/knn", "cab"),
@@ -81,6 +84,57 @@ def test_a_run_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
         assert text in shown
 
 
+@pytest.mark.parametrize("search", [False, True])
+def test_a_sweep_is_told_of(search: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path("runs/moco/sweep-1")
+    for number, (model, knn) in enumerate((("small", 0.5), ("base", 0.75), ("huge", None))):
+        figures = {"val/knn": knn, "val/loss": 3.0 * knn, "lr": 1e-5} if knn else None
+        run_folder(
+            folder / f"{number}_model-{model}",
+            f"model={model}",
+            choices={"model": model},
+            config={"objective": "val/loss"} if search else {},
+            metrics=figures,
+            status="finished" if knn else "failed",
+        )
+    run_folder(folder / "0_model-small/eval/knn-1", metrics={"knn/top1": 0.9}, kind="eval")
+    if search:
+        about = {"command": [], "objective": "val/loss", "space": {"model": ["small", "base"]}}
+        (folder / "search.json").write_text(json.dumps(about))
+    else:
+        overrides = {"task": ["experiment=x", "model=small,base,huge"], "hydra": ["hydra.mode=M"]}
+        (folder / "multirun.yaml").write_text(yaml.safe_dump({"hydra": {"overrides": overrides}}))
+        write_summary(folder, "failed")
+    shown = printed(capsys, "show", str(folder))
+    command = "python -m cast_exp.train -m experiment=x model=small,base,huge"
+    for text in ("2 finished, 1 failed", "{'model': ['small', 'base']}" if search else command):
+        assert text in shown
+    rows = [line.strip("│┃ ").replace("│", "┃").split("┃") for line in shown.splitlines()]
+    cells = [[cell.strip() for cell in row] for row in rows]
+    assert ["what varies", "model"] in cells
+    assert ["best val/knn", "0.7500 in 1_model-base"] in cells
+    assert ["best val/loss", "1.5000 in 0_model-small"] in cells
+    figures_of = {row[0]: row[3:-2] for row in cells if len(row) > 3}
+    assert figures_of == (
+        {"run": ["val/loss"], "0_model-small": ["1.5000"], "1_model-base": ["2.2500"]}
+        if search
+        else {
+            "run": ["val/knn", "val/loss"],
+            "0_model-small": ["0.5000", "1.5000"],
+            "1_model-base": ["0.7500", "2.2500"],
+        }
+    ) | {"2_model-huge": [""] if search else ["", ""]}
+
+
+def test_evaluations_are_told_from_trainings(capsys: pytest.CaptureFixture[str]) -> None:
+    run_folder(Path("runs/moco/a/eval/knn-1"), kind="eval")
+    rows = [line.split() for line in printed(capsys, "list").splitlines() if "moco/" in line]
+    kinds = {row[1]: row[3] for row in rows}
+    assert kinds.pop("moco/a/eval/knn-1") == "eval"
+    assert set(kinds.values()) == {"train"}
+    assert names(printed(capsys, "list", "kind=eval")) == ["1"]
+
+
 def test_two_configs_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
     rows = printed(capsys, "diff", "runs/moco/a", "runs/moco/c").splitlines()
     assert any(all(word in row for word in ("optim.lr", "0.1", "0.2")) for row in rows)
@@ -106,13 +160,15 @@ def test_what_can_go_is_told_and_deleted_only_if_asked(capsys: pytest.CaptureFix
     [
         ("list --runs nowhere", "nowhere does not exist"),
         ("list seed", "seed: a filter is KEY=VALUE"),
+        ("list /", "/: a folder of runs is given as --runs /"),
         ("list val/knn>high", "high is not a number"),
         ("list val/kn>0", "no run in runs has a figure val/kn; did you mean val/knn"),
         ("list modl=base", "modl=base: no run has a value of modl; did you mean model"),
         ("list status=finishd", "status=finishd: no status; did you mean finished"),
+        ("list kind=evil", "kind=evil: no kind; did you mean eval"),
         ("show runs/moco/e", "runs/moco/e does not exist"),
         ("best val/top1", "no run in runs has a figure val/top1; options are train/loss"),
-        ("show runs", "runs/.hydra/hydra.yaml is missing"),
+        ("show runs", "runs is not the folder of a run, sweep or search; cast-exp runs list"),
     ],
 )
 def test_a_mistake_is_one_line(

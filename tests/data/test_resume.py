@@ -9,6 +9,7 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
+from support.streams import Greys
 
 from cast_exp.data import ImageDataModule, RawDataModule, SceneDataModule, TwoViews
 from cast_exp.data.datasets import ImageFolder, Shapes
@@ -81,6 +82,13 @@ def images(folder: Path, workers: int, **options: Any) -> RawDataModule:
 on_device = partial(images, augment_on="device", superpixels_on="device")
 
 
+def streamed(_: Path, workers: int) -> RawDataModule:
+    stream = partial(Greys, sizes=(6, 6, 6, 6))
+    return ImageDataModule(
+        stream, TwoViews(16), Grid(4), batch_size=4, image_size=16, workers=workers, seed=1
+    )
+
+
 def crops(_: Path, workers: int) -> RawDataModule:
     shapes = partial(Shapes, train=24, val=2, size=16)
     return SceneDataModule(shapes, Grid(4), batch_size=4, crop=16, workers=workers, seed=1)
@@ -124,10 +132,11 @@ def run(
         (2, {"max_epochs": EPOCHS}, images),
         (0, {"max_steps": EPOCHS * STEPS}, images),
         (0, {"max_epochs": EPOCHS}, on_device),
+        (2, {"max_epochs": EPOCHS}, streamed),
         (0, {"max_epochs": EPOCHS}, crops),
         (0, {"max_epochs": EPOCHS, "accumulate_grad_batches": 2}, crops),
     ],
-    ids=["epochs", "workers", "steps", "device", "crops", "accumulated"],
+    ids=["epochs", "workers", "steps", "device", "streamed", "crops", "accumulated"],
 )
 def test_resumed_runs_equal_the_straight_one(
     folder: Path,
@@ -140,7 +149,9 @@ def test_resumed_runs_equal_the_straight_one(
     batches = limit.get("accumulate_grad_batches", 1)  # of a step
     assert [step for step, *_ in straight.seen] == [n // batches for n in range(EPOCHS * STEPS)]
     epochs = [sorted(j for s in straight.seen[i : i + STEPS] for j in s[1]) for i in (0, 6, 12)]
-    assert epochs == [list(range(24))] * EPOCHS
+    numbers = make(folder, 0).chosen("train").tolist()
+    assert epochs == [numbers] * EPOCHS
+    assert len(set(numbers)) == 24
     assert len({tuple(s[1]) for s in straight.seen}) == EPOCHS * STEPS
 
     points = {f"step={n}": n for n in ((4, 8) if workers else (1, 5, 6, 7, 12, 16))}

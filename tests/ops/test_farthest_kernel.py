@@ -1,26 +1,18 @@
 """The Triton kernel of farthest tokens: interpreted, compiled, and on a GPU if there is one."""
 
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from functools import partial
 
 import pytest
 import torch
 from support.farthest import KINDS, images_of, require_definition
+from support.kernels import compile_kernel
 
 from cast_exp.ops import farthest_tokens
 
+pytest.importorskip("triton")
 
-@pytest.fixture(scope="module")
-def interpreted():
-    """The kernel in Triton's interpreter, in a process that imports Triton anew to be in it."""
-    pytest.importorskip("triton")
-    from cast_exp.ops.farthest_kernel import by_kernel
-
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("TRITON_INTERPRET", "1")
-            pool.submit(int).result()
-        yield lambda *arguments: pool.submit(by_kernel, *arguments).result()
+from cast_exp.ops import farthest_kernel
+from cast_exp.ops.farthest_kernel import by_kernel
 
 
 @pytest.mark.parametrize(("kind", "masked"), KINDS)
@@ -34,32 +26,19 @@ def interpreted():
     ],
 )
 def test_kernel_in_the_interpreter(interpreted, kind, masked, batch, number, width, count, dtype):
-    require_definition(interpreted, kind, batch, number, width, count, dtype, masked)
+    require_definition(
+        partial(interpreted, by_kernel), kind, batch, number, width, count, dtype, masked
+    )
 
 
 @pytest.mark.parametrize(("tokens", "compared"), [("fp32", "fp32"), ("bf16", "fp64")])
-def test_kernel_compiles_without_a_gpu(tmp_path, monkeypatch, tokens, compared):
-    """The interpreter takes Python that the compiler does not."""
-    triton = pytest.importorskip("triton")
-    from triton.backends.compiler import GPUTarget
-
-    from cast_exp.ops.farthest_kernel import _choose
-
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+@pytest.mark.usefixtures("triton_cache")
+def test_kernel_compiles_without_a_gpu(tokens, compared):
     pointers = {"tokens": tokens, "padding": "u8", "mean": "fp64", "nearest": compared}
-    pointers |= {"chosen": "i64"}
     constants = {"TAKEN": -1.0, "ROWS": 32, "COLUMNS": 128}
-    signature = {
-        name: "constexpr"
-        if name in constants
-        else f"*{pointers[name]}"
-        if name in pointers
-        else "i32"
-        for name in _choose.arg_names
-    }
-    source = triton.compiler.ASTSource(_choose, signature, constants)
-    options = {"enable_fp_fusion": False}
-    assert triton.compile(source, GPUTarget("cuda", 90, 32), options).asm["cubin"]
+    compile_kernel(
+        farthest_kernel._choose, pointers | {"chosen": "i64"}, constants, enable_fp_fusion=False
+    )
 
 
 @pytest.mark.gpu
@@ -82,10 +61,12 @@ def test_memory_may_be_laid_out_in_any_way(interpreted):
     tokens, padding = images_of("plain", 2, 9, 4, torch.float32)
     strided = tokens.permute(2, 0, 1).contiguous().permute(1, 2, 0)
     apart = padding.T.contiguous().T
-    assert torch.equal(interpreted(strided, 3, apart, True), farthest_tokens(tokens, 3, padding))
+    assert torch.equal(
+        interpreted(by_kernel, strided, 3, apart, True), farthest_tokens(tokens, 3, padding)
+    )
 
 
 @pytest.mark.parametrize("masked", [True, False])
 def test_an_image_without_tokens_gets_the_first(interpreted, masked):
     tokens, padding = torch.randn(1, 4, 3), torch.ones(1, 4, dtype=torch.bool)
-    assert interpreted(tokens, 3, padding, masked).tolist() == [[0, 0, 0]]
+    assert interpreted(by_kernel, tokens, 3, padding, masked).tolist() == [[0, 0, 0]]

@@ -158,6 +158,21 @@ def test_scatter_and_parallel_coordinates_show_runs_that_have_the_metrics(page) 
     assert "1 run" in page.tab.locator("#lacking").inner_text()
 
 
+def test_without_results_a_loss_is_drawn_against_what_differs(browser, tmp_path: Path) -> None:
+    records = []
+    for seed in (0, 1):
+        metrics = {"lr": 0.1, "model/gflops": 9.0, "throughput/images": 5 + seed, "train/loss": 2}
+        folder = run_folder(tmp_path / str(seed), f"seed={seed}", metrics=metrics)
+        records.append(RunRecord.read(folder))
+    file = tmp_path / "report.html"
+    file.write_text(report_page("A", report_content(records, 0)))
+    page = Opened(browser, file)
+    assert page.tab.input_value("#y") == "train/loss"
+    assert page.tab.input_value("#x") == "throughput/images"
+    assert [trace["x"] for trace in page.traces("scatter")] == [[5], [6]]
+    page.tab.close()
+
+
 def test_pictures_of_all_runs_are_side_by_side_at_one_step(page) -> None:
     page.tab.locator("#pictures").scroll_into_view_if_needed()
     count = "document.querySelectorAll('figure img').length === "

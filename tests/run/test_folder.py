@@ -116,6 +116,7 @@ def test_multirun_folders(tmp_path: Path) -> None:
     write_summary(sweep, "failed")
     assert sweep_folder(str(tmp_path), "name", "auto") == str(sweep)
     assert job_folder(3, "seed=0,data.root=/a/b c,x=[1,2]") == "3_seed-0_data.root-a-b-c_x-1_2"
+    assert job_folder(1, "optim.base_lr=0.00031622776601683794") == "1_optim.base_lr-0.0003162"
     assert len(job_folder(3, "key=value," * 50)) <= 120
     name = job_folder(10, "+optim.lr=-1e-05,path='a b',x={k:1},y=$HOME,z=ü!")
     assert shlex.quote(name) == name

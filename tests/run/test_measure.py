@@ -1,9 +1,12 @@
 """What is measured, on a clock that only passes where a test says so."""
 
+from functools import partial
+
 import pytest
+from support.streams import Greys
 from support.tiny_run import Blots, TinyTask, tiny_data
 
-from cast_exp.data.transforms import TwoViews
+from cast_exp.data import ImageDataModule, TwoViews
 from cast_exp.errors import UserError
 from cast_exp.run import measure
 from cast_exp.run.measure import CoreSeconds, Step, core_seconds, time_step
@@ -53,6 +56,17 @@ def test_the_seconds_of_a_core_go_to_what_takes_them(monkeypatch: pytest.MonkeyP
     assert cost.total == 1.375
     assert len(made) == 1 + -(-20 // 1.375)
     assert len({item["index"] for item in items}) == 8
+
+
+def test_images_of_a_stream_are_taken_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    clock.slow(Greys, "read", 0.25)
+    clock.slow(Grid, "__call__", 0.5)
+    stream = partial(Greys, sizes=(20, 20))
+    data = ImageDataModule(stream, TwoViews(8), Grid(4), image_size=8, batch_size=4, workers=0)
+    cost, items = core_seconds(data, 14)
+    assert (cost.decode, cost.superpixels) == (0.25, 1.0)
+    assert [item["index"] for item in items] == [*range(5, 13)]
 
 
 def test_without_readable_images_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cast_exp.config import key_of, values_of
+from cast_exp.config import key_of
 from cast_exp.errors import UserError
 from cast_exp.run.preflight import checked_command
 from cast_exp.train import train
@@ -30,52 +30,12 @@ def test_a_wrong_folder_of_configs_is_named(tmp_path: Path) -> None:
         checked_command(["--config-dir", str(tmp_path / "none"), *QUICK], "train", train)
 
 
-def test_a_mistake_in_one_job_is_told_with_that_job() -> None:
-    command = ["-m", *QUICK, "seed=0,1", "data.batch_size=8,-1"]
-    with pytest.raises(UserError, match=r"with .*data.batch_size=-1\)") as caught:
-        checked_command(command, "train", train)
-    assert "batch_size=8" not in str(caught.value)
-
-
-def test_an_evaluation_needs_a_file_only(tmp_path: Path) -> None:
-    (tmp_path / "evaluation").mkdir()
-    (tmp_path / "evaluation" / "again.yaml").write_text(
-        "# @package evaluation.again\ndefaults: [knn@_here_, _self_]\nneighbours: 3\n"
-    )
-    command = [f"--config-dir={tmp_path}", *QUICK, "evaluate=[again]", "evaluation.again.memory=5"]
-    found = checked_command(command, "train", train)
-    (chosen,) = (word for word in found if key_of(word) == "evaluation")
-    assert "again" in values_of(chosen)
-    assert "knn" in values_of(chosen)
-
-
-@pytest.mark.parametrize("asked", ["evaluate=[knn]", "seed=1"])
-def test_an_evaluation_that_is_not_asked_for_adds_nothing(tmp_path: Path, asked: str) -> None:
-    (tmp_path / "evaluation").mkdir()
-    (tmp_path / "evaluation" / "again.yaml").write_text(
-        "# @package evaluation.again\nneighbours: 3\n"
-    )
-    found = checked_command([f"--config-dir={tmp_path}", *QUICK, asked], "train", train)
-    assert not [word for word in found if key_of(word) == "evaluation"]
-
-
 def test_a_root_config_may_be_the_users(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("defaults: [train, _self_]\nname: mine\n")
     command = [f"--config-dir={tmp_path}", "--config-name", "mine", *QUICK]
     assert checked_command(command, "train", train)[:2] == command[:2]
     with pytest.raises(UserError, match="Cannot find primary config 'nope'"):
         checked_command(["--config-name", "nope", *QUICK], "train", train)
-
-
-def test_data_given_in_place_are_looked_at() -> None:
-    given = "evaluation.knn.images={_target_:cast_exp.data.ImageDataModule}"
-    with pytest.raises(UserError, match=r"evaluation.knn.images.dataset: required"):
-        checked_command([*QUICK, "evaluate=[knn]", given], "train", train)
-
-
-def test_a_wrong_name_of_a_model_is_told_with_all_names() -> None:
-    with pytest.raises(UserError, match=r"model.name=cast_smal: should be 'cast_tiny', 'cast_sm"):
-        checked_command([*QUICK, "model.name=cast_smal"], "train", train)
 
 
 @pytest.mark.slow
@@ -90,32 +50,3 @@ def test_keys_are_completed(tmp_path: Path) -> None:
         check=False,
     )
     assert "superpixel.count=" in done.stdout, done.stderr
-
-
-def test_wrong_values_of_any_kind_are_told_together() -> None:
-    wrong = {
-        "seed=${seed}": "seed: refers to itself",
-        "optim.base_lr=nan": "optim.base_lr=nan: should be a finite number",
-        "optim.optimizer.weight_decay=-1": "should be greater than or equal to 0",
-        "trainer.max_epochs=-5": "should be greater than or equal to -1",
-        "trainer.log_every_n_steps=-1": "should be greater than or equal to 0",
-        "callbacks.recent.every_n_train_steps=-1": "should be greater than or equal to 0",
-        "callbacks.progress=5": "should be null or a node with a _target_ that makes a Callback",
-        "data.dataset.area=[0.3,0.2]": "the second number should not be below the first",
-        "data.value_range=[1,0]": "the second number should not be below the first",
-        "augmentation.crop_scale=[1,0.1]": "the second number should not be below the first",
-        "augmentation.blur_sigma=[0.1,inf]": "augmentation.blur_sigma.1=inf: should be a finite",
-        "paths.runs=5": "should be a valid string",
-        f"name={300 * 'x'}": "should have at most 200 characters",
-    }
-    with pytest.raises(UserError) as caught:
-        checked_command([*QUICK, *wrong], "train", train)
-    first, *lines = str(caught.value).splitlines()
-    assert first == f"{len(wrong)} mistakes in the command or config:"
-    assert all(any(told in line for line in lines) for told in wrong.values())
-
-
-@pytest.mark.parametrize("asked", ["[5]", "[null]", "null"])
-def test_a_name_of_an_evaluation_may_be_no_name(asked: str) -> None:
-    with pytest.raises(UserError, match=r"is none of knn|should be a list, as in evaluate=\[knn\]"):
-        checked_command([*QUICK, f"evaluate={asked}"], "train", train)

@@ -83,7 +83,7 @@ TARGETS = [
     "task._target_=torch.load",
     "task._target_=cast_exp.data.ImageDataModule",
     "task.backbone={_target_:os.system,command:ls}",
-    "optim.optimizer._target_=cast_exp.ops.files.write_text",
+    "optim.optimizer._target_=cast_exp.output.files.write_text",
     "optim.schedule._target_=builtins.exec",
     "+callbacks.x={_target_:subprocess.Popen,args:[ls]}",
     "+callbacks.x={_target_:lightning.pytorch.callbacks.LambdaCallback}",
@@ -138,6 +138,25 @@ def test_neither_does_one_that_is_evaluated(folder: Make, canary: Path, override
         evaluate(folder(override))
     assert len(str(caught.value).splitlines()) <= 6
     assert not canary.exists()
+
+
+SHARDS = ["data=webdataset_stream", "data.dataset.label=null", "data.dataset.images.train=9"]
+SHELLS = [
+    ["data.dataset.train='pipe:ls'"],
+    ["data.dataset.train=['a.tar',' PIPE:ls ://']"],
+    ["+a=pi", "+b='pe:ls'", "data.dataset.train='${a}${b}'"],
+]
+
+
+@pytest.mark.parametrize("overrides", SHELLS)
+@pytest.mark.parametrize("way", [resume, evaluate])
+def test_what_a_shell_runs_is_not_taken_from_a_folder(
+    folder: Make, overrides: list[str], way: Callable[..., list[str]]
+) -> None:
+    run = folder(*SHARDS, *overrides)
+    with pytest.raises(UserError, match=r"data.dataset.train.*=.*ls.*a shell runs is not taken"):
+        way(run)
+    assert "data.dataset.train='pipe:ls'" in way(run, "data.dataset.train='pipe:ls'")
 
 
 def test_an_evaluation_takes_nothing_but_data_of_a_folder(folder: Make) -> None:

@@ -71,6 +71,16 @@ def test_markdown_has_a_row_for_each_choice_with_mean_and_deviation_over_seeds(
     )
 
 
+def test_small_figures_and_long_values_are_rounded_in_markdown_only(tmp_path: Path) -> None:
+    for number, lr in enumerate(("0.00031622776601683794", "0.001")):
+        metrics = {"val/loss": 1.23456e-5}
+        add(tmp_path, number, [f"optim.base_lr={lr}"], "finished", metrics=metrics)
+    summarise(tmp_path)
+    rows = (tmp_path / "summary.md").read_text().splitlines()[2:]
+    assert rows == ["| 0.0003162 | 1 | 1.235e-05 |", "| 0.001 | 1 | 1.235e-05 |"]
+    assert table(tmp_path)[0]["optim.base_lr"] == "0.00031622776601683794"
+
+
 def test_the_table_of_a_resumed_multirun_is_not_split(tmp_path: Path) -> None:
     for number, more in enumerate([[], ["resume=auto"]]):
         overrides = ["model=a", f"seed={number}", *more]

@@ -50,9 +50,38 @@ def test_the_best_weights_of_a_run_on_its_own_data(run: Path) -> None:
 
 @pytest.mark.parametrize("choice", ["experiment=voc_retrieval", "data=camvid"])
 def test_on_other_data_nothing_but_the_weights_is_of_the_run(run: Path, choice: str) -> None:
-    found = with_run([f"run={run}", choice])
+    with config_tree():
+        found = with_run([f"run={run}", choice])
     assert found[:2] == [f"run={run}", choice]
     assert len(found) == 3
+
+
+def test_the_epoch_of_the_published_figure_where_it_was_kept(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def chosen(*overrides: str) -> str:
+        with config_tree():
+            return Path(with_run([f"run={run}", *overrides])[-1].strip("'")).name
+
+    saved = OmegaConf.load(run / ".hydra" / "hydra.yaml")
+    saved.hydra.runtime = {"choices": {"experiment": "coco_moco"}}
+    OmegaConf.save(saved, run / ".hydra" / "hydra.yaml")
+    retrieval = "experiment=voc_retrieval"
+    assert chosen(retrieval) == "last.ckpt"
+    assert "after 150 epochs, that of the published figure, was not kept" in capsys.readouterr().err
+    for epoch in (99, 149, 399):
+        (run / "checkpoints" / f"epoch{epoch:04d}.ckpt").touch()
+    assert chosen(retrieval) == "epoch0149.ckpt"
+    assert "after 150 epochs, that of the published figure, is taken" in capsys.readouterr().err
+    assert chosen(retrieval, "run_epochs.coco_moco=400") == "epoch0399.ckpt"
+    capsys.readouterr()
+    assert chosen(retrieval, "run_epochs=null") == chosen("data=camvid") == "last.ckpt"
+    assert chosen("experiment=voc_retrieval,voc_figure_ground") == "last.ckpt"
+    assert chosen("experiment=voc_retreival") == "last.ckpt"  # which is told later
+    saved.hydra.runtime.choices.experiment = "in100_moco"
+    OmegaConf.save(saved, run / ".hydra" / "hydra.yaml")
+    assert chosen(retrieval) == "last.ckpt"
+    assert not capsys.readouterr().err
 
 
 def test_a_folder_that_is_no_run_or_has_no_weights(run: Path, tmp_path: Path) -> None:

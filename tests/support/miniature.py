@@ -11,8 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from cast_exp.checkpoints.published import PUBLISHED
 from cast_exp.config import key_of, swept, values_of
 from cast_exp.run.misfits import own_evaluation
-from cast_exp.run.preflight import EVAL
-from cast_exp.run.tree import config_tree
+from cast_exp.run.tree import EVAL, config_tree
 from cast_exp.run.unread import only_asked, only_read
 from cast_exp.run.weights import with_run
 

@@ -7,6 +7,7 @@ import torch
 from support.cli import cast_train, runs
 from support.commands import ROOT, Command
 from support.miniature import miniature
+from support.sources import IMAGES
 from support.tiny_data import TREES, noise
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
@@ -31,6 +32,7 @@ _RECIPES = {
 }
 _RUN = re.compile(r"runs/(\w+)/TIME(/.*)?")
 _NEWEST_RUN = re.compile(r"\$\$\(ls -td runs/(\w+)/.*\)")
+_IMAGES = re.compile(r"data\.dataset\.images\.(train|val)")
 
 
 class Things:
@@ -124,6 +126,8 @@ class Things:
         if key == "data.root":
             option = chosen_data(command.words)
             return str(self.packed(option) if value == "PACKED" else self.data(option))
+        if found := _IMAGES.fullmatch(key):
+            return str(IMAGES[found[1]])
         if key == "--out" and value.startswith("/"):
             return f"{self.folder}{value}"
         if key == "experiment" and value == "...":

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import yaml
 
-from cast_exp.ops.files import write_csv
+from cast_exp.output.files import write_csv
 from cast_exp.run.folder import write_summary
 
 CHOICES = {"experiment": "shapes_moco", "pooling": "graph", "local": "default", "hydra": "default"}

@@ -1,5 +1,6 @@
 """Two tiny splits of images, and the shards and tables that libraries make of them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +52,14 @@ def tables(samples: dict[str, list[tuple[bytes, int]]], **columns: Any) -> Any:
             for split, images in samples.items()
         }
     )
+
+
+def write_parquet(root: Path, made: Mapping[str, Any]) -> Path:
+    """The parquet files of splits, three of `train` and one of any other."""
+    root.mkdir(parents=True, exist_ok=True)
+    for split, table in made.items():
+        files = 3 if split == "train" and len(table) > 3 else 1
+        for number in range(files):
+            path = root / f"{split}-{number:05}-of-{files:05}.parquet"
+            table.shard(files, number).to_parquet(path)
+    return root

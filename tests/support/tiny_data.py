@@ -233,6 +233,13 @@ def huggingface_tree(root: Path) -> Path:
     return root
 
 
+def parquet_tree(root: Path) -> Path:
+    """Parquet files of the library datasets."""
+    from support.sources import encoded, tables, write_parquet
+
+    return write_parquet(root, tables(encoded(root.with_name("of_parquet"))))
+
+
 TREES = {
     "imagenet": imagenet_tree,
     "imagenet100": imagenet100_tree,
@@ -241,7 +248,9 @@ TREES = {
     "coco": coco_tree,
     "cifar10": cifar10_tree,
     "webdataset": webdataset_tree,
+    "webdataset_stream": webdataset_tree,
     "huggingface": huggingface_tree,
+    "huggingface_stream": parquet_tree,
     "voc": voc_aug_tree,
     "voc_square": voc_aug_tree,
     "voc_aug": voc_aug_tree,

@@ -17,7 +17,7 @@ from cast_exp.data.transforms import denormalise
 from cast_exp.metrics import head_jaccards
 from cast_exp.models import Hierarchy
 from cast_exp.ops.labels import nearest
-from cast_exp.ops.pictures import to_bytes
+from cast_exp.output.pictures import to_bytes
 from cast_exp.viz import hierarchy_sheet
 from cast_exp.viz.head_maps import (
     HeadMaps,

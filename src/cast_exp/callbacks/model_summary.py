@@ -19,7 +19,7 @@ from cast_exp.callbacks.side_work import (
     spare_the_run,
 )
 from cast_exp.models.flops import FlopCount
-from cast_exp.ops.files import write_text
+from cast_exp.output.files import write_text
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 from cast_exp.distributed import signals
 from cast_exp.errors import UserError
 from cast_exp.ops import Superpixels
-from cast_exp.ops.files import atomic_write
+from cast_exp.output.files import atomic_write
 
 
 class NonFiniteLoss(UserError):

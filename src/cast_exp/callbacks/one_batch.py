@@ -6,6 +6,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from cast_exp.output.rounding import rounded
+
 log = logging.getLogger(__name__)
 
 _LEARNED = 0.5  # share of the first loss that the last should be below
@@ -44,6 +46,8 @@ class OneBatch(Callback):
         if not (self.losses and trainer.is_global_zero):
             return
         first, last = float(self.losses[0]), float(self.losses[-1])
-        log.info("one batch, %d steps: loss %.4f -> %.4f", len(self.losses), first, last)
+        log.info(
+            "one batch, %d steps: loss %s -> %s", len(self.losses), *map(rounded, (first, last))
+        )
         if not last < _LEARNED * first:
             log.warning("the batch was not learned: look at the loss, gradients and learning rate")

@@ -15,7 +15,7 @@ from cast_exp.callbacks.needs import NeedsData
 from cast_exp.callbacks.side_work import spare_the_run
 from cast_exp.data.base import RawDataModule
 from cast_exp.data.datasets.base import NoSuchSplit
-from cast_exp.ops.files import atomic_write
+from cast_exp.output.files import atomic_write
 
 
 class Pictures(NeedsData):

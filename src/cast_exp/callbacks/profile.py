@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from pydantic import Field
 from torch.profiler import ProfilerActivity, profile
 
-from cast_exp.ops.files import atomic_write, write_text
+from cast_exp.output.files import atomic_write, write_text
 
 log = logging.getLogger(__name__)
 

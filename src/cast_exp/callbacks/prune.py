@@ -4,10 +4,7 @@ from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from cast_exp.study import report
-
-PRUNED = "pruned"
-"""Name of the figure that a trial has which was not gone on with."""
+from cast_exp.study import PRUNED, report
 
 
 class Prune(Callback):

@@ -17,7 +17,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 import cast_exp
 from cast_exp.errors import UserError
-from cast_exp.ops.files import write_json
+from cast_exp.output.files import write_json
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from cast_exp.checkpoints.official import (
 from cast_exp.checkpoints.published import PUBLISHED, SNAPSHOTS, Figure, zoo_dir
 from cast_exp.errors import UserError, listing
 from cast_exp.models.registry import SIZES
-from cast_exp.ops.files import atomic_write
+from cast_exp.output.files import atomic_write
 
 _SUFFIXES = (".pth", ".pth.tar", ".pt")
 _STATES = ".state.pth"  # of the optimizer of a fine-tuning on VOC

@@ -7,7 +7,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from cast_exp.checkpoints.files import require_whole
-from cast_exp.ops.files import atomic_write
+from cast_exp.output.files import atomic_write
 
 
 class CheckpointIO(TorchCheckpointIO):
@@ -15,7 +15,7 @@ class CheckpointIO(TorchCheckpointIO):
 
     Lightning writes to the temporary folder and moves the file, which across file systems is a copy
     over the former one. Here the file is written in the folder that it is for and read back before
-    it takes the place of the former one; see `cast_exp.ops.files.atomic_write`. What is addressed
+    it takes the place of the former one; see `cast_exp.output.files`. What is addressed
     by a URL is left to Lightning.
     """
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from cast_exp.errors import UserError, listing
-from cast_exp.ops.files import atomic_write, write_json
+from cast_exp.output.files import atomic_write, write_json
 
 CONFIG = "backbone"
 """Key under which our checkpoints carry the config of the backbone."""
@@ -108,6 +108,12 @@ def best_weights(folder: Path) -> Path:
         if (path := folder / "checkpoints" / f"{name}.ckpt").is_file():
             return path
     raise UserError(f"{folder} has no checkpoints/best.ckpt or last.ckpt; has it trained?")
+
+
+def epoch_weights(folder: Path, epoch: int) -> Path | None:
+    """The checkpoint that a run has kept after so many epochs; None if it has kept none."""
+    path = folder / "checkpoints" / f"epoch{epoch - 1:04d}.ckpt"  # counted from 0
+    return path if path.is_file() else None
 
 
 def write_converted(

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from cast_exp.config.messages import nearest
 from cast_exp.errors import UserError
-from cast_exp.ops.output import tolerant_output
+from cast_exp.output.console import tolerant_output
 
 COMMANDS = {
     "advise": "measure this machine for a training: workers, batch, hours",

@@ -10,7 +10,7 @@ command.
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from cast_exp.config import listed, mistakes
 from cast_exp.data.base import RawDataModule, available_cores
@@ -29,6 +29,7 @@ from cast_exp.data.class_pixels import class_faults, class_pixels
 from cast_exp.data.datasets.base import NoSuchSplit, RawDataset, Split, UnreadableImage
 from cast_exp.data.datasets.image_kinds import PLAIN, ImageKind
 from cast_exp.data.datasets.images import ValueRange, to_rgb
+from cast_exp.data.datasets.streamed import StreamedImages
 from cast_exp.data.loader import start_worker
 from cast_exp.data.recognition import recognition_obstacle
 from cast_exp.data.scene_datamodule import SceneDataModule
@@ -107,6 +108,7 @@ def check_split(data: RawDataModule, split: Split, console: Console) -> bool:
     names: list[str] = getattr(dataset, "semantic_classes", []) if on_pixels else dataset.classes
     images = _Images(dataset, len(names), on_pixels, data.value_range)
     readable, counts, kinds, faults = _read(images, split, console)
+    found = readable + len(faults)
     present = int((counts[:-1] > 0).sum())
     drawn = " (held out of the training images)" if split == "val" and data.held_out(split) else ""
     void = ""
@@ -128,6 +130,13 @@ def check_split(data: RawDataModule, split: Split, console: Console) -> bool:
     for fault in faults:
         console.print(fault, soft_wrap=True, highlight=False)
     there, expected = data.count(split)
+    if isinstance(dataset, StreamedImages) and found != there:
+        console.print(
+            f"[red]the stream has {found} images[/], and data.dataset.images.{split} says "
+            f"{there}; set it to {found}",
+            soft_wrap=True,
+        )
+        return False
     if there != expected:
         console.print(
             f"[red]{there} files, expected {expected}[/]; for a part of the data set, set "
@@ -174,12 +183,30 @@ class _Images(Dataset[Any]):
         return counts, ImageKind.of(item["image"], self.value_range)
 
 
+class _Passing(IterableDataset[Any]):
+    """Those of `_Images` whose images are streamed."""
+
+    def __init__(self, images: _Images) -> None:
+        self.images = images
+
+    def __iter__(self) -> Iterator[Any]:
+        info, stream = get_worker_info(), self.images.dataset
+        assert info is not None
+        assert isinstance(stream, StreamedImages)
+        try:
+            for number in stream.passing(stream.share(info.id, info.num_workers)):
+                yield self.images[number]
+        except UserError as error:
+            yield f"[red]wrong[/] {escape(str(error))}"
+
+
 def _read(
     images: _Images, split: Split, console: Console
 ) -> tuple[int, NDArray[np.int64], list[ImageKind], list[str]]:
     """Decode all images, on all cores: how many can be read, their classes, kinds and faults."""
+    stream = isinstance(images.dataset, StreamedImages)
     loader = DataLoader(
-        images,
+        _Passing(images) if stream else images,
         batch_size=32,
         num_workers=available_cores(),
         collate_fn=list,

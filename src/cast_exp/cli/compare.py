@@ -28,8 +28,8 @@ from cast_exp.data.datasets.bsds500 import read_segmentations
 from cast_exp.data.datasets.images import read_image, to_rgb
 from cast_exp.errors import UserError
 from cast_exp.metrics.superpixel import achievable_segmentation_accuracy, boundary_recall
-from cast_exp.ops.files import atomic_write, write_csv
 from cast_exp.ops.labels import Labels
+from cast_exp.output.files import atomic_write, write_csv
 from cast_exp.run.options import add_config_dir, add_plugins
 from cast_exp.run.superpixels import load_methods
 from cast_exp.run.trust import allow_parts

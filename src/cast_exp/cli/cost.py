@@ -21,8 +21,8 @@ from cast_exp.models.backbone import Backbone
 from cast_exp.models.cast import CAST
 from cast_exp.models.flops import FlopCount
 from cast_exp.models.registry import SIZES, create_model, size_of
-from cast_exp.ops.files import write_csv, write_text
-from cast_exp.ops.markdown import markdown_table
+from cast_exp.output.files import write_csv, write_text
+from cast_exp.output.markdown import markdown_table
 from cast_exp.superpixels import Grid
 
 PATCH = 16

@@ -18,7 +18,7 @@ from cast_exp.checkpoints import Weights
 from cast_exp.errors import UserError, listing
 from cast_exp.export import FORMATS, Exported
 from cast_exp.export.exported import difference
-from cast_exp.ops.files import atomic_write
+from cast_exp.output.files import atomic_write
 from cast_exp.run.options import add_plugins, level_counts, positive
 from cast_exp.run.trust import allow_parts
 

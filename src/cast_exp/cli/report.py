@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cast_exp.errors import UserError
-from cast_exp.ops.files import write_text
+from cast_exp.output.files import write_text
 from cast_exp.report.content import report_content
 from cast_exp.report.page import report_page
 from cast_exp.run.record import RunRecord, find_runs

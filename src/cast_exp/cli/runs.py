@@ -1,15 +1,18 @@
-"""Look through the folders of runs: `cast-exp runs list`, and what `--help` tells of.
+"""Look through the folders of runs.
 
-`list` and `best` take filters: KEY=VALUE, where KEY is a group, any key of the config or `status`
-and VALUE may have wildcards, METRIC>NUMBER and METRIC<NUMBER (in quotes, for the shell). `best`
-knows which figures are to be low. `diff` tells what two runs were set to. `prune` tells what can
-go: runs that did not finish when a newer one of the same config did, and checkpoints of every so
-many steps of finished runs; it deletes that with --delete only, and nothing that is in use.
+"list" and "best" take filters: KEY=VALUE, where KEY is a group, any key of the config, "status" or
+"kind" (train or eval) and VALUE may have wildcards, METRIC>NUMBER and METRIC<NUMBER (in quotes, for
+the shell). "best" knows which figures are to be low. "show" tells of a run, and of a sweep or a
+search which jobs there are, what varies, and the best of each figure. "diff" tells what two runs
+were set to. "prune" tells what can go: runs that did not finish when a newer one of the same config
+did, and checkpoints of every so many steps of finished runs; it deletes that with --delete only,
+and nothing that is in use.
 """
 
 import argparse
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -22,13 +25,18 @@ from rich.table import Column, Table
 
 from cast_exp.config import nearest
 from cast_exp.errors import UserError
-from cast_exp.run.folder import Status
+from cast_exp.output.rounding import rounded
+from cast_exp.run.folder import RUN, SEARCH, SWEEP, Status, read_summary
 from cast_exp.run.objective import direction
-from cast_exp.run.record import RunRecord, find_runs, varying
+from cast_exp.run.record import RunRecord, find_runs, is_result, varying
+from cast_exp.run.saved import Kind, Saved, read_yaml
 from cast_exp.run.superseded import settings_of, size, superseded
 
 _FILTER = re.compile(r"([^=<>]+)([=<>])(.*)")
 _ABSENT = "(none)"
+_FIGURES = 4  # columns of figures, in the table of the jobs of a sweep without objective
+# What filters ask of a run beside its config.
+_OF_A_RUN = {"status": get_args(Status), "kind": get_args(Kind)}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -49,8 +57,8 @@ def main(arguments: Sequence[str]) -> int:
             command.add_argument("--count", type=int, default=10, metavar="N", help="default: 10")
         command.add_argument("filters", nargs="*", metavar="FILTER")
         _add_place(command)
-    show = commands.add_parser("show", help="tell what is known of a run")
-    show.add_argument("run", type=Path, metavar="RUN")
+    show = commands.add_parser("show", help="tell what is known of a run, a sweep or a search")
+    show.add_argument("folder", type=Path, metavar="FOLDER")
     diff = commands.add_parser("diff", help="compare the configs of two runs")
     diff.add_argument("runs", type=Path, nargs=2, metavar="RUN")
     prune = commands.add_parser("prune", help="find what is superseded")
@@ -60,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.command in ("list", "best"):
         _list(options.runs, options.filters, getattr(options, "metric", None), options)
     elif options.command == "show":
-        _print(_shown(RunRecord.read(options.run)))
+        _show(options.folder)
     elif options.command == "diff":
         _print(_different(*map(RunRecord.read, options.runs)))
     else:
@@ -102,23 +110,29 @@ def _list(
         records.sort(key=lambda record: sign * record.metrics[metric])
         records = records[: options.count]
     choices = varying(records)
-    table = Table("run", "status", *metrics, *choices, Column("size", justify="right"))
+    _print(_listed(records, place.resolve(), metrics, choices))
+
+
+def _listed(
+    records: Sequence[RunRecord], place: Path, metrics: Sequence[str], choices: Sequence[str]
+) -> Table:
+    table = Table("run", "kind", "status", *metrics, *choices, Column("size", justify="right"))
     for record in records:
-        figures = [f"{record.metrics[m]:.4f}" if m in record.metrics else "" for m in metrics]
-        values = [record.value(key) for key in choices]
-        folder = record.folder.relative_to(place.resolve())
-        row = [str(folder), record.status, *figures, *values, _bytes(size(record.folder))]
+        row = [str(record.folder.relative_to(place)), record.kind, record.status]
+        row += [rounded(record.metrics[m]) if m in record.metrics else "" for m in metrics]
+        row += [*map(record.value, choices), _bytes(size(record.folder))]
         table.add_row(*map(escape, row))
-    _print(table)
+    return table
 
 
 def _check_keys(filters: Sequence[str], records: Sequence[RunRecord]) -> None:
     """See that some run has each key that filters name, and the status that they ask for."""
     for text in filters:
         key, equals, value = text.partition("=")
-        if equals and key == "status" and not any(fnmatchcase(s, value) for s in get_args(Status)):
-            raise UserError(f"{text}: no status; {nearest(value, get_args(Status))}")
-        if equals and key != "status" and not any(record.value(key) for record in records):
+        fixed = _OF_A_RUN.get(key) if equals else None
+        if fixed and not any(fnmatchcase(known, value) for known in fixed):
+            raise UserError(f"{text}: no {key}; {nearest(value, fixed)}")
+        if equals and not fixed and not any(record.value(key) for record in records):
             keys = sorted({key for record in records for key in record.choices})
             raise UserError(f"{text}: no run has a value of {key}; {nearest(key, keys)}")
 
@@ -126,12 +140,14 @@ def _check_keys(filters: Sequence[str], records: Sequence[RunRecord]) -> None:
 def _filter(text: str) -> Callable[[RunRecord], bool]:
     """What a filter asks of a run."""
     match = _FILTER.fullmatch(text)
+    if not match and Path(text).is_dir():
+        raise UserError(f"{text}: a folder of runs is given as --runs {text}")
     if not match:
         raise UserError(f"{text}: a filter is KEY=VALUE, 'METRIC>NUMBER' or 'METRIC<NUMBER'")
     key, sign, value = match.groups()
     if sign == "=":
         return lambda record: fnmatchcase(
-            record.status if key == "status" else record.value(key), value
+            getattr(record, key) if key in _OF_A_RUN else record.value(key), value
         )
     try:
         bound = float(value)
@@ -141,10 +157,72 @@ def _filter(text: str) -> Callable[[RunRecord], bool]:
     return lambda record: key in record.metrics and way * record.metrics[key] > way * bound
 
 
+def _show(folder: Path) -> None:
+    if not folder.is_dir():
+        raise UserError(f"{folder} does not exist; give the folder of a run, a sweep or a search")
+    if (folder / SWEEP).is_file() or (folder / SEARCH).is_file():
+        jobs = [record for record in _records(folder) if record.folder.parent == folder.resolve()]
+        jobs.sort(key=lambda record: int(re.split(r"\D", record.folder.name)[0] or 0))
+        _print(_summed_up(folder, jobs))
+        shown = [name for record in jobs if (name := record.value("objective"))] or _results(jobs)
+        metrics = list(dict.fromkeys(shown))[:_FIGURES]
+        _print(_listed(jobs, folder.resolve(), metrics, varying(jobs)))
+    elif (folder / RUN).is_file():
+        _print(_shown(RunRecord.read(folder)))
+    else:
+        raise UserError(
+            f"{folder} is not the folder of a run, sweep or search; cast-exp runs list finds them"
+        )
+
+
+def _summed_up(folder: Path, jobs: Sequence[RunRecord]) -> Table:
+    """How the jobs of a sweep or a search stand, and the best of each figure."""
+    table = _sheet(folder)
+    if (folder / SWEEP).is_file():
+        saved = Saved.read(folder)
+        table.add_row("status", str(read_summary(folder).get("status", "unknown")))
+        table.add_row("command", escape(_command(saved)))
+    else:
+        about = read_yaml(folder / SEARCH)
+        for name in ("objective", "space"):
+            table.add_row(name, escape(str(about.get(name) if isinstance(about, dict) else "")))
+    counts = Counter(record.status for record in jobs)
+    table.add_row("jobs", ", ".join(f"{count} {status}" for status, count in counts.items()))
+    table.add_row("what varies", escape(", ".join(varying(jobs)) or "nothing"))
+    table.add_row("size", _bytes(size(folder)))
+    table.add_section()
+    for name in _results(jobs):
+        sign = -1 if direction(name) == "minimize" else 1
+        having = [record for record in jobs if name in record.metrics]
+        best = max(having, key=lambda record: sign * record.metrics[name])
+        told = f"{rounded(best.metrics[name])} in {best.folder.name}"
+        table.add_row(escape(f"best {name}"), escape(told))
+    return table
+
+
+def _results(jobs: Sequence[RunRecord]) -> list[str]:
+    names = dict.fromkeys(name for record in jobs for name in record.metrics)
+    return [name for name in names if is_result(name)]
+
+
+def _command(saved: Saved) -> str:
+    words = [f"python -m cast_exp.{saved.kind}"]
+    words += ["-m"] if (saved.folder / SWEEP).is_file() else []
+    words += (
+        [] if saved.config_name in (None, saved.kind) else [f"--config-name={saved.config_name}"]
+    )
+    return " ".join([*words, *saved.overrides])
+
+
+def _sheet(folder: Path) -> Table:
+    """A table of names and values."""
+    return Table(Column(), Column(overflow="fold"), title=escape(str(folder)), show_header=False)
+
+
 def _shown(record: RunRecord) -> Table:
-    table = Table(Column(), Column(overflow="fold"), title=str(record.folder), show_header=False)
+    table = _sheet(record.folder)
     table.add_row("status", escape(" ".join([record.status, str(record.summary.get("error", ""))])))
-    table.add_row("command", escape(f"cast_exp.{record.kind} {' '.join(record.saved.overrides)}"))
+    table.add_row("command", escape(_command(record.saved)))
     if record.started:
         table.add_row("started", record.started)
     table.add_row("size", _bytes(size(record.folder)))

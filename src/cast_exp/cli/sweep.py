@@ -31,11 +31,11 @@ import yaml
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cast_exp.callbacks.prune import PRUNED
 from cast_exp.config import conf_dir, gist, key_of, nearest
 from cast_exp.distributed import signals
 from cast_exp.errors import UserError
-from cast_exp.ops.files import write_json
+from cast_exp.output.files import write_json
+from cast_exp.output.rounding import rounded
 from cast_exp.run.app import launch
 from cast_exp.run.folder import (
     SEARCH,
@@ -50,7 +50,7 @@ from cast_exp.run.options import add_config_dir
 from cast_exp.run.preflight import checked_command
 from cast_exp.run.sweep import summarise
 from cast_exp.run.tree import compose, config_tree
-from cast_exp.study import Interval, Space, claimed, draw, open_study, require_optuna, tell
+from cast_exp.study import PRUNED, Interval, Space, claimed, draw, open_study, require_optuna, tell
 from cast_exp.train import train
 
 if TYPE_CHECKING:
@@ -193,7 +193,8 @@ def _work(search: Search, command: Sequence[str], folder: Path, study: "Study") 
             if trial is None:
                 return max(codes)
             chosen = [f"{name}={trial.params[name]}" for name in space]
-            run = folder / job_folder(trial.number, ",".join(chosen))
+            before = next(folder.glob(f"{trial.number}_*/"), None)
+            run = before or folder / job_folder(trial.number, ",".join(chosen))
             print(f"trial {trial.number}: {' '.join(chosen)}", file=sys.stderr)
             if read_summary(run).get("status") != "finished":
                 try:
@@ -231,4 +232,5 @@ def _conclude(search: Search, folder: Path, study: "Study") -> None:
     if whole:
         best = study.best_trial
         values = " ".join(f"{name}={value}" for name, value in best.params.items())
-        print(f"best {search.objective}: {best.value:.4f} in trial {best.number}, with {values}")
+        figure = f"{search.objective}: {rounded(study.best_value)}"
+        print(f"best {figure} in trial {best.number}, with {values}")

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from cast_exp.data.datasets.base import RawDataset, Split
 from cast_exp.data.datasets.images import RGBItems, ValueRange
+from cast_exp.data.datasets.streamed import StreamedImages
 from cast_exp.data.file_states import file_states
 from cast_exp.data.loader import TrainLoader, UnreadableFiles
-from cast_exp.data.samples import KeyedSamples
+from cast_exp.data.samples import KeyedSamples, Samples
 from cast_exp.data.sampling import EpochSampler, FixedSampler
+from cast_exp.data.streams import StreamLoader
 from cast_exp.errors import UserError
 from cast_exp.superpixels import SuperpixelMethod
 
@@ -205,29 +207,35 @@ class RawDataModule(LightningDataModule, ABC):
             log.warning("%d unreadable images were left out", len(self.unreadable))
 
     def chosen(self, split: Split, limit: int | None = None) -> NDArray[np.int64]:
-        """Numbers of all images of a split in ascending order, or of a random but fixed choice."""
-        indices = np.arange(len(self.raw(split)))
+        """Numbers of all images of a split in ascending order, or of a random but fixed choice.
+
+        Those of a stream are read from its beginning; the choice is its first images.
+        """
+        if isinstance(raw := self.raw(split), StreamedImages):
+            return np.array(raw.numbers(limit))
+        indices = np.arange(len(raw))
         if limit is not None and limit < len(indices):
             indices = np.sort(np.random.default_rng(0).permutation(indices)[:limit])
         return indices
 
     # -- for the loaders -------------------------------------------------------------------------
 
-    def _train_loader(self, samples: KeyedSamples, repeats: int = 1) -> TrainLoader:
+    def _train_loader(self, samples: KeyedSamples, repeats: int = 1) -> TrainLoader | StreamLoader:
         """This rank's share of every batch of the training images, in the order of the epoch."""
         ranks = self._ranks
         sampler = EpochSampler(
             len(samples), self.batch_size, self.seed, self._rank, ranks, self.drop_last, repeats
         )
-        return TrainLoader(
-            samples,
-            sampler,
-            self.trainer,
-            batch_size=local_batch_size(self.batch_size, ranks),
-            unreadable=self._unreadable["train"],
-            drop_last=self.drop_last,
+        options = {
+            "batch_size": local_batch_size(self.batch_size, ranks),
+            "unreadable": self._unreadable["train"],
+            "drop_last": self.drop_last,
             **self._options(persistent=True),
-        )
+        }
+        stream = self.raw("train")
+        if isinstance(stream, StreamedImages) and isinstance(samples, Samples):
+            return StreamLoader(samples, sampler, self.trainer, stream, **options)
+        return TrainLoader(samples, sampler, self.trainer, **options)
 
     def _fixed_order(self, split: Split, limit: int | None, shared: bool) -> FixedSampler:
         """What is `chosen`, or this rank's share of it."""

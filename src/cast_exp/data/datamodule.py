@@ -13,10 +13,13 @@ from cast_exp.data.base import RawDataModule, local_batch_size
 from cast_exp.data.datasets.base import RawDataset, Split
 from cast_exp.data.datasets.images import ValueRange
 from cast_exp.data.datasets.pixels import PixelItems
+from cast_exp.data.datasets.streamed import StreamedImages
 from cast_exp.data.deit import Erasing
 from cast_exp.data.device_views import Cuts, cut, make_views
 from cast_exp.data.loader import BatchLoader, TrainLoader
 from cast_exp.data.samples import Samples
+from cast_exp.data.sampling import FixedSampler
+from cast_exp.data.streams import FixedOrder, StreamLoader, StreamSamples
 from cast_exp.data.transforms import (
     Augmentation,
     Resize,
@@ -118,7 +121,7 @@ class ImageDataModule(RawDataModule):
 
     # -- loaders ---------------------------------------------------------------------------------
 
-    def train_dataloader(self) -> TrainLoader:
+    def train_dataloader(self) -> TrainLoader | StreamLoader:
         """Views of each image, this rank's share of every batch, in the order of the epoch."""
         if self.views is None:
             raise UserError("data.views=null: these data have no views to train on")
@@ -145,6 +148,8 @@ class ImageDataModule(RawDataModule):
     ) -> BatchLoader:
         """Every image once, without randomness: resized, centre-cropped, in a fixed order.
 
+        Of a stream, the order depends on the number of workers, and a choice is its first images.
+
         Unreadable images are left out, so a batch may be smaller than asked for.
 
         Args:
@@ -154,9 +159,17 @@ class ImageDataModule(RawDataModule):
             shared: Deal the images out to the ranks, instead of all of them to each.
             persistent: Keep the workers from one iteration to the next.
         """
+        samples = self._plain_samples(split, attempts=1)
+        items: Samples | StreamSamples = samples
+        order: FixedSampler | None = None
+        if isinstance(raw := self.raw(split), StreamedImages):
+            own = (self._rank, self._ranks) if shared else (0, 1)
+            items = StreamSamples(samples, raw, FixedOrder(*own, limit))
+        else:
+            order = self._fixed_order(split, limit, shared)
         return BatchLoader(
-            self._plain_samples(split, attempts=1),
-            self._fixed_order(split, limit, shared),
+            items,
+            order,
             batch_size=batch_size,
             unreadable=self._unreadable[split],
             **self._options(persistent),

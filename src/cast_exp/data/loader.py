@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import active_children
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol, cast
 
 import cv2
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import LambdaCallback
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cast_exp.data.samples import KeyedSamples, collate
 from cast_exp.data.sampling import EpochSampler, Key
@@ -69,6 +69,12 @@ class UnreadableFiles:
         return UserError("\n  ".join([summary, *lines]))
 
 
+class Items(Protocol):
+    """:class:`KeyedSamples`, or an iterable dataset of their items."""
+
+    attempts: int
+
+
 class KeyedLoader(DataLoader[Any]):
     """A torch ``DataLoader`` over :class:`KeyedSamples` that reports unreadable files.
 
@@ -76,7 +82,7 @@ class KeyedLoader(DataLoader[Any]):
 
     Args:
         samples: What to load.
-        sampler: Order of the samples.
+        sampler: Order of the samples; None if they come in an order of their own.
         unreadable: Where unreadable files are counted.
         workers: Processes; 0 loads in this one.
         options: Further arguments of torch's ``DataLoader``.
@@ -84,14 +90,14 @@ class KeyedLoader(DataLoader[Any]):
 
     def __init__(
         self,
-        samples: KeyedSamples,
-        sampler: Sampler[Key],
+        samples: Items,
+        sampler: Sampler[Key] | None,
         unreadable: UnreadableFiles,
         workers: int,
         **options: Any,
     ) -> None:
         options |= {"num_workers": workers, "worker_init_fn": start_worker}
-        super().__init__(samples, sampler=sampler, **options)
+        super().__init__(cast(Dataset[Any], samples), sampler=sampler, **options)
         self.unreadable = unreadable
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
@@ -110,7 +116,7 @@ class BatchLoader(KeyedLoader):
     See :class:`KeyedLoader` for the arguments; ``batch_size`` is that of this rank.
     """
 
-    def __init__(self, samples: KeyedSamples, sampler: Sampler[Key], **options: Any) -> None:
+    def __init__(self, samples: Items, sampler: Sampler[Key] | None, **options: Any) -> None:
         super().__init__(samples, sampler, collate_fn=collate, **options)
         self.replaces = samples.attempts > 1
 

@@ -22,7 +22,7 @@ from cast_exp.data.datasets.trees import ImageTree
 from cast_exp.data.file_states import file_states
 from cast_exp.download.records import only_one
 from cast_exp.errors import UserError
-from cast_exp.ops.files import room_for
+from cast_exp.output.files import room_for
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,8 @@
 """What a loader worker does: decode, transform, superpixels, and the batch of it all."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
@@ -60,14 +61,29 @@ class KeyedSamples(Dataset[dict[str, Any]], ABC):
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
         epoch, index = key[0], key[1] % len(self)
+        others = (
+            sample_seed(self.seed, epoch, index, _REPLACEMENT + attempt) % len(self)
+            for attempt in range(1, self.attempts)
+        )
+        return self.first_of(index, others, lambda raw, chosen: self.make(raw, key, chosen))
+
+    def first_of(
+        self,
+        index: int,
+        others: Iterable[int],
+        make: Callable[[dict[str, Any], int], dict[str, Any]],
+    ) -> dict[str, Any]:
+        """The item that is made of an image, or of the first of others that can be read.
+
+        Args:
+            index: Number of the image.
+            others: Those that may replace it.
+            make: Called with an item of the raw dataset and its number.
+        """
         report: dict[str, Any] = {"unreadable": [], "error": None}
-        for attempt in range(self.attempts):
-            chosen = index
-            if attempt > 0:
-                chosen = sample_seed(self.seed, epoch, index, _REPLACEMENT + attempt) % len(self)
+        for chosen in chain([index], others):
             try:
-                made = self.make(self.dataset[chosen], key, chosen)
-                return {**made, "index": chosen, **report}
+                return {**make(self.dataset[chosen], chosen), "index": chosen, **report}
             except UnreadableImage as error:
                 report["unreadable"].append((error.path, error.reason))
             except UserError as error:
@@ -111,8 +127,11 @@ class Samples(KeyedSamples):
 
     def make(self, raw: dict[str, Any], key: Key, chosen: int) -> dict[str, Any]:
         """The views of an image."""
-        epoch, draw = key
-        copy, index = divmod(draw, len(self))
+        copy, index = divmod(key[1], len(self))
+        return self.views_of(raw, key[0], index, copy)
+
+    def views_of(self, raw: dict[str, Any], epoch: int, index: int, copy: int) -> dict[str, Any]:
+        """The views of an item that are drawn for image `index` in its copy of that number."""
         views, outlined = [], []
         for view, transform in enumerate(self.transforms, copy * len(self.transforms)):
             with torch.random.fork_rng(devices=[]):  # without workers, this is the main process

@@ -13,7 +13,7 @@ from torch import Tensor
 from cast_exp.data.transforms import denormalise
 from cast_exp.models.windows import Windows
 from cast_exp.ops import Superpixels
-from cast_exp.ops.pictures import to_bytes
+from cast_exp.output.pictures import to_bytes
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from cast_exp.data.sampling import FixedSampler
 from cast_exp.data.scene import Scene
 from cast_exp.data.scene_samples import Fit, SceneLoader, SceneSamples
 from cast_exp.data.sliding import Sliding
+from cast_exp.data.streams import StreamLoader
 from cast_exp.data.transforms import Probability, Range, normalise_
 from cast_exp.errors import UserError
 from cast_exp.ops import Superpixels
@@ -208,7 +209,7 @@ class SceneDataModule(RawDataModule):
             **self._options(persistent),
         )
 
-    def train_dataloader(self) -> TrainLoader:
+    def train_dataloader(self) -> TrainLoader | StreamLoader:
         """Random crops, this rank's share of every batch, in the order of the epoch."""
         self.need("semantic", "train", windows=True)
         if self._rank == 0:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cast_exp.distributed import rank
-from cast_exp.ops.files import atomic_write
+from cast_exp.output.files import atomic_write
 
 log = logging.getLogger(__name__)
 

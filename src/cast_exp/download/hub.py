@@ -20,7 +20,7 @@ from cast_exp.download.records import (
     require_room,
 )
 from cast_exp.errors import UserError
-from cast_exp.ops.files import atomic_write, room_for
+from cast_exp.output.files import atomic_write, room_for
 
 _SHA256 = re.compile("[0-9a-f]{64}")  # of large files; small ones have a digest of git's
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from filelock import FileLock
 
 from cast_exp.errors import UserError
-from cast_exp.ops.files import write_json
+from cast_exp.output.files import write_json
 
 
 def cache_dir() -> Path:

@@ -15,7 +15,7 @@ from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
 from cast_exp.download.records import digest_of, only_one, record, require_room
 from cast_exp.errors import UserError
-from cast_exp.ops.files import atomic_write, room_for, write_text
+from cast_exp.output.files import atomic_write, room_for, write_text
 
 log = logging.getLogger(__name__)
 

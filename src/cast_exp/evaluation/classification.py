@@ -18,8 +18,8 @@ from cast_exp.evaluation.base import Evaluation
 from cast_exp.evaluation.confusion import write_confusion
 from cast_exp.evaluation.subject import Subject, check_classes
 from cast_exp.ops import contingency
-from cast_exp.ops.files import atomic_write, write_csv
-from cast_exp.ops.pictures import to_bytes
+from cast_exp.output.files import atomic_write, write_csv
+from cast_exp.output.pictures import to_bytes
 from cast_exp.tasks.base import Readout, read_out
 from cast_exp.viz import NamedPicture, prediction_sheet
 from cast_exp.viz.draw import Pixels

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cast_exp.ops.files import atomic_write, write_csv
+from cast_exp.output.files import atomic_write, write_csv
 from cast_exp.viz import confusion_matrix
 from cast_exp.viz.draw import Labels
 

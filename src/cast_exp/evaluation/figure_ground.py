@@ -22,7 +22,7 @@ from cast_exp.metrics.head_jaccard import MASS_RULES, MassRule, ObjectRule
 from cast_exp.models import Backbone, Hierarchy
 from cast_exp.models.tokens import Sampling
 from cast_exp.ops import kept_mass
-from cast_exp.ops.pictures import to_bytes
+from cast_exp.output.pictures import to_bytes
 from cast_exp.viz.draw import Pixels
 from cast_exp.viz.head_maps import HeadMaps, figure_ground_sheet
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cast_exp.distributed import rank
-from cast_exp.ops.files import room_for, write_text
+from cast_exp.output.files import room_for, write_text
 
 log = logging.getLogger(__name__)
 

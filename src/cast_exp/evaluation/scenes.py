@@ -16,7 +16,7 @@ from cast_exp.data.scene_samples import SceneLoader
 from cast_exp.distributed import rank, world_size
 from cast_exp.evaluation.base import Evaluation
 from cast_exp.evaluation.records import Place, Record, RecordFile, Records
-from cast_exp.ops.files import atomic_write
+from cast_exp.output.files import atomic_write
 from cast_exp.viz.draw import Pixels
 
 Draw = Callable[[], Pixels]

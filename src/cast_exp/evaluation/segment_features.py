@@ -20,7 +20,7 @@ from cast_exp.evaluation.retrieval.segments import SegmentEncoder
 from cast_exp.evaluation.subject import Subject
 from cast_exp.metrics import SegmentationIoU, count_table
 from cast_exp.models.tokens import Sampling
-from cast_exp.ops.files import write_csv
+from cast_exp.output.files import write_csv
 
 LevelChoice = Annotated[int, Field(ge=0)] | Literal["finest"] | None
 

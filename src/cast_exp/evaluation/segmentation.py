@@ -19,7 +19,7 @@ from cast_exp.metrics import SegmentationScore
 from cast_exp.metrics.boundary import Tolerance
 from cast_exp.models import SegmentationModel
 from cast_exp.models.segmentation import Prediction
-from cast_exp.ops.files import write_csv
+from cast_exp.output.files import write_csv
 from cast_exp.viz import SemanticPicture, semantic_sheet
 from cast_exp.viz.draw import Pixels
 

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from cast_exp.ops.exporting import exporting
 from cast_exp.ops.farthest_point import farthest_point_sampling
-from cast_exp.ops.triton_there import triton_there
+from cast_exp.ops.triton_there import kernels_there
 
 
 def farthest_tokens(tokens: Tensor, count: int, padding: Tensor, masked: bool = True) -> Tensor:
@@ -73,7 +73,7 @@ def _(tokens: Tensor, count: int, padding: Tensor, masked: bool) -> Tensor:
 
 @_operator.register_kernel("cuda")
 def _(tokens: Tensor, count: int, padding: Tensor, masked: bool) -> Tensor:
-    if not triton_there():
+    if not kernels_there():
         return by_differences(tokens, count, padding, masked)
     from cast_exp.ops.farthest_kernel import by_kernel
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cast_exp.errors import UserError
-from cast_exp.ops.files import atomic_write, write_json
+from cast_exp.output.files import atomic_write, write_json
 
 
 class Outputs:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cast_exp.ops.labels import nearest
-from cast_exp.ops.pictures import fitted
+from cast_exp.output.pictures import fitted
 from cast_exp.predict.files import jpeg
 from cast_exp.predict.photo import DETAIL, Pixels, shrunk
 from cast_exp.predict.tree import Integers, SegmentTree

@@ -20,7 +20,7 @@ from cast_exp.data.transforms import normalise_
 from cast_exp.errors import UserError
 from cast_exp.ops import Superpixels
 from cast_exp.ops.labels import compact, nearest, shrunk_superpixels
-from cast_exp.ops.pictures import fitted
+from cast_exp.output.pictures import fitted
 from cast_exp.superpixels import SuperpixelMethod
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm"})

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from cast_exp.ops.pictures import fitted
+from cast_exp.output.pictures import fitted
 from cast_exp.predict.files import jpeg
 from cast_exp.run.objective import direction
 from cast_exp.run.record import Curve, RunRecord, is_result, varying

@@ -5,28 +5,30 @@ const DASHES = ["solid", "dash", "dot", "dashdot"]; // of more than the palette 
 const AXES = 8; // choices, and metrics, in the parallel coordinates
 const ALBUM = 60; // pictures beside one another
 const RUNS = DATA.runs;
+const numeric = value => value !== "" && value !== undefined && value !== null && isFinite(value);
 const at = id => document.getElementById(id);
 const metrics = [...DATA.results, ...DATA.asides];
 const varying = DATA.varying;
 const groups = varying.filter(key => key !== "seed");
 const points = name => RUNS.reduce((sum, run) => sum + (run.curves[name]?.[0].length ?? 0), 0);
 const curveNames = metrics.filter(points).sort((a, b) => rank(a) - rank(b) || points(b) - points(a));
+const telling = [...metrics].sort((a, b) => rank(a) - rank(b)); // results, then losses, then the rest
+const differs = name => new Set(RUNS.map(run => run.metrics[name]).filter(numeric)).size > 1;
 const kinds = [...new Set(RUNS.flatMap(run => Object.keys(run.pictures)))];
 
 function rank(name) { return DATA.results.includes(name) ? 0 : name.endsWith("loss") ? 1 : 2; }
 
 // What the user has chosen; it outlives a reload of the page.
 const KEY = `cast_exp report ${location.pathname}`;
-const has = (names, wanted) => names.find(name => wanted.includes(name));
 const state = Object.assign({
   filter: "", all: false, sort: null, descending: false, off: [], chosen: null, smooth: 0,
   lines: varying.includes("seed") && groups.length ? "seeds" : "run",
   colour: groups.length === 1 ? groups[0] : "",
   curve: curveNames[0] ?? "",
-  y: DATA.results[0] ?? metrics[0] ?? "",
-  x: has(metrics, ["model/gflops"]) ?? DATA.results[1] ?? metrics[1] ?? metrics[0] ?? "",
-  goal: DATA.results[0] ?? metrics[0] ?? "",
-  kind: has(kinds, ["images"]) ?? kinds[0] ?? "", step: "", scroll: 0,
+  y: telling[0] ?? "",
+  x: ["model/gflops", ...telling.slice(1)].find(differs) ?? telling[0] ?? "",
+  goal: telling[0] ?? "",
+  kind: kinds.includes("images") ? "images" : kinds[0] ?? "", step: "", scroll: 0,
 }, remembered());
 
 function remembered() {
@@ -40,7 +42,6 @@ function remember() {
 // ---- which runs are shown
 
 const text = value => value === undefined || value === null ? "" : String(value);
-const numeric = value => value !== "" && value !== undefined && value !== null && isFinite(value);
 
 function cell(run, column) {
   if (column === "name" || column === "status" || column === "started") return run[column];

@@ -27,8 +27,8 @@ from omegaconf import DictConfig, OmegaConf
 from cast_exp.config import conf_dir
 from cast_exp.distributed import signals
 from cast_exp.errors import UserError
-from cast_exp.ops.files import write_text
-from cast_exp.ops.output import tolerant_output
+from cast_exp.output.console import tolerant_output
+from cast_exp.output.files import write_text
 from cast_exp.run.folder import (
     RUN,
     RUN_FOLDER,

@@ -13,7 +13,7 @@ from cast_exp.data.datasets.base import Split
 from cast_exp.download.records import digest_of
 from cast_exp.errors import UserError
 from cast_exp.evaluation import BaseEvaluation, Subject
-from cast_exp.ops.files import write_json
+from cast_exp.output.files import write_json
 from cast_exp.run.folder import rank, run_of
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from omegaconf import DictConfig, OmegaConf
 
 from cast_exp.errors import UserError, listing
-from cast_exp.ops.files import write_json
+from cast_exp.output.files import write_json
 from cast_exp.run.folder import (
     RUN,
     SWEEP,

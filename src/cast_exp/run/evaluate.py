@@ -13,8 +13,9 @@ from rich.table import Column, Table
 
 from cast_exp.errors import UserError
 from cast_exp.evaluation import BaseEvaluation, MakeTrainer, Subject
-from cast_exp.ops.files import write_text
-from cast_exp.ops.markdown import markdown_table
+from cast_exp.output.files import write_text
+from cast_exp.output.markdown import markdown_table
+from cast_exp.output.rounding import rounded
 from cast_exp.run.build import build
 from cast_exp.run.folder import rank
 from cast_exp.run.trainer import ending_well, start_processes
@@ -93,7 +94,7 @@ def run_evaluations(
                 found = {key: value for key, value in found.items() if isfinite(value)}
                 figures |= {f"{place}/{key}": value for key, value in found.items()}
                 shown = [key for key in evaluation.headline if key in found]
-                log.info("%s: %s", place, "  ".join(f"{k} {found[k]:.4f}" for k in shown))
+                log.info("%s: %s", place, "  ".join(f"{k} {rounded(found[k])}" for k in shown))
             if rank() == 0:
                 rows = _rows(evaluations, list(subjects), figures)
                 table = markdown_table([titles, *rows], numbers=True)

@@ -24,14 +24,12 @@ from secrets import token_hex
 from typing import Any, Literal
 from zlib import crc32
 
-import torch.distributed
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from lightning.pytorch.utilities import rank_zero_only
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from cast_exp.errors import UserError
-from cast_exp.ops.files import PARTIAL, write_json
+from cast_exp.output.files import PARTIAL, write_json
+from cast_exp.output.rounding import rounded_overrides
 
 with suppress(ModuleNotFoundError):  # Windows has none: nothing is locked there
     import fcntl
@@ -110,9 +108,10 @@ def run_of(weights: str | None) -> Path | None:
 def job_folder(number: int, overrides: str) -> str:
     """Name of a job's folder in that of its multirun, such as "3_pooling-graph_seed-0".
 
-    Neither a shell nor Hydra's overrides need quotes around it.
+    Neither a shell nor Hydra's overrides need quotes around it. Long numbers are rounded.
     """
-    tame = re.sub(r"[^a-zA-Z0-9_.+-]+", "-", overrides.replace(",", "_"))
+    short = rounded_overrides(overrides).replace(",", "_")
+    tame = re.sub(r"[^a-zA-Z0-9_.+-]+", "-", short)
     return f"{number}_{tame}"[:_LONGEST].rstrip("_-")
 
 
@@ -158,6 +157,8 @@ def forget_stale_ranks() -> None:
     stale = [name for name in names if name in os.environ]
     if launched_by() in ("torchrun", "Lightning") or not stale:
         return
+    from lightning.pytorch.utilities import rank_zero_only
+
     told = " ".join(f"{name}={os.environ.pop(name)}" for name in stale)
     rank_zero_only.rank = rank()  # type: ignore[attr-defined]
     print(f"warning: ignored {told}: set in the environment, but not by torchrun", file=sys.stderr)
@@ -307,8 +308,10 @@ def _agreed(choose: Callable[[], str]) -> str:
 
     torchrun keeps a store that lives before and outside of any process group.
     """
-    if not torch.distributed.is_torchelastic_launched():
+    if launched_by() != "torchrun":
         return choose()
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
     env = os.environ
     store = TCPStore(env["MASTER_ADDR"], int(env["MASTER_PORT"]))
     key = f"cast_exp/run_folder/{env.get('TORCHELASTIC_RESTART_COUNT', 0)}"

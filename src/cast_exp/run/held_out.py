@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from cast_exp.data.base import RawDataModule
-from cast_exp.ops.files import atomic_write
+from cast_exp.output.files import atomic_write
 from cast_exp.run.folder import rank
 
 log = logging.getLogger(__name__)

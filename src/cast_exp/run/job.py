@@ -14,7 +14,7 @@ from typing import Any
 from cast_exp.data.lost_workers import lost_worker
 from cast_exp.distributed import OutOfStep, signals
 from cast_exp.errors import UserError
-from cast_exp.ops.files import room_for
+from cast_exp.output.files import room_for
 from cast_exp.run.folder import (
     SWEEP,
     Status,

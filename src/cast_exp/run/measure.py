@@ -1,6 +1,6 @@
 """What the parts of training cost on this machine: seconds of a core, seconds of a step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from cast_exp.data.base import RawDataModule
-from cast_exp.data.datasets.base import UnreadableImage
+from cast_exp.data.datasets.base import RawDataset, UnreadableImage
+from cast_exp.data.datasets.streamed import StreamedImages
 from cast_exp.data.samples import KeyedSamples, collate
 from cast_exp.errors import UserError
 from cast_exp.run.build import build
@@ -72,7 +73,7 @@ def core_seconds(data: RawDataModule, seconds: float) -> tuple[CoreSeconds, list
     torch.set_num_threads(1)  # as in a worker
     try:
         began = perf_counter()
-        for index in np.random.default_rng(0).permutation(len(samples)).tolist():
+        for index in _numbers(data.raw("train")):
             with suppress(UnreadableImage):
                 parts, item = _make(samples, index, timed)
                 items = [*items[1 - _FEWEST :], item]
@@ -87,6 +88,14 @@ def core_seconds(data: RawDataModule, seconds: float) -> tuple[CoreSeconds, list
     if made < 2:
         raise UserError("fewer than two training images can be read; see cast-exp check")
     return CoreSeconds(*(spent / (made - 1)).tolist()), items
+
+
+def _numbers(raw: RawDataset) -> Iterable[int]:
+    """Numbers of images in random order, of a stream in its order."""
+    if isinstance(raw, StreamedImages):
+        return raw.passing(raw.share(0, 1))
+    numbers: list[int] = np.random.default_rng(0).permutation(len(raw)).tolist()
+    return numbers
 
 
 def _make(samples: KeyedSamples, index: int, timed: "_Timed | None") -> tuple[Any, Item]:

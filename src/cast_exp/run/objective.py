@@ -5,10 +5,10 @@ from math import nan
 from pathlib import Path
 from typing import Literal
 
-from cast_exp.callbacks.prune import PRUNED
 from cast_exp.config import nearest
 from cast_exp.errors import UserError, listing
 from cast_exp.run.folder import read_summary
+from cast_exp.study import PRUNED
 
 Direction = Literal["maximize", "minimize"]
 

@@ -12,11 +12,14 @@
 
 from dataclasses import dataclass
 from math import ceil, isfinite
+from typing import TYPE_CHECKING
 
-from lightning.pytorch import Trainer
-
-from cast_exp.data.base import RawDataModule, local_batch_size
 from cast_exp.errors import UserError
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+    from cast_exp.data.base import RawDataModule
 
 
 def scaled_lr(base_lr: float, batch_size: int, accumulate: int, reference_batch: int) -> float:
@@ -65,13 +68,15 @@ class Plan:
     steps: int
 
     @classmethod
-    def of(cls, trainer: Trainer, data: RawDataModule, lr: float) -> "Plan":
+    def of(cls, trainer: "Trainer", data: "RawDataModule", lr: float) -> "Plan":
         """The plan of a trainer and its data, whose training images are counted.
 
         Raises:
             UserError: Missing data, a batch that the devices cannot share or that the images do not
                 fill, or no number of epochs or steps to train for.
         """
+        from cast_exp.data.base import local_batch_size
+
         data.require_a_batch()
         images = len(data.raw("train"))
         accumulate = trainer.accumulate_grad_batches

@@ -4,58 +4,33 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import hydra
-import torch.distributed
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cast_exp.config import (
-    FAILURES,
-    combinations,
-    explain,
-    gist,
-    key_of,
-    listed,
-    mistakes,
-    options,
-    swept,
-)
+from cast_exp.config import gist, key_of, listed, swept
 from cast_exp.errors import UserError
 from cast_exp.plugins import LIGHTNING, only
 from cast_exp.run.arguments import parsed
 from cast_exp.run.changes import review_changes
+from cast_exp.run.composed import completed, composed, with_evaluations
 from cast_exp.run.folder import RUN, SWEEP, rank
-from cast_exp.run.follow import following
-from cast_exp.run.misfits import misfits, own_evaluation, wrong_evaluations
-from cast_exp.run.rehearsal import refusals
+from cast_exp.run.jobs import check_jobs, jobs_of
 from cast_exp.run.resolvers import read_environment, register_resolvers
 from cast_exp.run.saved import FOLDER_NAMES, Saved, begun_before, check_hydra
-from cast_exp.run.tree import compose, config_tree
+from cast_exp.run.tree import EVAL, compose, config_tree
 from cast_exp.run.trust import (
     check_config_dir,
+    strange_commands,
     typed_paths,
     typed_variables,
     users_plugins,
-    wrong_plugins,
 )
-from cast_exp.run.unread import (
-    for_evaluation,
-    only_asked,
-    only_read,
-    refused_by_evaluation,
-    unread_by_training,
-)
-from cast_exp.run.weights import model_overrides, with_checkpoint, with_run
-
-EVAL = "eval"  # the root config of the evaluations
-_HERE = "BasicLauncher"  # the launcher that runs jobs on this machine
-_GRID = "BasicSweeper"  # the sweeper that runs every combination of the values
+from cast_exp.run.weights import with_run
 
 
 def checked_command(
@@ -77,147 +52,176 @@ def checked_command(
         raise UserError(f"{searches[0]} is a search; run it with cast-exp sweep")
     register_resolvers()  # for completion, too
     arguments = parsed(command)
-    config_name = arguments.config_name or config_name
-    flags = [word for word in command if word not in arguments.overrides]
     if arguments.shell_completion or arguments.version:
-        return [*flags, *arguments.overrides]
-    typed: list[str] = arguments.overrides
-    ours = EVAL if config_name == EVAL else "train"
-    saved = _named(typed, config_name)
-    if saved and not arguments.config_name and _resumes(typed, saved):
-        flags += _own_root(saved)
-        config_name = parsed(flags).config_name or config_name
+        return [*_flags(command, arguments), *arguments.overrides]
     with ExitStack() as stack:
-        trusted, remembered = _enter(stack, arguments, saved)
-        overrides = with_run(typed) if config_name == EVAL else list(typed)
-        if saved and _resumes(typed, saved):
-            overrides = saved.continued(overrides)  # they say which keys there are
-        config, overrides = _with_evaluations(config_name, overrides)
-        if config_name != EVAL and not config.get("task"):
-            name = f"experiment={config.hydra.runtime.choices.experiment}"
-            raise UserError(
-                f"{name} trains nothing; python -m cast_exp.{EVAL} {name} checkpoint=... evaluates"
-            )
-        multirun = arguments.multirun or config.hydra.mode == RunMode.MULTIRUN
-        if stopped := _stopped(config, multirun):
-            if (stopped / SWEEP).is_file() and not multirun:
-                multirun = True
-                flags.append("--multirun")
-            if saved is None:  # found by resume=auto
-                saved = Saved.read(stopped)
-                trusted, remembered = _enter(stack, arguments, saved)
-                overrides = saved.continued(overrides)
-                config = _compose(config_name, overrides)
-        if not multirun and (several := swept(overrides)):
-            hint = "several values; add -m to run with each of them"
-            raise UserError(listed(f"{text}: {hint}" for text in several))
-        config, overrides = _completed(config_name, config, overrides)
-        if remembered:
-            flags.append(f"--config-dir={remembered}")
+        checked = _Command(command, arguments, config_name, stack)
         if any((arguments.help, arguments.hydra_help, arguments.info, arguments.cfg)):
-            return flags + overrides
-        if multirun and not stopped and "resume" not in map(key_of, typed):
-            place = Path(config.hydra.sweep.dir).parent
-            users = Path(arguments.config_dir) if arguments.config_dir else None
-            if before := begun_before(place, overrides, users):
-                print(f"going on with {before}; resume=null begins anew", file=sys.stderr)
-                return checked_command([*command, f"resume='{before}'"], config_name, entry)
-        jobs = _jobs(config, overrides) if multirun else [overrides]
-        if saved and remembered:
-            for composed in (config, *(compose(config_name, job) for job in jobs if multirun)):
-                check_hydra(composed, ours, _root(arguments), typed, saved)
-        configs = _check(config_name, jobs, None if multirun else config, entry, typed, trusted)
-        if config_name != EVAL:
-            review_changes(configs, jobs, stopped)
-        if multirun:  # folders of jobs are named by what differs between them
-            shared = set.intersection(*map(set, jobs))
-            keys = ",".join(f"'{key_of(text)}'" for text in sorted(shared))
-            overrides.append(f"{FOLDER_NAMES}=[{keys}]")
-    return flags + overrides
+            return checked.flags + checked.overrides
+        if before := checked.begun_before():
+            print(f"going on with {before}; resume=null begins anew", file=sys.stderr)
+            return checked_command([*command, f"resume='{before}'"], config_name, entry)
+        checked.check(entry)
+    return checked.flags + checked.overrides
 
 
-def _enter(
-    stack: ExitStack, arguments: Namespace, saved: Saved | None
-) -> tuple[set[str], Path | None]:
-    """Let configs be composed of the files, parts and variables that a command may use.
+class _Command:
+    """A command on its way to Hydra.
 
     Args:
-        stack: Keeps it so.
-        arguments: The command.
-        saved: What the folder of a run says of an earlier one; None if there is none.
+        command: Arguments of the program.
+        arguments: The same, parsed.
+        config_name: Name of the root config.
+        stack: What configs are composed of holds until it is closed.
 
-    Returns:
-        The plug-ins, and the folder of config files that the saved command has named, not this one.
+    Attributes:
+        flags: Of Hydra.
+        overrides: Those that were typed and those that follow from them.
+        config: What they compose to, but for what is swept.
+        multirun: Whether there are several jobs.
+        saved: What the folder of a run that is named says of an earlier command; None if none is.
+        stopped: Folder of the run or multirun that is gone on with; None for a new one.
+
+    Raises:
+        UserError: The overrides compose to nothing that can be run.
     """
-    users = Path(arguments.config_dir) if arguments.config_dir else None
-    check_config_dir(users)
-    remembered = None if users or not saved else saved.existing_config_dir()
-    place = stack.enter_context(config_tree(_root(arguments), users or remembered))
-    plugins, variables = users_plugins(arguments.overrides, place), None
-    usual = set(LIGHTNING)
-    if saved:
-        usual = set(typed_paths(arguments.overrides, LIGHTNING))
-        variables = typed_variables(arguments.overrides, place)
-    stack.enter_context(only(*plugins, *usual))
-    read_environment(variables)
-    if remembered and rank() == 0:
-        print(f"note: with config files of {remembered}, as before", file=sys.stderr)
-    return plugins, remembered
+
+    def __init__(
+        self, command: Sequence[str], arguments: Namespace, config_name: str, stack: ExitStack
+    ) -> None:
+        self.arguments = arguments
+        self.typed: list[str] = arguments.overrides
+        self.flags = _flags(command, arguments)
+        self.config_name = arguments.config_name or config_name
+        self.program = EVAL if self.config_name == EVAL else "train"
+        self.saved = _named(self.typed, self.config_name)
+        resumes = self.saved and _folder(self.typed, "resume") == self.saved.folder
+        if self.saved and resumes and not arguments.config_name:
+            self.flags += _own_root(self.saved)
+            self.config_name = parsed(self.flags).config_name or self.config_name
+        self._enter(stack)
+        self.overrides = with_run(self.typed) if self.evaluates else list(self.typed)
+        if self.saved and resumes:
+            self.overrides = self.saved.continued(self.overrides)  # they say which keys there are
+        self.config, self.overrides = with_evaluations(self.config_name, self.overrides)
+        self._require_a_task()
+        self.multirun = arguments.multirun or self.config.hydra.mode == RunMode.MULTIRUN
+        self.stopped = self._stopped()
+        if self.stopped:
+            self._go_on_with(self.stopped, stack)
+        if not self.multirun and (several := swept(self.overrides)):
+            hint = "several values; add -m to run with each of them"
+            raise UserError(listed(f"{text}: {hint}" for text in several))
+        self.config, self.overrides = completed(self.config_name, self.config, self.overrides)
+        if self.remembered:
+            self.flags.append(f"--config-dir={self.remembered}")
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether this is a command of `cast_exp.eval`."""
+        return self.config_name == EVAL
+
+    def begun_before(self) -> Path | None:
+        """The folder of a multirun that the same command has begun and not ended, if there is one.
+
+        Only where the command says nothing of resuming.
+        """
+        if not self.multirun or self.stopped or "resume" in map(key_of, self.typed):
+            return None
+        return begun_before(
+            Path(self.config.hydra.sweep.dir).parent, self.overrides, self._users_folder
+        )
+
+    def check(self, entry: Callable[..., Any]) -> None:
+        """Find mistakes in all jobs, and name the folders of those of a multirun.
+
+        Args:
+            entry: See `mistakes`.
+
+        Raises:
+            UserError: All mistakes at once.
+        """
+        jobs = jobs_of(self.config, self.overrides) if self.multirun else [self.overrides]
+        if self.saved and self.remembered:
+            each = (compose(self.config_name, job) for job in jobs if self.multirun)
+            for config in (self.config, *each):
+                check_hydra(config, self.program, self._root, self.typed, self.saved)
+        one = None if self.multirun else self.config
+        configs = check_jobs(self.config_name, jobs, one, entry, self.typed, self.trusted)
+        if self.saved:
+            strange = [strange_commands(each, self.typed, self.tree) for each in configs]
+            if lines := list(dict.fromkeys(chain.from_iterable(strange))):
+                raise UserError(listed(lines))
+        if not self.evaluates:
+            review_changes(configs, jobs, self.stopped)
+        if self.multirun:  # folders of jobs are named by what differs between them
+            shared = set.intersection(*map(set, jobs))
+            keys = ",".join(f"'{key_of(text)}'" for text in sorted(shared))
+            self.overrides.append(f"{FOLDER_NAMES}=[{keys}]")
+
+    @property
+    def _root(self) -> Path | None:
+        return Path(self.arguments.config_path) if self.arguments.config_path else None
+
+    @property
+    def _users_folder(self) -> Path | None:
+        return Path(self.arguments.config_dir) if self.arguments.config_dir else None
+
+    def _enter(self, stack: ExitStack) -> None:
+        """Let configs be composed of the files, parts and variables that the command may use.
+
+        It trusts these plug-ins, and remembers a folder of config files that the saved command has
+        named and this one has not.
+        """
+        users, saved = self._users_folder, self.saved
+        check_config_dir(users)
+        self.remembered = None if users or not saved else saved.existing_config_dir()
+        self.tree = stack.enter_context(config_tree(self._root, users or self.remembered))
+        self.trusted, variables = users_plugins(self.typed, self.tree), None
+        usual = set(LIGHTNING)
+        if saved:
+            usual = set(typed_paths(self.typed, LIGHTNING))
+            variables = typed_variables(self.typed, self.tree)
+        stack.enter_context(only(*self.trusted, *usual))
+        read_environment(variables)
+        if self.remembered and rank() == 0:
+            print(f"note: with config files of {self.remembered}, as before", file=sys.stderr)
+
+    def _require_a_task(self) -> None:
+        if self.evaluates or self.config.get("task"):
+            return
+        name = f"experiment={self.config.hydra.runtime.choices.experiment}"
+        raise UserError(
+            f"{name} trains nothing; python -m cast_exp.{EVAL} {name} checkpoint=... evaluates"
+        )
+
+    def _stopped(self) -> Path | None:
+        """The folder of the run or multirun to be resumed, if that is what is asked for."""
+        config = self.config
+        if OmegaConf.select(config, "resume") is None:
+            return None
+        try:
+            given = Path(str(config.resume)).expanduser()
+            multirun = self.multirun or (given / SWEEP).is_file()
+            folder = Path(config.hydra.sweep.dir if multirun else config.hydra.run.dir)
+        except OmegaConfBaseException as error:
+            raise UserError(gist(error)) from error
+        return folder if folder.is_dir() else None
+
+    def _go_on_with(self, folder: Path, stack: ExitStack) -> None:
+        """Take the command that a folder was begun with, unless that has been done."""
+        if (folder / SWEEP).is_file() and not self.multirun:
+            self.multirun = True
+            self.flags.append("--multirun")
+        if self.saved is None:  # found by resume=auto
+            self.saved = Saved.read(folder)
+            self._enter(stack)
+            self.overrides = self.saved.continued(self.overrides)
+            self.config = composed(self.config_name, self.overrides)
 
 
-def _root(arguments: Namespace) -> Path | None:
-    return Path(arguments.config_path) if arguments.config_path else None
-
-
-def _compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
-    """The config of what in the overrides is not swept."""
-    try:
-        several = swept(overrides)
-    except HydraException as error:
-        raise UserError(listed(explain(config_name, overrides, error))) from error
-    return compose(config_name, [text for text in overrides if text not in several])
-
-
-def _with_evaluations(config_name: str, overrides: list[str]) -> tuple[DictConfig, list[str]]:
-    """What the overrides compose to, and they, with the evaluations that they are about.
-
-    Where none is named, `cast_exp.eval` takes that of what the experiment trains. Every file in the
-    group is an evaluation; Hydra's lists of defaults have no word for all of them. Those that are
-    asked for, by `evaluate` or by a key of theirs, and that the root config does not list, are
-    added.
-    """
-    own = [text for text in overrides if not key_of(text).startswith("evaluation.")]
-    try:
-        config = _compose(config_name, own)
-    except UserError:
-        return _compose(config_name, overrides), overrides  # raises with the mistakes of all
-    asked = {key_of(text).split(".")[1] for text in overrides if text not in own}
-    left_open = config_name == EVAL and "evaluate" not in map(key_of, overrides)
-    if left_open and not config.get("evaluate") and (name := own_evaluation(config)):
-        overrides = [*overrides, f"evaluate=[{name}]"]
-        asked.add(name)
-    if OmegaConf.is_list(config.get("evaluate")):
-        asked |= set(config.evaluate)
-    known = list(config.get("evaluation") or [])
-    unlisted = [name for name in options("evaluation") if name in asked and name not in known]
-    if unlisted:
-        overrides = [f"evaluation=[{','.join([*known, *unlisted])}]", *overrides]
-    return (config if overrides == own else _compose(config_name, overrides)), overrides
-
-
-def _completed(
-    config_name: str, config: DictConfig, overrides: list[str]
-) -> tuple[DictConfig, list[str]]:
-    """What the overrides and those that follow from them compose to, and all of them."""
-    several = {key_of(text) for text in swept(overrides)}
-    several |= set(config.hydra.sweeper.get("params") or {})
-    chosen = with_checkpoint(config_name, config, overrides, several)
-    if chosen != overrides:
-        config = _compose(config_name, chosen)
-    added = for_evaluation(config, chosen) if config_name == EVAL else []
-    added += model_overrides(config, chosen, evaluates=config_name == EVAL)
-    added += following(config, chosen, several)
-    return _compose(config_name, [*chosen, *added]) if added else config, [*chosen, *added]
+def _flags(command: Sequence[str], arguments: Namespace) -> list[str]:
+    return [word for word in command if word not in arguments.overrides]
 
 
 def _named(typed: Sequence[str], config_name: str) -> Saved | None:
@@ -229,10 +233,6 @@ def _named(typed: Sequence[str], config_name: str) -> Saved | None:
     return None
 
 
-def _resumes(typed: Sequence[str], saved: Saved) -> bool:
-    return _folder(typed, "resume") == saved.folder
-
-
 def _folder(typed: Sequence[str], key: str) -> Path | None:
     texts = [text.partition("=")[2].strip("'\"") for text in typed if key_of(text) == key]
     return Path(texts[-1]).expanduser() if texts else None
@@ -242,95 +242,3 @@ def _own_root(saved: Saved) -> list[str]:
     """Flags for the root config of a saved command, if that is the user's own."""
     own = saved.config_name if saved.config_name not in (None, "train", EVAL) else None
     return [f"--config-name={own}"] if own else []
-
-
-def _stopped(config: DictConfig, multirun: bool) -> Path | None:
-    """The folder of the run or multirun to be resumed, if that is what is asked for."""
-    if OmegaConf.select(config, "resume") is None:
-        return None
-    try:
-        given = Path(str(config.resume)).expanduser()
-        multirun = multirun or (given / SWEEP).is_file()
-        folder = Path(config.hydra.sweep.dir if multirun else config.hydra.run.dir)
-    except OmegaConfBaseException as error:
-        raise UserError(gist(error)) from error
-    return folder if folder.is_dir() else None
-
-
-def _check(
-    config_name: str,
-    jobs: Sequence[list[str]],
-    composed: DictConfig | None,
-    entry: Callable[..., Any],
-    typed: Sequence[str],
-    trusted: set[str],
-) -> list[DictConfig]:
-    """Find mistakes in any of the jobs, and say what has been typed in vain for all of them.
-
-    `composed` is what the overrides of the one job compose to; None in a multirun.
-
-    Returns:
-        The config of each job.
-    """
-    configs: list[DictConfig] = []
-    found: dict[str, list[str]] = {}
-    vain = dict.fromkeys(typed)
-    for job in jobs:
-        try:
-            config = composed or hydra.compose(config_name, job, return_hydra_config=True)
-            choices = config.hydra.runtime.choices
-            here = config.hydra.launcher._target_.endswith(_HERE)
-            lines = wrong_plugins(config, trusted)
-            lines = lines or wrong_evaluations(config, some=config_name == EVAL)
-            config = _as_run(config, multirun=composed is None)
-            lines = lines or misfits(config, choices, trains=config_name != EVAL)
-            if config_name == EVAL:
-                lines = lines or refused_by_evaluation(config, typed)
-                config, vain = only_read(config), {}
-            else:
-                vain = dict.fromkeys(filter(vain.__contains__, unread_by_training(config, typed)))
-            lines = lines or mistakes(config, entry)
-            if here and not lines:
-                lines = refusals(config, trains=config_name != EVAL)
-            configs.append(config)
-        except FAILURES as error:
-            lines = explain(config_name, job, error)
-        for line in lines:
-            found.setdefault(line, job)
-    if found:
-        shared = set.intersection(*map(set, jobs))
-        lines = []
-        for line, job in found.items():
-            own = [text for text in job if text not in shared]
-            lines.append(f"{line}  (with {' '.join(own)})" if own else line)
-        raise UserError(listed(lines))
-    if vain and rank() == 0:
-        print(f"note: nothing in this run reads {' '.join(vain)}", file=sys.stderr)
-    return configs
-
-
-def _jobs(config: DictConfig, overrides: Sequence[str]) -> list[list[str]]:
-    """The overrides of each job of a multirun.
-
-    Raises:
-        UserError: Under torchrun, which is for a single run.
-    """
-    if torch.distributed.is_torchelastic_launched():
-        raise UserError(
-            "torchrun starts the processes of one run; for a multirun leave it out and set "
-            "strategy=ddp trainer.devices=N"
-        )
-    params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
-    if not config.hydra.sweeper._target_.endswith(_GRID):  # only it knows the values it will try
-        return [[text for text in overrides if text not in swept(overrides)]]
-    return combinations([*params, *overrides])
-
-
-def _as_run(config: DictConfig, multirun: bool) -> DictConfig:
-    """The config as a run will see it, but for the name of its folder in a multirun."""
-    folder = config.hydra.sweep.dir if multirun else config.hydra.run.dir
-    with open_dict(config):
-        config.hydra.runtime.output_dir = folder
-        HydraConfig.instance().set_config(config)
-        del config["hydra"]
-    return only_asked(config)

@@ -11,11 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cast_exp.callbacks.prune import PRUNED
 from cast_exp.config import key_of
 from cast_exp.errors import UserError
 from cast_exp.run.folder import RUN, read_summary
-from cast_exp.run.saved import Saved, read_yaml
+from cast_exp.run.saved import Kind, Saved, read_yaml
+from cast_exp.study import PRUNED
 
 Curve = tuple[list[int], list[float]]
 """Steps, ascending, and the value at each."""
@@ -66,9 +66,9 @@ class RunRecord:
         return replace(self, untrained=True)
 
     @property
-    def kind(self) -> str:
-        """Name of its root config: train or eval."""
-        return self.saved.config_name or "train"
+    def kind(self) -> Kind:
+        """Whether it is a training or an evaluation."""
+        return self.saved.kind
 
     @property
     def status(self) -> str:

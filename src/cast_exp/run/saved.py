@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -18,7 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from cast_exp.config import key_of, listed, options, swept
 from cast_exp.errors import UserError
 from cast_exp.run.folder import SWEEP, unfinished
-from cast_exp.run.tree import compose, config_tree
+from cast_exp.run.tree import EVAL, compose, config_tree
+
+Kind = Literal["train", "eval"]
 
 # Overrides of a multirun that are ours, not the user's.
 FOLDER_NAMES = "hydra.job.config.override_dirname.exclude_keys"
@@ -80,6 +82,11 @@ class Saved:
             hydra.config_name(),
             hydra.choices(),
         )
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it trains or evaluates; with a root config of the user's own, it trains."""
+        return "eval" if self.config_name == EVAL else "train"
 
     def continued(self, typed: Sequence[str]) -> list[str]:
         """The overrides of the folder, less those that are typed anew, and then the typed ones.

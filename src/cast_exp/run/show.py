@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from cast_exp.output.rounding import rounded
 from cast_exp.run.folder import rank
 from cast_exp.run.notes import Counts
 from cast_exp.run.plan import Plan
@@ -77,7 +78,7 @@ def show_result(folder: Path, metrics: Mapping[str, float]) -> None:
         return
     table = Table(title="result", show_header=False, title_justify="left")
     if losses := _loss_by_epoch(folder / "metrics.csv"):
-        table.add_row("loss, first and last epoch", f"{losses[0]:.3f}   {losses[-1]:.3f}")
+        table.add_row("loss, first and last epoch", f"{rounded(losses[0])}   {rounded(losses[-1])}")
     if "val/top1" in metrics:
         figures = [metrics[name] for name in ("val/top1", "val/top5") if name in metrics]
         table.add_row("accuracy, top-1 and top-5", "   ".join(map(_percent, figures)))

@@ -14,8 +14,9 @@ from hydra.experimental.callback import Callback
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
-from cast_exp.ops.files import atomic_write, write_csv, write_text
-from cast_exp.ops.markdown import markdown_table
+from cast_exp.output.files import atomic_write, write_csv, write_text
+from cast_exp.output.markdown import markdown_table
+from cast_exp.output.rounding import rounded, rounded_overrides
 from cast_exp.run.folder import read_summary, sole_writer, write_summary
 from cast_exp.run.record import is_result
 from cast_exp.run.saved import Saved
@@ -158,7 +159,7 @@ def _write_markdown(path: Path, jobs: list[Job]) -> None:
     for choice, members in groups.items():
         ended = [job for job in members if job.metrics]
         cells = [_spread([job.metrics[m] for job in ended if m in job.metrics]) for m in metrics]
-        rows.append([*choice, str(len(ended)), *cells])
+        rows.append([*map(rounded_overrides, choice), str(len(ended)), *cells])
     write_text(path, markdown_table(rows))
 
 
@@ -166,7 +167,7 @@ def _spread(values: list[float]) -> str:
     """Mean and, of several, standard deviation."""
     if not values:
         return ""
-    return f"{fmean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
+    return rounded(fmean(values)) + (f" ± {rounded(stdev(values))}" if len(values) > 1 else "")
 
 
 def _plot(path: Path, jobs: list[Job]) -> None:

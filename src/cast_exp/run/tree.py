@@ -18,6 +18,7 @@ from cast_exp.config import FAILURES, conf_dir, explain, listed
 from cast_exp.errors import UserError
 from cast_exp.run.resolvers import register_resolvers
 
+EVAL = "eval"  # the root config of the evaluations
 VERSION_BASE = "1.3"  # of Hydra: the behaviour that the config files are written for
 
 

@@ -1,7 +1,7 @@
 """What a user has said may be imported and read: on this command line or in conf/local."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from cast_exp.plugins import allow, installed, missing
 LOCAL = Path("local", "default.yaml")
 """The user's own settings, inside the config tree."""
 
+# What the library webdataset runs in a shell.
+_COMMAND = re.compile(r"\s*pipe:", re.IGNORECASE)
 _VARIABLE = re.compile(r"oc\.env:\s*([A-Za-z_]\w*)")
 
 
@@ -95,8 +97,39 @@ def typed_variables(typed: Sequence[str], tree: Path) -> set[str]:
         typed: Overrides of this command line.
         tree: Folder of the config files, conf/local among them.
     """
+    return {name for text in _said(typed, tree) for name in _VARIABLE.findall(text)}
+
+
+def strange_commands(config: DictConfig, typed: Sequence[str], tree: Path) -> list[str]:
+    """A line for each command for a shell that a config holds and the user has not named.
+
+    Args:
+        config: Composed config.
+        typed: Overrides of this command line.
+        tree: Folder of the config files, conf/local among them.
+    """
+    found = list(_commands(OmegaConf.to_container(config, resolve=True), ""))
+    said = _said(typed, tree) if found else []
+    return [
+        f"{key}={command}: the folder of a run says so, and what a shell runs is not taken from "
+        "there; if you want it, type it again"
+        for key, command in found
+        if not any(command in text for text in said)
+    ]
+
+
+def _said(typed: Sequence[str], tree: Path) -> list[str]:
+    """All that the user has said, here and in files."""
     texts = [path.read_text(encoding="utf-8", errors="replace") for path in tree.rglob("*.yaml")]
-    return {name for text in (*texts, *typed) for name in _VARIABLE.findall(text)}
+    return [*texts, *typed]
+
+
+def _commands(node: Any, key: str) -> Iterator[tuple[str, str]]:
+    if isinstance(node, dict | list):
+        for name, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _commands(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, str) and _COMMAND.match(node):
+        yield key, node
 
 
 def _local_plugins(tree: Path) -> list[str]:

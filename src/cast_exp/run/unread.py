@@ -8,7 +8,8 @@ from cast_exp.config import key_of, read_keys, unread
 from cast_exp.run.trainer import READ_BY_EVALUATIONS
 
 _EVALUATION = (
-    *("name", "seed", "checkpoint", "weights", "run", "resume", "paths", "model", "logger"),
+    *("name", "seed", "checkpoint", "weights", "run", "run_epochs", "resume", "paths"),
+    *("model", "logger"),
     *("evaluate", "evaluate_untrained", "plugins", "trainer._target_"),
     *(f"trainer.{key}" for key in READ_BY_EVALUATIONS),
 )

@@ -1,23 +1,25 @@
 """Which weights a command is about, in terms of its overrides."""
 
 import inspect
+import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from cast_exp.checkpoints.files import best_weights
+from cast_exp.checkpoints.files import best_weights, epoch_weights
 from cast_exp.checkpoints.load import load_pretrained, locate
 from cast_exp.checkpoints.published import PUBLISHED
-from cast_exp.config import key_of, values_of
+from cast_exp.config import key_of, swept, values_of
 from cast_exp.errors import UserError
 from cast_exp.models import Backbone
 from cast_exp.models.config import Size, VariableOptions, names_of
 from cast_exp.run.build import build
-from cast_exp.run.folder import RUN
+from cast_exp.run.folder import RUN, rank
 from cast_exp.run.saved import Saved
-from cast_exp.run.tree import compose
+from cast_exp.run.tree import EVAL, compose
 
 # The option of `model` for what a checkpoint holds, and the start of the names of others that do.
 PRETRAINED = "pretrained"
@@ -29,16 +31,18 @@ _OF_TRAINING = (
     *("name", "seed", "checkpoint", "weights", "resume", "evaluate", "evaluate_untrained"),
 )
 _DATA = ("experiment", "data", "data@scenes")
+# Overrides that decide which epochs are named.
+_NAMES_EPOCHS = ("experiment", "run_epochs")
 # What recipes change of a model that is loaded.
 _BUILT = [name for name in names_of(VariableOptions) if name != "mask_empty"]
 _MEANT = (("pooling", "pooling", "${pooling}"), ("compat", "mask_empty", "${compat.mask_empty}"))
 
 
 def with_run(overrides: Sequence[str]) -> list[str]:
-    """The overrides of an evaluation, with what `run=FOLDER` stands for.
+    """The overrides of an evaluation, with what `run=FOLDER` stands for; inside `config_tree`.
 
     That is the best checkpoint of the run and the data it was trained on; if an experiment or data
-    are chosen, the checkpoint only.
+    are chosen, the checkpoint only: that of the epoch which `run_epochs` names, where it was kept.
 
     Raises:
         UserError: `run` is not the folder of a run with weights.
@@ -51,14 +55,15 @@ def with_run(overrides: Sequence[str]) -> list[str]:
     if not (folder / RUN).is_file():
         raise UserError(f"run={run} is not the folder of a run: it has no {RUN}")
     kept: list[str] = []
+    saved = Saved.read(folder)
     if given.keys().isdisjoint(_DATA):
-        saved = Saved.read(folder)
         kept = saved.checked(
             text
             for text in saved.overrides
             if (key := key_of(text)) not in given and key.partition(".")[0] not in _OF_TRAINING
         )
-    path = str(best_weights(folder)).replace("'", "\\'")
+    chosen = _of_named_epoch(overrides, saved) or best_weights(folder)
+    path = str(chosen).replace("'", "\\'")
     return [*kept, *overrides, f"checkpoint='{path}'"]
 
 
@@ -110,6 +115,30 @@ def model_overrides(config: DictConfig, overrides: Sequence[str], evaluates: boo
         fit += [f"model.{key}=null" for key in _BUILT if config.model.get(key) is not None]
     fit += [f"model.{key}={value}" for group, key, value in _MEANT if group in chosen]
     return [text for text in fit if key_of(text) not in given]
+
+
+def _of_named_epoch(overrides: Sequence[str], saved: Saved) -> Path | None:
+    """The checkpoint of the epoch that `run_epochs` names for what a run trained, if it was kept.
+
+    What is swept is not looked at. Mistakes in the overrides are told with all others, later.
+    """
+    asked = [text for text in overrides if key_of(text).partition(".")[0] in _NAMES_EPOCHS]
+    try:
+        several = swept(asked)
+        config = compose(EVAL, [text for text in asked if text not in several])
+    except (UserError, HydraException):
+        return None
+    epochs, trained = config.get("run_epochs"), saved.choices.get("experiment", "")
+    epoch = epochs.get(trained) if isinstance(epochs, DictConfig) else None
+    if not isinstance(epoch, int):
+        return None
+    found = epoch_weights(saved.folder, epoch)
+    note = "that of the published figure, is taken; run_epochs=null takes the best weights"
+    if not found:
+        note = "that of the published figure, was not kept; the best weights are taken"
+    if rank() == 0:
+        print(f"note: the checkpoint after {epoch} epochs, {note}", file=sys.stderr)
+    return found
 
 
 def _is_loaded(config: DictConfig) -> bool:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cast_exp.errors import UserError
-from cast_exp.ops.pictures import to_bytes
+from cast_exp.output.pictures import to_bytes
 
 _TOLERANCE = 1e-3  # rounding of a normalisation that was undone
 
@@ -105,7 +105,9 @@ class SuperpixelMethod(ABC):
 
     def __repr__(self) -> str:
         """Name and parameters, for tables and logs."""
-        values = ", ".join(f"{name}={value}" for name, value in vars(self).items())
+        values = ", ".join(
+            f"{name}={value}" for name, value in vars(self).items() if name[0] != "_"
+        )
         return f"{type(self).__name__}({values})"
 
 

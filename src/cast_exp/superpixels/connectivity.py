@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-_LEAST_SHARE = 8  # the least area of a superpixel is the mean area over this
-_STEPS = 256  # colours are summed as integers, in this fraction of a unit
+LEAST_SHARE = 8  # the least area of a superpixel is the mean area over this
+STEPS = 256  # colours are summed as integers, in this fraction of a unit
 
 
 def connected_components(labels: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def merge_fragments(labels: Tensor, colours: Tensor) -> Tensor:
     first.scatter_reduce_(0, flat, torch.arange(flat.numel(), device=labels.device), "amin")
     image = first // area
     size = flat.bincount()
-    steps = (colours * _STEPS).round().long().movedim(1, -1).flatten(0, 2)
+    steps = (colours * STEPS).round().long().movedim(1, -1).flatten(0, 2)
     colour = steps.new_zeros(len(ids), steps.shape[1]).index_add_(0, flat, steps)
     owner = image * (labels.max() + 1) + labels.flatten()[first]
     main = _is_largest(owner, size)
@@ -71,7 +71,7 @@ def merge_fragments(labels: Tensor, colours: Tensor) -> Tensor:
     group = ids
     while True:
         superpixels = image.new_zeros(len(labels)).index_add_(0, image, main.long())
-        fragment = ~main | (size * superpixels[image] * _LEAST_SHARE < area)
+        fragment = ~main | (size * superpixels[image] * LEAST_SHARE < area)
         joining = fragment[one] & (one != other)
         if not joining.any():
             break

@@ -1,4 +1,4 @@
-"""SLIC superpixels in plain torch: whole batches, the same code on CPU and GPU."""
+"""SLIC superpixels of whole batches, in plain torch; on CUDA, kernels compute the same."""
 
 from typing import Annotated
 
@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from cast_exp.ops.triton_there import kernels_there
 from cast_exp.superpixels.base import SuperpixelMethod, require_unit_range
 from cast_exp.superpixels.connectivity import merge_fragments
 from cast_exp.superpixels.grid import square_count, square_side
@@ -36,6 +37,10 @@ class Slic(SuperpixelMethod):
     Deterministic: no floating-point sum depends on the order of threads. CPU and GPU, and torch's
     settings of matrix precision, round differently and can disagree about single pixels.
 
+    On CUDA with Triton the host does not wait, except at the first images: only these are checked
+    for values outside 0..1. Other devices, and CUDA with ``CAST_EXP_KERNELS=0`` in the environment,
+    run the same torch code as the CPU, which reads numbers back.
+
     Args:
         count: Superpixels asked for.
         compactness: Weight of the distance in space against that in colour: at a distance of one
@@ -55,20 +60,43 @@ class Slic(SuperpixelMethod):
         super().__init__(count)
         self.compactness = compactness
         self.iterations = iterations
+        self._range_seen = False
 
     def segment(self, images: Tensor) -> Tensor:
         """See `SuperpixelMethod.__call__`."""
-        require_unit_range(images)
+        by_kernel = images.is_cuda and kernels_there()
+        if not (by_kernel and self._range_seen):
+            require_unit_range(images)
+            self._range_seen = True
         height, width = images.shape[2:]
         side = square_side(height, width, self.count)
-        colours = rgb_to_lab(images.float())
+        given = images.float(), side, self.compactness, self.iterations
+        if by_kernel:
+            from cast_exp.superpixels.slic_kernel import slic_by_kernel
+
+            return slic_by_kernel(*given)
         with torch.autocast(images.device.type, enabled=False):
-            labels = cluster(colours, side, self.compactness, self.iterations)
-        return merge_fragments(labels, colours)
+            return slic(*given)
 
     def labels(self, height: int, width: int) -> int:
         """See `SuperpixelMethod.labels`; the number of squares."""
         return square_count(height, width, self.count)
+
+
+def slic(images: Tensor, side: int, compactness: float, iterations: int) -> Tensor:
+    """Cluster pixels and merge fragments; `Slic` without its choices.
+
+    Args:
+        images: float32 (B, 3, H, W) in 0..1.
+        side: See `cluster`.
+        compactness: See `cluster`.
+        iterations: See `cluster`.
+
+    Returns:
+        Labels, int64 (B, H, W), without gaps from 0.
+    """
+    colours = rgb_to_lab(images)
+    return merge_fragments(cluster(colours, side, compactness, iterations), colours)
 
 
 def rgb_to_lab(images: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from cast_exp.ops.labels import contours, nearest
-from cast_exp.ops.pictures import fitted
+from cast_exp.output.pictures import fitted
 from cast_exp.viz.draw import Labels, Pixels, paint_levels, titled_grid
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cast_exp.ops import contingency, farthest_point_sampling
 from cast_exp.ops.labels import contours
-from cast_exp.ops.pictures import to_bytes
+from cast_exp.output.pictures import to_bytes
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]

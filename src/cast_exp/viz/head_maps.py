@@ -15,7 +15,7 @@ from torch import Tensor
 from cast_exp.models.hierarchy import Attention, Hierarchy
 from cast_exp.ops import kept_mass
 from cast_exp.ops.labels import VOID, contours, nearest
-from cast_exp.ops.pictures import fitted
+from cast_exp.output.pictures import fitted
 from cast_exp.viz.draw import Pixels, palette
 
 _BEST = (255, 176, 0)  # tells from the colours of the heat for the colour-blind too

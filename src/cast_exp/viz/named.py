@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from cast_exp.ops.labels import nearest
-from cast_exp.ops.pictures import fitted
+from cast_exp.output.pictures import fitted
 from cast_exp.viz.draw import Labels, Pixels, titled_grid
 from cast_exp.viz.semantic import class_colours, class_legend, paint_classes
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from cast_exp.ops.pictures import fitted
+from cast_exp.output.pictures import fitted
 from cast_exp.viz.draw import Pixels
 
 _INK, _RIGHT, _WRONG = (40, 40, 40), (20, 125, 55), (190, 30, 40)

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from cast_exp.data import Scene
 from cast_exp.models.segmentation import Prediction
 from cast_exp.ops.labels import nearest
-from cast_exp.ops.pictures import fitted
+from cast_exp.output.pictures import fitted
 from cast_exp.viz.draw import Labels, Pixels, outlined, paint_levels, palette, titled_grid
 
 _BACKGROUND = (40, 40, 40)

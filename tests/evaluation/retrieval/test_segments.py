@@ -67,6 +67,16 @@ def test_levels_are_counted_from_the_superpixels(
     assert encoder.chosen_levels(depth) == expected
 
 
+def test_other_levels_than_those_that_were_trained() -> None:
+    scene = next(iter(scenes().scenes("val")))
+    segments = SegmentEncoder(subject(), None, "auto", 9, levels=[12, 5])(scene)
+    assert [int(segments.labels[level].max()) + 1 for level in (1, 2)] == [12, 5]
+    ungrouped = subject(pooling=Pooling(()))
+    assert [*SegmentEncoder(ungrouped, None, "auto", 9, levels=[12, 5])(scene).labels] == [0]
+    with pytest.raises(UserError, match="3 levels were asked for, but the model has 2"):
+        SegmentEncoder(subject(), None, "auto", 9, levels=[12, 5, 2])(scene)
+
+
 def test_what_cannot_be_encoded() -> None:
     scene = next(iter(scenes().scenes("val")))
     with pytest.raises(UserError, match=r"level=3: the backbone has levels 0 to 2"):

@@ -6,6 +6,7 @@ from cast_exp.data.datasets.bsds500 import BSDS500
 from cast_exp.data.datasets.cifar10 import CIFAR10
 from cast_exp.data.datasets.densepose import DensePose
 from cast_exp.data.datasets.hugging_face import HuggingFace
+from cast_exp.data.datasets.hugging_face_stream import HuggingFaceStream
 from cast_exp.data.datasets.image_folder import ImageFolder
 from cast_exp.data.datasets.imagenet import ImageNet
 from cast_exp.data.datasets.imagenet100 import ImageNet100, imagenet100_classes
@@ -15,6 +16,7 @@ from cast_exp.data.datasets.pascal_context import PASCAL_CONTEXT_CLASSES, Pascal
 from cast_exp.data.datasets.shapes import Shapes
 from cast_exp.data.datasets.voc import VOC, VOC_CLASSES, VOCAugmented, VOCFolder
 from cast_exp.data.datasets.webdataset import WebDataset
+from cast_exp.data.datasets.webdataset_stream import WebDatasetStream
 
 __all__ = [
     "ADE20K",
@@ -26,6 +28,7 @@ __all__ = [
     "VOC_CLASSES",
     "DensePose",
     "HuggingFace",
+    "HuggingFaceStream",
     "ImageFolder",
     "ImageNet",
     "ImageNet100",
@@ -39,6 +42,7 @@ __all__ = [
     "VOCAugmented",
     "VOCFolder",
     "WebDataset",
+    "WebDatasetStream",
     "imagenet100_classes",
     "read_image",
 ]

@@ -57,12 +57,13 @@ class HuggingFace(LabelledImages):
                 "data.root is not set; give a folder of parquet or arrow files, or the name of a "
                 "data set on the hub, OWNER/NAME"
             )
-        there = _load(root, subset, revision)
+        there = load_splits(root, subset, revision)
         names = {"train": train} if val is None else {"train": train, "val": val}
-        tables = {key: _split(there, name, key, root) for key, name in names.items()}
+        tables = {key: split_of(there, name, key, root) for key, name in names.items()}
         own = "train" if val is None else split
         self._place = f"{root}[{names[own]}]"
-        self._images = _images(tables[own], image, self._place)
+        self._column = image
+        self._images = encoded_images(tables[own], self._place, image)
         labels, classes = _labels(tables, label, str(root)) if label else ({}, [])
         rows = np.arange(len(self._images)).astype(np.bytes_)
         share = held_out if val is None else None
@@ -70,7 +71,7 @@ class HuggingFace(LabelledImages):
 
     def open_row(self, row: int) -> BinaryIO:
         """See `LabelledImages`."""
-        found: dict[str, Any] = self._images[row]["image"] or {}
+        found: dict[str, Any] = self._images[row][self._column] or {}
         if found.get("bytes") is not None:
             return BytesIO(found["bytes"])
         if found.get("path"):
@@ -86,22 +87,31 @@ class HuggingFace(LabelledImages):
         return [file["filename"] for file in self._images.cache_files] or [self._place]
 
 
-def _load(root: Path, subset: str | None, revision: str | None) -> Mapping[str, Any]:
-    """All splits of a data set, by name."""
+def load_splits(
+    root: Path, subset: str | None, revision: str | None, streaming: bool = False
+) -> Mapping[str, Any]:
+    """All splits of a data set, by name; see `HuggingFace`.
+
+    Raises:
+        UserError: The library is not installed, or cannot load it.
+    """
     try:
         import datasets
     except ImportError as error:
         raise UserError(
-            "data=huggingface needs the library datasets; install it: "
+            "this data set needs the library datasets; install it: "
             "pip install 'cast-exp[huggingface]'"
         ) from error
     if not root.is_dir() and (root.is_absolute() or root.suffix or len(root.parts) > 2):
         raise UserError(f"no folder {root}; correct data.root (a name on the hub is OWNER/NAME)")
+    saved = any((root / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    if saved and streaming:
+        raise UserError(f"{root} was written by save_to_disk; data=huggingface maps it into memory")
     try:
-        if any((root / name).is_file() for name in ("dataset_dict.json", "state.json")):
+        if saved:
             found = datasets.load_from_disk(root)
         else:
-            found = datasets.load_dataset(str(root), subset, revision=revision)
+            found = datasets.load_dataset(str(root), subset, revision=revision, streaming=streaming)
     except Exception as error:  # of the library, of what it reads with, or of the network
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
@@ -111,18 +121,27 @@ def _load(root: Path, subset: str | None, revision: str | None) -> Mapping[str, 
     return found if isinstance(found, Mapping) else {"train": found}
 
 
-def _split(there: Mapping[str, Any], name: str, key: str, root: Path) -> Any:
+def split_of(there: Mapping[str, Any], name: str, key: str, root: Path) -> Any:
+    """The split of that name, which ``data.dataset.KEY`` is.
+
+    Raises:
+        UserError: There is none.
+    """
     if name not in there:
         raise UserError(
             f"{root} has no split {name!r} (data.dataset.{key}"
-            + ", null to hold out training images" * (key == "val")
+            + ", null where there is none" * (key == "val")
             + f"); {nearest(name, there)}"
         )
     return there[name]
 
 
-def _images(table: Any, column: str, place: str) -> Any:
-    """The table with encoded images in its only column, `image`."""
+def encoded_images(table: Any, place: str, column: str, *others: str) -> Any:
+    """The columns of a table of these names, the first with images that are not decoded.
+
+    Raises:
+        UserError: It is not there, or holds no images.
+    """
     from datasets import Image, Value
 
     features = table.features
@@ -136,8 +155,7 @@ def _images(table: Any, column: str, place: str) -> Any:
             f"the column {column!r} of {place} (data.dataset.image) holds no images but "
             f"{features[column]}; {nearest(column, of_images)}"
         )
-    table = table.select_columns([column]).cast_column(column, Image(decode=False))
-    return table if column == "image" else table.rename_column(column, "image")
+    return table.select_columns([column, *others]).cast_column(column, Image(decode=False))
 
 
 def _labels(

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 
 from cast_exp.errors import UserError
-from cast_exp.ops.files import atomic_write
+from cast_exp.output.files import atomic_write
 
 
 def write_maps(

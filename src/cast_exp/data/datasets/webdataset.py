@@ -62,7 +62,7 @@ class WebDataset(LabelledImages):
         if root is None:
             raise UserError("data.root is not set; give the folder that holds the shards, *.tar")
         patterns = {"train": train} if val is None else {"train": train, "val": val}
-        shards = {name: _shards(root, pattern, name) for name, pattern in patterns.items()}
+        shards = {name: shards_below(root, pattern, name) for name, pattern in patterns.items()}
         if both := sorted(set(shards["train"]).intersection(shards.get("val", []))):
             raise UserError(
                 f"{both[0]} is a shard of training and of validation; correct "
@@ -97,10 +97,14 @@ class WebDataset(LabelledImages):
         return [str(shard) for shard in self._shards]
 
 
-def _shards(root: Path, pattern: str, split: str) -> list[Path]:
-    """The shards that a pattern names, sorted."""
+def shards_below(root: Path, pattern: str, split: str) -> list[Path]:
+    """The shards that a pattern names, sorted.
+
+    Raises:
+        UserError: There is none; ``data.dataset.SPLIT`` is said to be wrong.
+    """
     shards: list[Path] = []
-    for part in _expanded(pattern):
+    for part in expanded(pattern):
         if not (found := sorted(root.glob(part))):
             there = listing(sorted(path.name for path in root.glob("*.tar")), 3)
             raise UserError(
@@ -113,7 +117,7 @@ def _shards(root: Path, pattern: str, split: str) -> list[Path]:
     return sorted(set(shards))
 
 
-def _expanded(pattern: str) -> Iterator[str]:
+def expanded(pattern: str) -> Iterator[str]:
     """What a pattern with braces stands for, as in a shell."""
     *parts, end = _BRACES.split(pattern)  # text and content of braces in turn
     choices = [[text] if number % 2 == 0 else _choices(text) for number, text in enumerate(parts)]
@@ -178,7 +182,7 @@ def _read(shard: Path, label: str | None) -> Index:
             if suffix in sample:
                 path, offset, length = sample[suffix]
                 file_of_labels.seek(offset)
-                text = _label(file_of_labels.read(length), field, path)
+                text = label_text(file_of_labels.read(length), field, path)
             names.append(os.fsencode(image[0]))
             places.append(image[1:])
             labels.append(text)
@@ -195,8 +199,17 @@ def _read(shard: Path, label: str | None) -> Index:
     )
 
 
-def _label(content: bytes, field: str, path: str) -> bytes:
-    """What a file has as label, empty if it lacks the field."""
+def label_text(content: bytes, field: str, path: str) -> bytes:
+    """What a file has as label, empty if it lacks the field.
+
+    Args:
+        content: Of the file.
+        field: Of JSON; empty if the file is not JSON.
+        path: Of the file, for messages.
+
+    Raises:
+        UserError: It is no UTF-8, or no JSON object.
+    """
     try:
         text = str(json.loads(content).get(field, "")) if field else content.decode()
     except (ValueError, AttributeError) as error:

@@ -30,7 +30,7 @@ from cast_exp.models import Backbone, Hierarchy
 from cast_exp.models.pooling import check_levels
 from cast_exp.models.tokens import Sampling
 from cast_exp.ops.assignment import need_scipy
-from cast_exp.ops.pictures import to_bytes
+from cast_exp.output.pictures import to_bytes
 from cast_exp.viz import comparison_sheet
 from cast_exp.viz.draw import Pixels
 

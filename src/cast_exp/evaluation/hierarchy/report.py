@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from cast_exp.ops.files import atomic_write, write_csv, write_text
-from cast_exp.ops.markdown import markdown_table
+from cast_exp.output.files import atomic_write, write_csv, write_text
+from cast_exp.output.markdown import markdown_table
 from cast_exp.viz import level_curves
 
 TITLES = {

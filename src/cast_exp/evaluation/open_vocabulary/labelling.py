@@ -27,9 +27,9 @@ from cast_exp.models.tokens import Sampling
 from cast_exp.naming import PROMPT, ImageText, Namer, Vocabulary, load_image_text
 from cast_exp.naming.masks import load_sam, sam_masks
 from cast_exp.naming.vocabulary import check_prompts
-from cast_exp.ops.files import write_csv, write_text
-from cast_exp.ops.markdown import markdown_table
-from cast_exp.ops.pictures import to_bytes
+from cast_exp.output.files import write_csv, write_text
+from cast_exp.output.markdown import markdown_table
+from cast_exp.output.pictures import to_bytes
 from cast_exp.viz.draw import Pixels
 from cast_exp.viz.named import named_sheet
 

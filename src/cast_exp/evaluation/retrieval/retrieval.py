@@ -29,7 +29,7 @@ from cast_exp.evaluation.retrieval.votes import nearest_votes
 from cast_exp.evaluation.subject import Subject
 from cast_exp.metrics.boundary import Tolerance
 from cast_exp.models.tokens import Sampling
-from cast_exp.ops.files import atomic_write, write_csv
+from cast_exp.output.files import atomic_write, write_csv
 from cast_exp.viz.draw import Pixels
 from cast_exp.viz.semantic import SemanticPicture, semantic_sheet
 
@@ -111,6 +111,8 @@ class Retrieval(Evaluation):
         neighbours: How many training segments vote.
         embedding: Features: "projector" of contrastive pretraining, "fused" without it, or "auto"
             for the projector if there is one.
+        levels: Segments at each level, fine to coarse, as counts or fractions, for a CAST; None for
+            its own. A model that groups nothing has none.
         segments: Segments of a ViT, which has none of its own; a square number.
         memory: Training images in the memory; None for all.
         queries: Validation images; None for all.
@@ -131,6 +133,7 @@ class Retrieval(Evaluation):
         level: Annotated[int, Field(ge=0)] | Literal["finest", "all"] | None = None,
         neighbours: Annotated[int, Field(ge=1)] = 20,
         embedding: Embedding = "auto",
+        levels: Sequence[int | float] | None = None,
         segments: SquareNumber = 36,
         memory: Annotated[int, Field(ge=1)] | None = None,
         queries: Annotated[int, Field(ge=1)] | None = None,
@@ -143,6 +146,7 @@ class Retrieval(Evaluation):
         self.level = level
         self.neighbours = neighbours
         self.embedding: Embedding = embedding
+        self.levels = levels if levels is None else list(levels)
         self.segments = segments
         self.memory = memory
         self.queries = queries
@@ -157,7 +161,8 @@ class Retrieval(Evaluation):
             UserError: They are missing, or have none; the backbone has no fusion block or level.
         """
         if subject is not None:
-            self._encoder(subject).chosen_levels(subject.backbone.look().depth)
+            encoder = self._encoder(subject)
+            encoder.chosen_levels(subject.backbone.look(levels=encoder.levels).depth)
         self.scenes.need("semantic", "train")
         self.scenes.need("semantic", "val")
 
@@ -250,7 +255,9 @@ class Retrieval(Evaluation):
         return figures | {"ceiling/level0": scores.finest.compute()}
 
     def _encoder(self, subject: Subject) -> SegmentEncoder:
-        return SegmentEncoder(subject, self.level, self.embedding, self.segments, self.sampling)
+        return SegmentEncoder(
+            subject, self.level, self.embedding, self.segments, self.sampling, self.levels
+        )
 
     def _no_scores(self) -> Scores:
         return Scores(self.scenes.num_classes, self.boundary_tolerance)
@@ -326,6 +333,7 @@ class Retrieval(Evaluation):
             "projector": subject.projector and fingerprint(subject.projector),
             "embedding": self.embedding,
             "level": self.level,
+            "levels": self.levels,
             "segments": self.segments,
             "limit": self.memory,
             "size": data.image_size,

@@ -79,10 +79,12 @@ class SegmentEncoder:
             projector's if there is one.
         clusters: Segments of a ViT.
         sampling: How superpixels read the feature grid; None for the way of the backbone.
+        levels: Segments at each level, as counts or fractions, in the place of the backbone's; None
+            for its own. One that groups nothing has none.
 
     Raises:
         UserError: A backbone without fusion block, no projector where one is asked for; when
-            called, a level that is not there.
+            called, a level that is not there, or more levels than groupings.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class SegmentEncoder:
         embedding: Embedding,
         clusters: int,
         sampling: Sampling | None = None,
+        levels: Sequence[int | float] | None = None,
     ) -> None:
         if subject.backbone.fusion is None:
             raise UserError(
@@ -110,6 +113,9 @@ class SegmentEncoder:
         self.level = level
         self.clusters = clusters
         self.sampling = sampling
+        config = subject.backbone.config
+        ungrouped = subject.backbone.no_levels or (config is not None and not config.levels)
+        self.levels = None if ungrouped else levels
 
     @torch.no_grad()
     def __call__(self, scene: Scene) -> Segments:
@@ -117,7 +123,9 @@ class SegmentEncoder:
         if self.patch:
             self.chosen_levels(0)
             return self._of_patches(scene)
-        hierarchy = self.backbone(scene.image, scene.superpixels, sampling=self.sampling)
+        hierarchy = self.backbone(
+            scene.image, scene.superpixels, levels=self.levels, sampling=self.sampling
+        )
         assert hierarchy.fused is not None
         embedded = self._embed(hierarchy.fused[0]).cpu()
         area = torch.bincount(scene.full_superpixels.flatten(), minlength=len(embedded))

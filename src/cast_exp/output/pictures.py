@@ -1,11 +1,15 @@
 """Pictures: from floats to bytes, and their sizes."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def to_bytes(images: Tensor) -> NDArray[np.uint8]:
+def to_bytes(images: "Tensor") -> NDArray[np.uint8]:
     """Round images to 8 bits and put the channels last.
 
     Args:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from cast_exp.errors import UserError
-from cast_exp.ops.files import PARTIAL, atomic_write, room_for, write_csv, write_json, write_text
+from cast_exp.output.files import PARTIAL, atomic_write, room_for, write_csv, write_json, write_text
 
 
 def test_the_file_is_as_it_was_until_the_new_one_is_complete(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_killed_process_leaves_the_former_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("former")
     code = (
-        "import os, pathlib, sys\nfrom cast_exp.ops.files import atomic_write\n"
+        "import os, pathlib, sys\nfrom cast_exp.output.files import atomic_write\n"
         "with atomic_write(pathlib.Path(sys.argv[1])) as new:\n"
         "    new.write_text('half')\n    os.kill(os.getpid(), 9)\n"
     )

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from cast_exp.ops.output import tolerant_output
+from cast_exp.output.console import tolerant_output
 
 
 def test_what_an_encoding_lacks_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from cast_exp.ops.pictures import to_bytes
+from cast_exp.output.pictures import to_bytes
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 7), (2, 3, 4, 6), (2, 1, 3, 5, 4)])

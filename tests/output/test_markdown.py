@@ -1,6 +1,6 @@
 """Tables in Markdown."""
 
-from cast_exp.ops.markdown import markdown_table
+from cast_exp.output.markdown import markdown_table
 
 
 def test_tables() -> None:

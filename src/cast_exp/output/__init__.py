@@ -1,0 +1,1 @@
+"""What commands write: whole files, standard output, tables and pictures. Imports no torch."""
