@@ -86,6 +86,7 @@ def window(name: ModelName, device: str) -> dict[str, Callable[[], object]]:
     sliding = Sliding(SIDE, SIDE, SIDE, 4.0)
     samples = SceneSamples(dataset, Seeds(COUNT, 5, 15), SIDE, "windows", sliding=sliding)
     item = dataset[0]
+    item["image"] = item["image"].resize((SIDE, SIDE))  # one window
 
     def made() -> Scene:
         scene: Scene = samples.make(item, (0, 0), 0)["scene"]
