@@ -12,11 +12,10 @@ import argparse
 import multiprocessing
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
-from timing import fastest
+from timing import fastest, memory_of
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -111,22 +110,7 @@ def steps(name: ModelName, batch: int, device: str) -> dict[str, Callable[[], ob
 
 def peak(way: str, name: ModelName, batch: int, device: str) -> float:
     """MiB that one call takes at most, beyond what was there before."""
-    run = steps(name, batch, device)[way]
-    if device == "cuda":
-        run()
-        torch.cuda.reset_peak_memory_stats()
-        there = torch.cuda.memory_allocated()
-        run()
-        return (torch.cuda.max_memory_allocated() - there) / 2**20
-    before = most_resident()
-    run()
-    return most_resident() - before
-
-
-def most_resident() -> float:
-    """MiB of memory that this process has had at most, on Linux."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    return memory_of(steps(name, batch, device)[way], device)
 
 
 def one_image(name: ModelName, device: str, rounds: int) -> None:

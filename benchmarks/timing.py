@@ -1,7 +1,8 @@
-"""Timing shared by the benchmarks."""
+"""Time and memory, as the benchmarks measure them."""
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,3 +32,26 @@ def fastest(
             run()
             seconds[name] = min(seconds[name], clock() - begin)
     return seconds
+
+
+def memory_of(run: Callable[[], Any], device: str) -> float:
+    """MiB that a call takes at most, beyond what was there before.
+
+    Of torch's memory on a GPU; of the process on a CPU (Linux), which must not have had more
+    before.
+    """
+    if device == "cuda":
+        run()
+        torch.cuda.reset_peak_memory_stats()
+        there = torch.cuda.memory_allocated()
+        run()
+        return (torch.cuda.max_memory_allocated() - there) / 2**20
+    before = _most_resident()
+    run()
+    return _most_resident() - before
+
+
+def _most_resident() -> float:
+    """MiB of memory that this process has had at most, on Linux."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cast_exp.checkpoints.published import PUBLISHED
 from cast_exp.config import key_of, swept, values_of
+from cast_exp.run.misfits import own_evaluation
 from cast_exp.run.tree import EVAL, config_tree
 from cast_exp.run.unread import only_asked, only_read
 from cast_exp.run.weights import with_run
@@ -19,6 +20,8 @@ _HARDWARE = ("strategy", "trainer.devices")  # what a run here cannot have
 _SMALL: dict[str, Any] = {
     "data.image_size": 64,
     "data.crop": 64,
+    "data.short_side": 64,
+    "data.stride": 48,
     "data.batch_size": 2,
     "data.workers": 0,
     "data.expected_images": None,
@@ -80,6 +83,7 @@ def miniature(name: str, words: Sequence[str], weights: str = "") -> list[str]:
     if own != _tiny(own) and not given & {"model", "checkpoint", "run"} and "model" not in params:
         words.append(f"model={_tiny(own)}")
     if name == EVAL:
+        config.evaluate = config.evaluate or [own_evaluation(config)]
         config = only_read(only_asked(config))
     else:
         words.append("+trainer.enable_progress_bar=false")
