@@ -59,6 +59,7 @@ def on_pixels(model: SegmentationModel, version: Windows, height: int, width: in
     ("sizes", "mirrored", "wanted"),
     [
         ([(32, 75)], False, (32, 75)),
+        ([(67, 41)], False, (67, 41)),
         ([(67, 41)], False, (90, 53)),
         ([(32, 39), (45, 55)], True, (71, 87)),
     ],

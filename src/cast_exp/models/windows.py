@@ -118,7 +118,7 @@ def _band(
     if windows.mirrored:
         total = total.flip(1)
     if (height, width) == windows.size:
-        return total
+        return total[: len(rows)]  # without the row below, which is not mixed in
     total = _mixed(total, 0, above - first, below - first, down)
     return _mixed(total, 1, *_between(torch.arange(width), width, windows.size[1]))
 
