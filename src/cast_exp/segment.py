@@ -17,6 +17,7 @@ Pictures that are done are passed over. Exit code 1: some pictures could not be 
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from math import inf
@@ -65,6 +66,8 @@ def _tracked(job: "Job", project: str) -> int:
     from cast_exp.loggers import end_wandb
     from cast_exp.run.segmented import begin_segmentation, log_segmentation
 
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("cast_exp").setLevel(logging.INFO)
     code = 2
     try:
         logger = begin_segmentation(project, job.out, job.task, job.checkpoint, job.weights)

@@ -3,6 +3,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -135,6 +136,16 @@ def test_streams_are_counted() -> None:
     assert not good
     assert "unreadable shard1, image 1:" in text
     assert "the stream has 13 images, and data.dataset.images.train says 20; set it to 13" in text
+
+    def wrong(split: Split) -> Greys:
+        stream = told(split)
+        stream.read_shard = Mock(side_effect=UserError("shard0 has the label 'x'"))
+        return stream
+
+    good, text = report(None, "train", wrong)
+    assert not good
+    assert "wrong shard0 has the label 'x'" in text
+    assert "set it to" not in text  # nobody knows how many there are
 
 
 def test_many_classes_are_summed_up(tmp_path: Path, folder: Path) -> None:

@@ -173,9 +173,9 @@ def test_runs_are_linked_by_what_one_makes_and_another_uses(
 @pytest.mark.parametrize(
     ("refusal", "advice"),
     [
-        ("permission denied", r"correct logger\.wandb\.entity.*\(nobody/cast_exp\), or set"),
-        ("dial tcp: connection refused", r"W&B cannot be reached.*set logger\.wandb\.offline=true"),
-        ("API key verification failed", r"run `wandb login`, or set logger\.wandb\.offline=true"),
+        ("permission denied", r"correct the entity and the project, nobody/cast_exp, or set"),
+        ("dial tcp: connection refused", r"W&B cannot be reached.*set WANDB_MODE=offline"),
+        ("API key verification failed", r"run `wandb login`, or set WANDB_MODE=offline"),
     ],
 )
 def test_a_run_that_does_not_start_says_what_to_do(

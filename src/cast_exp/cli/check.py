@@ -42,6 +42,7 @@ from cast_exp.run.trust import check_config_dir, users_plugins
 
 _CONFIG = "train"
 _NODES = ["data", "superpixel", "compat", "seed"]  # of which data is made
+_WRONG = "[red]wrong[/]"
 _MOST_ROWS = 21  # all classes of Pascal VOC
 
 
@@ -122,6 +123,7 @@ def check_split(
     images = _Images(dataset, len(names), on_pixels, data.value_range)
     readable, counts, kinds, faults = _read(images, split, console)
     found = readable + len(faults)
+    ended_early = any(fault.startswith(_WRONG) for fault in faults)  # what is streamed, then
     present = int((counts[:-1] > 0).sum())
     drawn = " (held out of the training images)" if split == "val" and data.held_out(split) else ""
     void = ""
@@ -139,11 +141,11 @@ def check_split(
         faults += [kind.fault for kind in kinds if kind.fault]
     if on_pixels and names:
         strange = class_faults(counts, names, sampled=split == "val")
-        faults += [f"[red]wrong[/] {escape(fault)}" for fault in strange]
+        faults += [f"{_WRONG} {escape(fault)}" for fault in strange]
     for fault in faults:
         console.print(fault, soft_wrap=True, highlight=False)
     there, expected = data.count(split)
-    if isinstance(dataset, StreamedImages) and found != there:
+    if isinstance(dataset, StreamedImages) and found != there and not ended_early:
         console.print(
             f"[red]the stream has {found} images[/], and data.dataset.images.{split} says "
             f"{there}; set it to {found}",
@@ -188,7 +190,7 @@ class _Images(Dataset[Any]):
         except UnreadableImage as error:
             return f"[red]unreadable[/] {escape(str(error))}"
         except UserError as error:
-            return f"[red]wrong[/] {escape(str(error))}"
+            return f"{_WRONG} {escape(str(error))}"
         if self.on_pixels:
             counts = class_pixels(item.get("semantic", np.empty(0, np.uint8)), self.classes)
         else:
@@ -210,7 +212,7 @@ class _Passing(IterableDataset[Any]):
             for number in stream.passing(stream.share(info.id, info.num_workers)):
                 yield self.images[number]
         except UserError as error:
-            yield f"[red]wrong[/] {escape(str(error))}"
+            yield f"{_WRONG} {escape(str(error))}"
 
 
 def _read(

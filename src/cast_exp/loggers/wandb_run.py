@@ -235,12 +235,11 @@ def sync_command(folder: Path) -> str | None:
 def _advice(error: Exception, entity: str | None, project: str) -> str:
     """What to do about a run that does not start."""
     text = " ".join(str(error).split())
-    later = "set logger.wandb.offline=true and upload later with `wandb sync`"
+    later = "set WANDB_MODE=offline and upload later with `wandb sync`"
     if any(word in text.lower() for word in ("permission", "not found", "403", "404")):
         place = f"{entity}/{project}" if entity else project
         return (
-            f"W&B did not start ({text}); correct logger.wandb.entity and logger.wandb.project "
-            f"({place}), or {later}"
+            f"W&B did not start ({text}); correct the entity and the project, {place}, or {later}"
         )
     if any(
         word in text.lower() for word in ("connection", "deadline", "timed out", "no such host")
