@@ -54,7 +54,7 @@ class SyncBatchNorm(_BatchNorm):
         if self.running_mean is None or self.running_var is None:
             return
         assert self.num_batches_tracked is not None
-        self.num_batches_tracked += 1
+        self.num_batches_tracked.add_(1)
         kind = self.running_mean.dtype
         momentum: Any = self.momentum
         if momentum is None:

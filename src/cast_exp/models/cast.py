@@ -1,7 +1,6 @@
 """CAST: transformer stages over superpixel tokens with a grouping after each (paper, section 3)."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -135,24 +134,24 @@ class CAST(Backbone):
             cls_tokens.append(cls_token)
         hierarchy.append(Level(tokens, padding, None))
 
-        cls = self.norm(image_token[:, 0])
-        result = Hierarchy(
+        cls, fused = self.norm(image_token[:, 0]), None
+        if self.fusion is not None:
+            found = Hierarchy(cls, superpixels.map, tuple(hierarchy))
+            cls, fused = self.fusion(
+                stage_tokens,
+                [found.labels(level) for level in stage_levels],
+                cls_tokens,
+                empty,
+                request.views,
+            )
+        return Hierarchy(
             cls,
             superpixels.map,
             tuple(hierarchy),
+            fused=fused,
             attention=recorded,
             mask_empty=self.mask_empty,
         )
-        if self.fusion is None:
-            return result
-        cls, fused = self.fusion(
-            stage_tokens,
-            [result.labels(level) for level in stage_levels],
-            cls_tokens,
-            empty,
-            request.views,
-        )
-        return replace(result, cls=cls, fused=fused)
 
     def _run(
         self,

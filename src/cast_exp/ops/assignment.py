@@ -48,8 +48,11 @@ def largest_matching(
     alone, real = np.arange(len(names)), len(names_of_columns)
     price = (len(names) + 1) * (1 + costs.max())
     entries = np.r_[1 + costs, np.full(len(names), price)]  # SciPy takes 0 for no pair
-    places = np.r_[rows, alone], np.r_[columns, real + alone]
-    graph = coo_array((entries, places), shape=(len(names), real + len(names))).tocsr()
+    places = np.stack([np.r_[rows, alone], np.r_[columns, real + alone]])
+    # The solver of SciPy 1.11 takes no wider indices.
+    graph = coo_array(
+        (entries, tuple(places.astype(np.int32))), shape=(len(names), real + len(names))
+    ).tocsr()
     matched, partners = min_weight_full_bipartite_matching(graph)
     return np.sort(names[matched[partners < real]])
 
