@@ -136,6 +136,6 @@ def test_other_bad_ground_truths(
     with pytest.raises(UserError, match=r"0\.png is a colour image"):
         compare.read_examples(images, truth, 0)
     (truth / "0.mat").touch()
-    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    monkeypatch.setitem(sys.modules, "scipy", None)
     with pytest.raises(UserError, match=r"needs scipy; install it: pip install 'cast-exp\[eval\]'"):
         compare.read_examples(images, truth, 0)
