@@ -92,7 +92,7 @@ def test_resizing_keeps_labels_and_alignment(folders: tuple[Path, Path]) -> None
 
 def test_mistakes_are_named(folders: tuple[Path, Path]) -> None:
     images, truth = folders
-    with pytest.raises(UserError, match=r"no folder .*nowhere"):
+    with pytest.raises(UserError, match=r"nowhere does not exist; give a folder for --"):
         compare.read_examples(images / "nowhere", truth, 0)
     with pytest.raises(UserError, match="no images in"):
         compare.read_examples(images.parent, truth, 0)
