@@ -6,6 +6,7 @@ import pytest
 from support.run_folders import run_folder
 
 from cast_exp.cli import main, report
+from cast_exp.run import record
 
 pytest.importorskip("plotly", reason="needs Plotly")
 
@@ -50,7 +51,9 @@ def test_mistakes_are_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFix
 def test_a_watched_report_is_renewed_when_runs_get_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_folder(tmp_path / "runs/1", rows=[{"step": 1, "val/knn": 0.5}])
+    first = run_folder(tmp_path / "runs/1", rows=[{"step": 1, "val/knn": 0.5}], status="running")
+    at_work = {first.resolve()}
+    monkeypatch.setattr(record, "idle", lambda folder: folder not in at_work)
     out = tmp_path / "r.html"
     written = []
 
@@ -60,10 +63,13 @@ def test_a_watched_report_is_renewed_when_runs_get_on(
         if len(written) == 2:  # nothing has happened before, now there is one more
             run_folder(tmp_path / "runs/2")
         if len(written) == 3:
+            at_work.clear()  # it is killed
+        if len(written) == 4:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(report.time, "sleep", wait)
     assert main(["report", str(tmp_path / "runs"), "--out", str(out), "--watch", "7"]) == 130
-    assert written[0] == written[1] < written[2]
-    assert [run["name"] for run in content(out)["runs"]] == ["1", "2"]
+    assert written[0] == written[1] < written[2] < written[3]
+    runs = [(run["name"], run["status"]) for run in content(out)["runs"]]
+    assert runs == [("1", "killed?"), ("2", "finished")]
     assert content(out)["reload"] == 7

@@ -13,8 +13,9 @@ from cast_exp.errors import UserError
 from cast_exp.output.files import write_text
 from cast_exp.report.content import report_content
 from cast_exp.report.page import report_page
+from cast_exp.run.folder import read_summary
 from cast_exp.run.options import given_path, plain
-from cast_exp.run.record import RunRecord, find_runs
+from cast_exp.run.record import RunRecord, find_runs, status_of
 
 _WATCHED = ("summary.json", "metrics.csv", "images")
 
@@ -104,7 +105,8 @@ def write_report(
 def _state(folder: Path) -> tuple[object, ...]:
     """What changes when a run gets on."""
     files = [folder / name for name in _WATCHED]
-    return (folder, *(path.stat().st_mtime_ns if path.exists() else 0 for path in files))
+    status = status_of(folder, read_summary(folder))  # a process that is killed leaves no trace
+    return (folder, status, *(path.stat().st_mtime_ns if path.exists() else 0 for path in files))
 
 
 def _size(text: str) -> float:
