@@ -10,6 +10,7 @@ from the first on.
 
 import gc
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ import torch
 import yaml
 from PIL import Image
 from support.browser import chromium
+from support.commands import ROOT
 from support.kernels import Interpreted, interpreter
 
 from cast_exp import plugins
@@ -44,6 +46,15 @@ def pytest_unconfigure() -> None:
 def _signals() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def _root() -> Iterator[None]:
+    """No test leaves anything in the repository; with several processes it may be another's."""
+    before = set(os.listdir(ROOT))
+    yield
+    left = {name for name in set(os.listdir(ROOT)) - before if not name.startswith(".")}
+    assert not left - {"__pycache__"}, "left in the repository"
 
 
 @pytest.fixture(scope="module")
