@@ -1,13 +1,11 @@
 """What is chosen for trials, who takes them on, and which are cut short."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from cast_exp.errors import UserError
-from cast_exp.study import Interval, Space, claimed, draw, open_study, report, require_optuna, tell
+from cast_exp.study import Interval, Space, claimed, draw, open_study, report, tell
 
 pytest.importorskip("optuna")
 SPACE = {
@@ -89,12 +87,3 @@ def test_a_trial_is_cut_short_when_it_is_worse_than_half_of_the_others(
 def test_a_space_of_another_form_is_refused(space: object, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         TypeAdapter(Space).validate_python(space)
-
-
-def test_without_optuna_a_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(_: str) -> Callable[[], None] | None:
-        return None
-
-    monkeypatch.setattr("cast_exp.study.find_spec", missing)
-    with pytest.raises(UserError, match=r"pip install 'cast-exp\[sweep\]'"):
-        require_optuna()

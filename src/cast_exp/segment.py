@@ -26,7 +26,14 @@ from typing import TYPE_CHECKING
 
 from cast_exp.errors import UserError
 from cast_exp.predict import IMAGE_TEXT, TASKS
-from cast_exp.run.options import add_config_dir, add_plugins, level_counts, plain, positive
+from cast_exp.run.options import (
+    add_config_dir,
+    add_plugins,
+    given_path,
+    level_counts,
+    plain,
+    positive,
+)
 
 if TYPE_CHECKING:
     from cast_exp.predict.job import Job
@@ -85,7 +92,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("photos", nargs="+", type=Path, metavar="PHOTO_OR_FOLDER", help="folders are searched")
+    add(
+        "photos", nargs="+", type=given_path, metavar="PHOTO_OR_FOLDER", help="folders are searched"
+    )
     add("--checkpoint", metavar="CKPT", help="file of a run, converted folder, or published name")
     add(
         "--weights",
@@ -93,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         default="trained",
         help="average: the moving average that supervised training keeps; default: trained",
     )
-    add("--out", type=Path, default=Path("segments"), metavar="DIR", help="default: segments")
+    add("--out", type=given_path, default=Path("segments"), metavar="DIR", help="default: segments")
     add("--task", choices=TASKS, default="hierarchy", help="default: hierarchy")
     add(
         "--levels",

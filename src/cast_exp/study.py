@@ -9,7 +9,6 @@ a killed process has left. A trial is whose lock is held; a lock is gone with it
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from importlib.util import find_spec
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from cast_exp.errors import UserError
 from cast_exp.output.files import atomic_write
 
 if TYPE_CHECKING:
@@ -53,16 +51,6 @@ class Interval(BaseModel):
 Choices = Annotated[list[Any], Field(min_length=1)]
 Space = Annotated[dict[str, Interval | Choices], Field(min_length=1)]
 """What is searched, by parameter: an interval, or a list of choices, as text."""
-
-
-def require_optuna() -> None:
-    """See that Optuna is there.
-
-    Raises:
-        UserError: It is not installed.
-    """
-    if find_spec("optuna") is None:
-        raise UserError("cast-exp sweep needs Optuna; pip install 'cast-exp[sweep]'")
 
 
 def open_study(

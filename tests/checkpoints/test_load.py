@@ -259,6 +259,8 @@ def test_not_a_checkpoint(content, message, save):
 def test_no_such_checkpoint():
     with pytest.raises(UserError, match=r"no checkpoint at cast_small_moco; did you mean cast_sm"):
         load_pretrained("cast_small_moco")
+    with pytest.raises(UserError, match=r"the name of the checkpoint is empty"):
+        load_pretrained("")
     with pytest.raises(UserError, match=r"no checkpoint at runs/last\.ckpt; check the path"):
         load_pretrained("runs/last.ckpt")
 

@@ -1,3 +1,6 @@
+import re
+import sys
+
 import pytest
 
 pytest.importorskip("wandb_workspaces")
@@ -31,6 +34,12 @@ def test_a_project_gets_a_workspace_and_a_report(
 def test_a_mistake_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "wandb_workspaces", None)
+        assert main(["dashboard", "lab/cast_exp"]) == 2
+    assert re.search(
+        r"needs wandb_workspaces.*'cast-exp\[wandb\]'.*report", capsys.readouterr().err
+    )
     with wandb_server(monkeypatch) as server:
         assert main(["dashboard", "lab/missing"]) == 2
         upload(server, *FOUR)

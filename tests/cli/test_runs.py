@@ -137,7 +137,10 @@ def test_evaluations_are_told_from_trainings(capsys: pytest.CaptureFixture[str])
 
 def test_what_was_killed_is_not_said_to_run(capsys: pytest.CaptureFixture[str]) -> None:
     folder = run_folder(Path("runs/moco/e"), metrics={"train/loss": 2.0}, status="running")
-    assert "running, but no process is at work" in printed(capsys, "show", str(folder))
+    told = "killed?: it was running, but no process is at work there"
+    assert told in printed(capsys, "show", str(folder))
+    assert "killed?" in printed(capsys, "list", "status=killed?")
+    assert not names(printed(capsys, "list", "status=running"))
     sweep = Path("runs/moco/sweep-2")
     folder.rename(sweep.with_name("0_seed-0"))
     sweep.mkdir()
@@ -146,7 +149,9 @@ def test_what_was_killed_is_not_said_to_run(capsys: pytest.CaptureFixture[str]) 
     (sweep / "multirun.yaml").write_text(yaml.safe_dump({"hydra": {"overrides": overrides}}))
     write_summary(sweep, "running")
     shown = printed(capsys, "show", str(sweep))
-    assert "running, but no process is at work" in shown
+    assert "killed?" in shown
+    assert "1 killed?" in shown
+    assert "running" not in shown
     assert "2.0000 in 0_seed-0" in shown  # a loss, as there are no results
 
 
@@ -179,8 +184,12 @@ def test_what_can_go_is_told_and_deleted_only_if_asked(capsys: pytest.CaptureFix
         ("list val/knn>high", "high is not a number"),
         ("list val/kn>0", "no run in runs has a figure val/kn; did you mean val/knn"),
         ("list modl=base", "modl=base: no run has a value of modl; did you mean model"),
-        ("list status=finishd", "status=finishd: no status; did you mean finished"),
-        ("list kind=evil", "kind=evil: no kind; did you mean eval"),
+        ("list status=finishd", "status=finishd: no such status; did you mean finished"),
+        ("list kind=evil", "kind=evil: no such kind; did you mean eval"),
+        ("list status=", "status=: no such status; options are running, finished"),
+        ("list --runs runs/file", "runs/file is a file, not a folder of runs"),
+        ("show runs/file", "runs/file is a file, not the folder of a run, a sweep or a search"),
+        ("diff runs/file runs/moco/a", "runs/file is a file, not the folder of a run"),
         ("show runs/moco/e", "runs/moco/e does not exist"),
         ("best val/top1", "no run in runs has a figure val/top1; options are train/loss"),
         ("show runs", "runs is not the folder of a run, sweep or search; cast-exp runs list"),
@@ -189,5 +198,6 @@ def test_what_can_go_is_told_and_deleted_only_if_asked(capsys: pytest.CaptureFix
 def test_a_mistake_is_one_line(
     words: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    Path("runs/file").touch()
     assert main(["runs", *words.split()]) == 2
     assert message in capsys.readouterr().err

@@ -6,6 +6,7 @@ import os
 import random
 import re
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -171,6 +172,12 @@ def test_a_mistake_is_told_before_there_is_a_folder(
     assert re.search(message, error)
     assert "Traceback" not in error
     assert not Path("runs").exists()
+
+
+def test_without_optuna_a_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(UserError, match=r"pip install 'cast-exp\[sweep\]'"):
+        sweep.main([])
 
 
 def test_training_says_what_runs_a_search() -> None:

@@ -5,7 +5,6 @@ pytest.importorskip("wandb_workspaces")
 from support.wandb_project import FOUR, tracked, upload
 from support.wandb_server import wandb_server
 
-from cast_exp.dashboard import project as module
 from cast_exp.dashboard.project import (
     Project,
     TrackedRun,
@@ -14,7 +13,6 @@ from cast_exp.dashboard.project import (
     differing,
     differing_settings,
     headline,
-    require_workspaces,
 )
 from cast_exp.errors import UserError
 
@@ -57,16 +55,10 @@ def test_a_project_that_is_not_there_or_empty_is_told(
     assert "\n" not in str(raised.value)
 
 
-def test_offline_or_without_the_packages_there_is_the_report(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_offline_there_is_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     with pytest.raises(UserError, match=r"unset WANDB_MODE.*cast-exp report"):
         Project("lab/cast_exp")
-    require_workspaces()
-    monkeypatch.setattr(module, "find_spec", lambda name: name == "wandb" or None)
-    with pytest.raises(UserError, match=r"wandb-workspaces; pip install 'cast-exp\[wandb\]'"):
-        require_workspaces()
 
 
 def test_without_an_account_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:

@@ -77,7 +77,7 @@ def test_the_tightest_of_several_is_taken() -> None:
 
 def test_what_cannot_be_done_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as without:
-        without.setitem(sys.modules, "scipy.sparse.csgraph", None)
+        without.setitem(sys.modules, "scipy", None)
         with pytest.raises(UserError, match=r"evaluate=\[segment_clusters\] needs scipy"):
             SegmentClusters(scenes()).check()
     one = SegmentClusters(scenes(train=1), level=None)

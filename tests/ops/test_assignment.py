@@ -1,13 +1,11 @@
 """Assignments against all there are."""
 
-import sys
 from itertools import combinations, permutations
 
 import numpy as np
 import pytest
 
-from cast_exp.errors import UserError
-from cast_exp.ops.assignment import best_assignment, largest_matching, need_scipy
+from cast_exp.ops.assignment import best_assignment, largest_matching
 
 pytest.importorskip("scipy.sparse.csgraph")
 
@@ -49,10 +47,3 @@ def test_the_best_of_all_permutations():
     gains = np.random.default_rng(0).integers(0, 50, (5, 5))
     columns = max(permutations(range(5)), key=lambda order: gains[range(5), order].sum())
     assert best_assignment(gains).tolist() == [*columns]
-
-
-def test_without_scipy_one_line_says_what_to_install(monkeypatch):
-    need_scipy("this")
-    monkeypatch.setitem(sys.modules, "scipy.sparse.csgraph", None)
-    with pytest.raises(UserError, match=r"^this needs scipy; .*pip install 'cast-exp\[eval\]'"):
-        need_scipy("this")

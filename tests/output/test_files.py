@@ -173,6 +173,13 @@ def test_no_folder_can_be_made(tmp_path: Path) -> None:
         write_text(tmp_path / "file" / "a.txt", "")
 
 
+def test_a_folder_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path, Path(), Path("..")):
+        with pytest.raises(IsADirectoryError), atomic_write(folder):
+            pytest.fail("it is told before anything is written")
+
+
 def test_kinds_of_content(tmp_path: Path) -> None:
     path = tmp_path / "a"
     write_text(path, "ä ± 日\n")

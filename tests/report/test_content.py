@@ -19,6 +19,13 @@ def test_runs_have_the_shortest_names_that_tell_them_apart(tmp_path: Path) -> No
     assert report_content(read(folders[2]), 0)["runs"][0]["name"] == "b/1"
 
 
+def test_a_run_that_was_killed_is_not_said_to_run(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "a", status="running")
+    (run,) = report_content(read(folder), 0)["runs"]
+    assert (run["status"], run["error"]) == ("killed?", RunRecord.read(folder).reason)
+    assert "no process is at work" in run["error"]
+
+
 def test_metrics_of_most_runs_come_first_and_results_apart(tmp_path: Path) -> None:
     both = {"train/loss": 1.0, "val/loss": 2.0, "val/top1": 0.123456789}
     folders = [

@@ -10,7 +10,7 @@ import yaml
 from cast_exp.errors import UserError
 from cast_exp.run import app
 from cast_exp.run.changes import PLAN, RECORD, review_plan
-from cast_exp.run.folder import checkpoints, write_summary
+from cast_exp.run.folder import checkpoints, run_folder, write_summary
 from cast_exp.run.plan import Plan
 from cast_exp.run.preflight import checked_command
 from cast_exp.run.saved import Saved
@@ -111,7 +111,9 @@ def test_leave_is_for_one_command(launch: Any) -> None:
         resume(folder, "resume_changes=maybe")
 
 
-def test_a_checkpoint_is_of_its_run_and_auto_finds_it(launch: Any) -> None:
+def test_a_checkpoint_is_of_its_run_and_auto_finds_it(
+    launch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     (folder,) = launch(*SMALL)
     file = folder / "checkpoints" / "last.ckpt"
     for given in (f"resume={file}", "resume=auto"):
@@ -121,6 +123,12 @@ def test_a_checkpoint_is_of_its_run_and_auto_finds_it(launch: Any) -> None:
     file.unlink()  # nothing to go on with
     assert not checkpoints(folder)
     resume(folder, "data.batch_size=4")
+    write_summary(folder, "interrupted")
+    capsys.readouterr()
+    run_folder.cache_clear()
+    checked_command([*SMALL, "resume=auto", "data.batch_size=4"], "train", train)
+    told = capsys.readouterr().err
+    assert f"note: {folder} has no checkpoint to go on from: a new run begins\n" in told
 
 
 @pytest.mark.slow

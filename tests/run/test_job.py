@@ -59,7 +59,7 @@ def test_a_run_that_ends_well(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_run_that_does_not(
+def test_a_run_that_does_not_end_well(
     error: BaseException, code: int, status: str, told: str, tmp_path: Path
 ) -> None:
     assert run_job(failing(error), {}, tmp_path) == code
@@ -67,6 +67,29 @@ def test_a_run_that_does_not(
     log = (tmp_path / "run.log").read_text()
     assert ("Traceback" in log) == ("boom" in told)
     assert (f"resume={tmp_path}" in log) == (status == "interrupted" or "another process" in told)
+
+
+@pytest.mark.parametrize(
+    "error", [Stopped(signal.SIGTERM), RuntimeError("Connection reset by peer")]
+)
+def test_the_advice_is_of_what_has_been_saved(error: BaseException, tmp_path: Path) -> None:
+    config = {"resume_changes": "refuse"}  # a training
+    run_job(failing(error), config, tmp_path)
+    log = tmp_path / "run.log"
+    assert "nothing has been saved yet: the same command begins anew" in log.read_text()
+    assert "resume=" not in log.read_text()
+
+    def trained(**_: object) -> dict[str, float]:
+        (tmp_path / "checkpoints").mkdir()
+        (tmp_path / "checkpoints" / "last.ckpt").touch()
+        raise error
+
+    run_job(trained, config, tmp_path)
+    assert f"go on with resume={tmp_path}" in log.read_text()
+    (tmp_path / "multirun.yaml").touch()  # whose other jobs may have ended
+    (tmp_path / "job").mkdir()
+    run_job(failing(error), config, tmp_path / "job")
+    assert f"go on with resume={tmp_path}\n" in (tmp_path / "job" / "run.log").read_text()
 
 
 @pytest.mark.parametrize("error", [UserError("the disk is full"), Stopped(signal.SIGINT)])

@@ -3,7 +3,9 @@ import sys
 from argparse import ArgumentParser
 from pathlib import Path
 
-from cast_exp.run.options import add_config_dir, add_plugins, plain
+import pytest
+
+from cast_exp.run.options import add_config_dir, add_plugins, given, given_path, plain
 
 
 def test_both_may_be_left_out() -> None:
@@ -11,8 +13,21 @@ def test_both_may_be_left_out() -> None:
     add_config_dir(parser)
     add_plugins(parser)
     assert vars(parser.parse_args([])) == {"config_dir": None, "plugins": None}
-    given = parser.parse_args(["--config-dir", "conf", "--plugins", "a,b"])
-    assert (given.config_dir, given.plugins) == (Path("conf"), "a,b")
+    found = parser.parse_args(["--config-dir", "conf", "--plugins", "a,b"])
+    assert (found.config_dir, found.plugins) == (Path("conf"), "a,b")
+
+
+def test_a_path_that_is_empty_is_not_the_working_directory(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    parser = ArgumentParser()
+    parser.add_argument("--out", type=given_path)
+    parser.add_argument("names", nargs="*", type=given)
+    assert vars(parser.parse_args(["a", "--out", "."])) == {"names": ["a"], "out": Path()}
+    for words in (["--out", ""], ["a", ""]):
+        with pytest.raises(SystemExit):
+            parser.parse_args(words)
+        assert "it is empty; is a variable of the shell not set?" in capsys.readouterr().err
 
 
 def test_a_terminal_shows_no_marks_of_code() -> None:

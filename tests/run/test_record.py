@@ -24,6 +24,8 @@ def test_runs_are_found_at_any_depth_with_their_evaluations(tmp_path: Path) -> N
     assert find_runs([sweep, sweep / "0_seed=0"]) == [path.resolve() for path in made[2:]]
     with pytest.raises(UserError, match="does not exist"):
         find_runs([tmp_path / "run"])
+    with pytest.raises(UserError, match=r"multirun.yaml is a file, not a folder of runs"):
+        find_runs([sweep / "multirun.yaml"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no run in"):
         find_runs([tmp_path / "runs", tmp_path / "empty"])

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint, OnExceptionCheckpoint
 from support.moco_run import tiny_task
-from support.tiny_run import tiny_trainer
+from support.tiny_run import TinyTask, tiny_data, tiny_trainer
 from torch import nn
 from torch.optim import SGD, AdamW
 
@@ -40,6 +41,31 @@ def damage(path: Path, how: str) -> None:
 def test_new_run_starts_from_nothing(tmp_path: Path) -> None:
     assert checkpoint_to_resume(tmp_path, None, MODULE) is None
     assert checkpoint_to_resume(tmp_path, "auto", MODULE) is None
+
+
+def test_a_line_says_from_where_it_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert checkpoint_to_resume(tmp_path, "auto", nn.Linear(1, 1)) is None
+    assert not caplog.messages
+    assert checkpoint_to_resume(tmp_path, str(tmp_path), nn.Linear(1, 1)) is None
+    assert caplog.messages.pop() == f"no checkpoint in {tmp_path} yet: training begins anew"
+    saving = ModelCheckpoint(
+        tmp_path / "checkpoints", "{step}", save_top_k=-1, every_n_train_steps=3
+    )
+    task, left_off = (
+        TinyTask(error=RuntimeError(), at_step=9),
+        OnExceptionCheckpoint(tmp_path / "checkpoints", "stopped"),
+    )
+    with pytest.raises(RuntimeError):
+        tiny_trainer(tmp_path, saving, left_off, max_epochs=2).fit(task, tiny_data())
+    wanted = (("step=3", (0, 3)), ("step=6", (1, 6)), ("stopped", (1, 9)))
+    for time, (name, done) in enumerate(wanted, 2**32):
+        os.utime(tmp_path / "checkpoints" / f"{name}.ckpt", (time, time))
+        path = checkpoint_to_resume(tmp_path, "auto", task)
+        told = "going on from {}: epochs done: {}, steps done: {}".format(path, *done)
+        assert (path.stem, caplog.messages.pop()) == (name, told)
 
 
 def test_newest_is_taken(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_what_is_at_work_stays_and_the_rest_is_deleted(tmp_path: Path) -> None:
     (old_one,) = superseded(records)
     assert (old_one.path, old_one.reason) == (
         old,
-        f"running; {tmp_path.name}/new has finished since",
+        f"killed?; {tmp_path.name}/new has finished since",
     )
     assert size(old) > 1000
     context = multiprocessing.get_context("fork")

@@ -167,6 +167,8 @@ def locate(checkpoint: str | Path) -> Path:
         UserError: There is none of this path or name.
     """
     path, name = Path(checkpoint), str(checkpoint)
+    if not name:
+        raise UserError("the name of the checkpoint is empty; give a path or a published name")
     if (path / "checkpoints").is_dir():
         return best_weights(path)
     if path.exists():

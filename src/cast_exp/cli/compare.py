@@ -30,7 +30,8 @@ from cast_exp.errors import UserError
 from cast_exp.metrics.superpixel import achievable_segmentation_accuracy, boundary_recall
 from cast_exp.ops.labels import Labels
 from cast_exp.output.files import atomic_write, write_csv
-from cast_exp.run.options import add_config_dir, add_plugins, plain
+from cast_exp.run.folder import require_folder
+from cast_exp.run.options import add_config_dir, add_plugins, given_path, plain
 from cast_exp.run.superpixels import load_methods
 from cast_exp.run.trust import allow_parts
 from cast_exp.superpixels import FastSlic, SuperpixelMethod
@@ -77,9 +78,8 @@ def read_examples(
     Raises:
         UserError: A folder is missing or empty, a ground truth is missing, a file is corrupt.
     """
-    for folder in (images, ground_truth):
-        if not folder.is_dir():
-            raise UserError(f"no folder {folder}; check --images and --ground-truth")
+    require_folder(images, "a folder for --images")
+    require_folder(ground_truth, "a folder for --ground-truth")
     paths = sorted(path for path in images.iterdir() if path.suffix.lower() in _IMAGES)[:limit]
     if not paths:
         raise UserError(f"no images in {images}; endings looked for: {', '.join(sorted(_IMAGES))}")
@@ -202,8 +202,8 @@ def main(arguments: Sequence[str]) -> int:
         description=plain(__doc__),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--ground-truth", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--images", type=given_path, required=True, metavar="DIR")
+    parser.add_argument("--ground-truth", type=given_path, required=True, metavar="DIR")
     parser.add_argument(
         "--methods",
         metavar="A,B,...",
@@ -214,7 +214,7 @@ def main(arguments: Sequence[str]) -> int:
         "--size", type=_natural, default=224, metavar="PIXELS", help="resize to a square; 0: do not"
     )
     parser.add_argument("--limit", type=_positive, metavar="N", help="only the first N images")
-    parser.add_argument("--out", type=Path, default=Path("runs/superpixels"), metavar="DIR")
+    parser.add_argument("--out", type=given_path, default=Path("runs/superpixels"), metavar="DIR")
     add_config_dir(parser)
     add_plugins(parser)
     options = parser.parse_args(arguments)

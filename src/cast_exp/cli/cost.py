@@ -23,7 +23,7 @@ from cast_exp.models.flops import FlopCount
 from cast_exp.models.registry import SIZES, create_model, size_of
 from cast_exp.output.files import write_csv, write_text
 from cast_exp.output.markdown import markdown_table
-from cast_exp.run.options import plain
+from cast_exp.run.options import given_path, plain
 from cast_exp.superpixels import Grid
 
 PATCH = 16
@@ -170,7 +170,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--models", default=",".join(SIZES), help="names, with commas between")
     parser.add_argument("--batch", type=int, default=1, help="images in a batch")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:<number>")
-    parser.add_argument("--out", type=Path, help="folder for cost.csv and cost.md")
+    parser.add_argument("--out", type=given_path, help="folder for cost.csv and cost.md")
     options = parser.parse_args(arguments)
     models, sizes = _wanted(options.models, options.sizes, options.batch, options.device)
     with Console(stderr=True).status("measuring") as status:

@@ -12,6 +12,7 @@ import argparse
 from collections.abc import Sequence
 
 from cast_exp.errors import UserError
+from cast_exp.extras import need_extra
 from cast_exp.run.options import plain
 
 _LONGEST_TITLE = 128
@@ -25,17 +26,16 @@ def main(arguments: Sequence[str]) -> int:
         UserError: See `Project`; or a figure, a key or a title is none, or W&B refuses.
     """
     options = _parser().parse_args(arguments)
-    # These take seconds, which --help need not, and what may not be installed.
-    from cast_exp.dashboard.project import (
-        Project,
-        best_run,
-        checkpoint_of,
-        headline,
-        require_workspaces,
+    need_extra(
+        "wandb",
+        "cast-exp dashboard",
+        "wandb",
+        "wandb_workspaces",
+        instead="compare runs with cast-exp report",
     )
-
-    require_workspaces()
+    # These take seconds, which --help need not, and what may not be installed.
     from cast_exp.dashboard.panels import columns, grouping, sections
+    from cast_exp.dashboard.project import Project, best_run, checkpoint_of, headline
     from cast_exp.dashboard.views import is_report, make_report, make_workspace, save_view
 
     project = Project(options.project)

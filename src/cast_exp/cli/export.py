@@ -21,7 +21,7 @@ from cast_exp.export.exported import difference
 from cast_exp.output.files import atomic_write
 from cast_exp.run.build import build
 from cast_exp.run.folder import run_of
-from cast_exp.run.options import add_plugins, level_counts, plain, positive
+from cast_exp.run.options import add_plugins, given_path, level_counts, plain, positive
 from cast_exp.run.record import RunRecord
 from cast_exp.run.trust import allow_parts
 from cast_exp.superpixels import SuperpixelMethod
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="file of a run, converted folder, or published name")
     add("--format", choices=FORMATS, required=True, help="torch: a .pt2 file of torch.export")
-    add("--out", type=Path, metavar="FILE", help="default: model.onnx or model.pt2")
+    add("--out", type=given_path, metavar="FILE", help="default: model.onnx or model.pt2")
     add(
         "--size",
         type=_size,

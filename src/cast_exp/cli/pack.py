@@ -13,7 +13,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
@@ -29,7 +28,7 @@ from cast_exp.data.loader import start_worker
 from cast_exp.data.packing import JPEG_QUALITY, EncodedImages, write_pack
 from cast_exp.errors import UserError
 from cast_exp.run.build import build
-from cast_exp.run.options import add_config_dir, plain
+from cast_exp.run.options import add_config_dir, given_path, plain
 
 _BATCH = 32  # images that a worker hands over together
 
@@ -43,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("cast-exp pack", description=plain(__doc__))
     parser.add_argument("overrides", nargs="*", help="those of cast_exp.train")
     wanted = parser.add_mutually_exclusive_group(required=True)
-    wanted.add_argument("--out", type=Path, metavar="DIR", help="where the packs go")
+    wanted.add_argument("--out", type=given_path, metavar="DIR", help="where the packs go")
     wanted.add_argument("--verify", action="store_true", help="compare packs with their checksums")
     parser.add_argument(
         "--short-side",

@@ -13,7 +13,7 @@ from cast_exp.errors import UserError
 from cast_exp.output.files import write_text
 from cast_exp.report.content import report_content
 from cast_exp.report.page import report_page
-from cast_exp.run.options import plain
+from cast_exp.run.options import given_path, plain
 from cast_exp.run.record import RunRecord, find_runs
 
 _WATCHED = ("summary.json", "metrics.csv", "images")
@@ -27,10 +27,14 @@ def main(arguments: Sequence[str]) -> int:
     """
     parser = argparse.ArgumentParser("cast-exp report", description=plain(__doc__))
     parser.add_argument(
-        "runs", type=Path, nargs="+", metavar="RUN_DIR", help="runs, or folders with runs in them"
+        "runs",
+        type=given_path,
+        nargs="+",
+        metavar="RUN_DIR",
+        help="runs, or folders with runs in them",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("report.html"), help="default: %(default)s"
+        "--out", type=given_path, default=Path("report.html"), help="default: %(default)s"
     )
     parser.add_argument("--title", help="of the page; default: the names of the folders")
     parser.add_argument(

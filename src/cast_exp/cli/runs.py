@@ -26,18 +26,18 @@ from rich.table import Column, Table
 from cast_exp.config import nearest
 from cast_exp.errors import UserError
 from cast_exp.output.rounding import rounded
-from cast_exp.run.folder import RUN, SEARCH, SWEEP, Status, read_summary
+from cast_exp.run.folder import RUN, SEARCH, SWEEP, Status, read_summary, require_folder
 from cast_exp.run.objective import direction
-from cast_exp.run.options import plain
-from cast_exp.run.record import RunRecord, find_runs, is_result, varying
+from cast_exp.run.options import given, given_path, plain
+from cast_exp.run.record import KILLED, RunRecord, find_runs, is_result, status_of, varying
 from cast_exp.run.saved import Kind, Saved, read_yaml
-from cast_exp.run.superseded import idle, settings_of, size, superseded
+from cast_exp.run.superseded import settings_of, size, superseded
 
 _FILTER = re.compile(r"([^=<>]+)([=<>])(.*)")
 _ABSENT = "(none)"
 _FIGURES = 4  # columns of figures, in the table of the jobs of a sweep without objective
 # What filters ask of a run beside its config.
-_OF_A_RUN = {"status": get_args(Status), "kind": get_args(Kind)}
+_OF_A_RUN = {"status": (*get_args(Status), KILLED), "kind": get_args(Kind)}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -56,14 +56,14 @@ def main(arguments: Sequence[str]) -> int:
     for name, what in (("list", "list runs, oldest first"), ("best", "list the best runs first")):
         command = commands.add_parser(name, help=what)
         if name == "best":
-            command.add_argument("metric", metavar="METRIC")
+            command.add_argument("metric", type=given, metavar="METRIC")
             command.add_argument("--count", type=int, default=10, metavar="N", help="default: 10")
-        command.add_argument("filters", nargs="*", metavar="FILTER")
+        command.add_argument("filters", nargs="*", type=given, metavar="FILTER")
         _add_place(command)
     show = commands.add_parser("show", help="tell what is known of a run, a sweep or a search")
-    show.add_argument("folder", type=Path, metavar="FOLDER")
+    show.add_argument("folder", type=given_path, metavar="FOLDER")
     diff = commands.add_parser("diff", help="compare the configs of two runs")
-    diff.add_argument("runs", type=Path, nargs=2, metavar="RUN")
+    diff.add_argument("runs", type=given_path, nargs=2, metavar="RUN")
     prune = commands.add_parser("prune", help="find what is superseded")
     prune.add_argument("--delete", action="store_true", help="delete it")
     _add_place(prune)
@@ -80,7 +80,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _add_place(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where")
+    parser.add_argument(
+        "--runs", type=given_path, default=Path("runs"), metavar="DIR", help="where"
+    )
 
 
 def _records(place: Path) -> list[RunRecord]:
@@ -134,7 +136,7 @@ def _check_keys(filters: Sequence[str], records: Sequence[RunRecord]) -> None:
         key, equals, value = text.partition("=")
         fixed = _OF_A_RUN.get(key) if equals else None
         if fixed and not any(fnmatchcase(known, value) for known in fixed):
-            raise UserError(f"{text}: no {key}; {nearest(value, fixed)}")
+            raise UserError(f"{text}: no such {key}; {nearest(value, fixed)}")
         if equals and not fixed and not any(record.value(key) for record in records):
             keys = sorted({key for record in records for key in record.choices})
             raise UserError(f"{text}: no run has a value of {key}; {nearest(key, keys)}")
@@ -161,8 +163,7 @@ def _filter(text: str) -> Callable[[RunRecord], bool]:
 
 
 def _show(folder: Path) -> None:
-    if not folder.is_dir():
-        raise UserError(f"{folder} does not exist; give the folder of a run, a sweep or a search")
+    require_folder(folder, "the folder of a run, a sweep or a search")
     if (folder / SWEEP).is_file() or (folder / SEARCH).is_file():
         jobs = [record for record in _records(folder) if record.folder.parent == folder.resolve()]
         jobs.sort(key=lambda record: int(re.split(r"\D", record.folder.name)[0] or 0))
@@ -183,9 +184,7 @@ def _summed_up(folder: Path, jobs: Sequence[RunRecord]) -> Table:
     table = _sheet(folder)
     if (folder / SWEEP).is_file():
         saved = Saved.read(folder)
-        table.add_row(
-            "status", _standing(folder, str(read_summary(folder).get("status", "unknown")))
-        )
+        table.add_row("status", status_of(folder, read_summary(folder)))
         table.add_row("command", escape(_command(saved)))
     else:
         about = read_yaml(folder / SEARCH)
@@ -212,12 +211,6 @@ def _results(jobs: Sequence[RunRecord]) -> list[str]:
     return results or [name for name in names if name.endswith("loss")]
 
 
-def _standing(folder: Path, status: str) -> str:
-    """A status, and whether it is what a killed process has left."""
-    killed = status == "running" and idle(folder)
-    return f"{status}, but no process is at work there: killed?" if killed else status
-
-
 def _command(saved: Saved) -> str:
     words = [f"python -m cast_exp.{saved.kind}"]
     words += ["-m"] if (saved.folder / SWEEP).is_file() else []
@@ -234,8 +227,7 @@ def _sheet(folder: Path) -> Table:
 
 def _shown(record: RunRecord) -> Table:
     table = _sheet(record.folder)
-    standing = _standing(record.folder, record.status)
-    table.add_row("status", escape(" ".join([standing, str(record.summary.get("error", ""))])))
+    table.add_row("status", escape(": ".join(filter(None, [record.status, record.reason]))))
     table.add_row("command", escape(_command(record.saved)))
     if record.started:
         table.add_row("started", record.started)

@@ -34,6 +34,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cast_exp.config import conf_dir, gist, key_of, nearest
 from cast_exp.distributed import signals
 from cast_exp.errors import UserError
+from cast_exp.extras import need_extra
 from cast_exp.output.files import write_json
 from cast_exp.output.rounding import rounded
 from cast_exp.run.app import launch
@@ -50,7 +51,7 @@ from cast_exp.run.options import add_config_dir, plain
 from cast_exp.run.preflight import checked_command
 from cast_exp.run.sweep import summarise, tell_to_upload
 from cast_exp.run.tree import compose, config_tree
-from cast_exp.study import PRUNED, Interval, Space, claimed, draw, open_study, require_optuna, tell
+from cast_exp.study import PRUNED, Interval, Space, claimed, draw, open_study, tell
 from cast_exp.train import train
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_intermixed_args(arguments)
     if options.trials is not None and options.trials < 1:
         parser.error("--trials must be at least 1")
-    require_optuna()
+    need_extra("sweep", "cast-exp sweep", "optuna")
     if processes() > 1:
         raise UserError(
             "a search starts the processes of its runs by itself: run it without torchrun or srun, "

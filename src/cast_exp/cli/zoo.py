@@ -29,7 +29,7 @@ from cast_exp.checkpoints.published import PUBLISHED, Figure, fetch_archive
 from cast_exp.config.messages import nearest
 from cast_exp.download.records import digest_of, recorded
 from cast_exp.errors import UserError, listing
-from cast_exp.run.options import add_plugins, plain
+from cast_exp.run.options import add_plugins, given, given_path, plain
 from cast_exp.run.trust import allow_parts
 
 OFFICIAL = "official"
@@ -46,11 +46,12 @@ def main(arguments: Sequence[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="list the published weights")
     info = commands.add_parser("info", help="tell what is known about one of them")
-    info.add_argument("name", metavar="NAME")
+    info.add_argument("name", type=given, metavar="NAME")
     checker = commands.add_parser("check", help="fetch, verify and build them; measure a figure")
-    checker.add_argument("names", nargs="*", metavar="NAME", help="default: all")
+    checker.add_argument("names", nargs="*", type=given, metavar="NAME", help="default: all")
     checker.add_argument(
         "--archive",
+        type=given,
         nargs="?",
         const=OFFICIAL,
         metavar="PATH",
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     checker.add_argument(
         "--root",
+        type=given,
         action="append",
         default=[],
         metavar="[DATA=]DIR",
@@ -65,8 +67,10 @@ def main(arguments: Sequence[str]) -> int:
         "voc=DIR, of all that belong to it",
     )
     converter = commands.add_parser("convert", help="write a backbone as safetensors with a card")
-    converter.add_argument("checkpoint", metavar="NAME_OR_PATH")
-    converter.add_argument("--out", type=Path, required=True, metavar="DIR", help="where it goes")
+    converter.add_argument("checkpoint", type=given, metavar="NAME_OR_PATH")
+    converter.add_argument(
+        "--out", type=given_path, required=True, metavar="DIR", help="where it goes"
+    )
     converter.add_argument(
         "--weights",
         choices=get_args(Weights),

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from math import isfinite
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
@@ -246,7 +247,9 @@ def _complaint(value: Any, expected: Any) -> str | None:
         if _holds_objects(value):
             adapter.validate_python(value)
         else:  # as JSON, because that has lists for tuples and strings for paths, and no "3" for 3
-            adapter.validate_json(json.dumps(value), strict=True)
+            found = adapter.validate_json(json.dumps(value), strict=True)
+            if value == "" and isinstance(found, Path):  # it would be the working directory
+                return "should be a path; is a variable of the shell not set?"
     except ValidationError as error:
         details = error.errors()
         written = [detail for detail in details if detail["type"] != "dataclass_type"]

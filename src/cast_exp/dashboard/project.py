@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from typing import Any
 
 from cast_exp.config.messages import nearest
@@ -64,19 +63,6 @@ class TrackedRun:
         """Names of tables and pictures in the summary, by what W&B calls their kind."""
         typed = ((key, value) for key, value in self.summary.items() if isinstance(value, Mapping))
         return [key for key, value in typed if str(value.get("_type")).startswith(kinds)]
-
-
-def require_workspaces() -> None:
-    """Make sure that what dashboards are made with is installed.
-
-    Raises:
-        UserError: It is not.
-    """
-    if missing := [name for name in ("wandb", "wandb_workspaces") if find_spec(name) is None]:
-        raise UserError(
-            f"dashboards need the package {missing[0].replace('_', '-')}; "
-            "pip install 'cast-exp[wandb]', or compare runs with cast-exp report"
-        )
 
 
 class Project:

@@ -16,9 +16,10 @@ from cast_exp.evaluation.segment_features import (
     SegmentFeatures,
 )
 from cast_exp.evaluation.subject import Subject
+from cast_exp.extras import need_extra
 from cast_exp.models.tokens import Sampling
 from cast_exp.ops import spherical_kmeans
-from cast_exp.ops.assignment import best_assignment, need_scipy
+from cast_exp.ops.assignment import best_assignment
 
 _STEPS = 50  # of each clustering
 
@@ -57,7 +58,7 @@ class SegmentClusters(SegmentFeatureEvaluation):
         Raises:
             UserError: See there; or SciPy is not installed.
         """
-        need_scipy("evaluate=[segment_clusters]")
+        need_extra("eval", "evaluate=[segment_clusters]", "scipy")
         super().check(subject)
 
     def predict(self, train: SegmentFeatures, val: SegmentFeatures) -> Tensor:

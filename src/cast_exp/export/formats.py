@@ -4,15 +4,14 @@ import json
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cast_exp.errors import UserError
 from cast_exp.export.exported import Exported
+from cast_exp.extras import need_extra
 
 METADATA = "metadata.json"
 """Name of what a file of `torch.export` holds beside the model."""
@@ -42,11 +41,7 @@ class Format:
         Raises:
             UserError: One is not installed.
         """
-        if missing := [name for name in self.needs if find_spec(name) is None]:
-            raise UserError(
-                f"--format onnx needs {', '.join(missing)}; pip install 'cast-exp[onnx]', or use "
-                "--format torch"
-            )
+        need_extra("onnx", "--format onnx", *self.needs, instead="use --format torch")
 
 
 @torch.no_grad()

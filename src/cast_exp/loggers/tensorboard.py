@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from cast_exp.loggers.needs import need
+from cast_exp.extras import need_extra
 
 
 def tensorboard_logger(save_dir: Path) -> TensorBoardLogger:
@@ -13,5 +13,5 @@ def tensorboard_logger(save_dir: Path) -> TensorBoardLogger:
     Raises:
         UserError: tensorboard is not installed.
     """
-    need("tensorboard")
+    need_extra("tensorboard", "logger=tensorboard", "tensorboard", instead="use logger=csv")
     return TensorBoardLogger(save_dir, name="tensorboard", version="", default_hp_metric=False)

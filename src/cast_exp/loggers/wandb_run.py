@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from cast_exp.errors import UserError
-from cast_exp.loggers.needs import need
+from cast_exp.extras import need_extra
 from cast_exp.output.files import write_text
 
 log = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ def wandb_logger(
     Raises:
         UserError: wandb is not installed, or does not start.
     """
-    need("wandb")
+    need_extra("wandb", "logger=wandb", "wandb", instead="use logger=csv")
     import wandb
 
     offline = offline or os.environ.get("WANDB_MODE") == "offline"

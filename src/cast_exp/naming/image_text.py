@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch.nn import functional as F
 from cast_exp.checkpoints.files import fingerprint
 from cast_exp.download.hub import told_in_a_line
 from cast_exp.errors import UserError, listing
+from cast_exp.extras import from_extra
 
 CONFIG = "open_clip_config.json"
 """What describes the model in a folder of open_clip."""
@@ -47,7 +47,7 @@ class ImageText(nn.Module):
         self.model: Any = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.name = name
-        config = import_module("open_clip").get_model_preprocess_cfg(model)
+        config = _open_clip(name).get_model_preprocess_cfg(model)
         size = config["size"]
         self.size: tuple[int, int] = (size, size) if isinstance(size, int) else tuple(size)
         for key in ("mean", "std"):
@@ -85,23 +85,6 @@ class ImageText(nn.Module):
         return F.normalize(encoded.float(), dim=-1)
 
 
-def need_open_clip(what: str) -> Any:
-    """The library open_clip.
-
-    Args:
-        what: What it is needed for.
-
-    Raises:
-        UserError: It is not installed.
-    """
-    try:
-        return import_module("open_clip")
-    except ImportError as error:
-        raise UserError(
-            f"{what} needs open_clip; install it: pip install 'cast-exp[open]'"
-        ) from error
-
-
 def load_image_text(name: str) -> ImageText:
     """Load a model of images and text with its weights.
 
@@ -114,7 +97,7 @@ def load_image_text(name: str) -> ImageText:
         UserError: open_clip is not installed, there is no such model, it cannot be fetched, or its
             weights are missing or do not fit.
     """
-    open_clip = need_open_clip(f"the image-text model {name}")
+    open_clip = _open_clip(name)
     options: dict[str, Any] = {}
     architecture, _, weights = name.partition("/")
     if Path(name).is_dir():
@@ -153,10 +136,15 @@ def _of_folder(folder: Path) -> ImageText:
 
 
 def _made(source: str, name: str, **options: Any) -> ImageText:
-    open_clip = import_module("open_clip")
+    open_clip = _open_clip(name)
     with _quiet():
         model = open_clip.create_model(source, require_pretrained=True, **options)
         return ImageText(model, open_clip.get_tokenizer(source), name)
+
+
+def _open_clip(name: str) -> Any:
+    """The library."""
+    return from_extra("open", f"the image-text model {name}", "open_clip")
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Segments by SAM (Kirillov et al., 2023), which may overlap and leave pixels out."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from cast_exp.checkpoints.files import read_checkpoint
 from cast_exp.errors import UserError
+from cast_exp.extras import from_extra
 
 _WIDTH = "image_encoder.patch_embed.proj.bias"
 _KINDS = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
@@ -26,12 +26,7 @@ def load_sam(path: str | Path) -> nn.Module:
     Raises:
         UserError: The library is not installed, or the file is missing or holds something else.
     """
-    try:
-        library: Any = import_module("segment_anything")
-    except ImportError as error:
-        raise UserError(
-            "masks of SAM need segment-anything; install it: pip install 'cast-exp[open]'"
-        ) from error
+    library = _segment_anything()
     state = read_checkpoint(Path(path))
     width = len(state[_WIDTH]) if isinstance(state.get(_WIDTH), Tensor) else 0
     if width not in _KINDS:
@@ -55,9 +50,13 @@ def sam_masks(model: nn.Module, image: NDArray[np.uint8]) -> Tensor:
     Returns:
         Masks, largest first, bool (N, H, W); there may be none.
     """
-    generator = import_module("segment_anything").SamAutomaticMaskGenerator(model)
+    generator = _segment_anything().SamAutomaticMaskGenerator(model)
     found = sorted(generator.generate(image), key=lambda mask: -mask["area"])
     masks = np.zeros((len(found), *image.shape[:2]), np.bool_)
     for number, mask in enumerate(found):
         masks[number] = mask["segmentation"]
     return torch.from_numpy(masks)
+
+
+def _segment_anything() -> Any:
+    return from_extra("open", "a mask of SAM", "segment_anything")

@@ -1,27 +1,9 @@
 """Assignments of least cost, by SciPy's solvers."""
 
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from cast_exp.errors import UserError
-
-
-def need_scipy(what: str) -> None:
-    """Make sure that the solvers are there, before any work.
-
-    Args:
-        what: What they are needed for.
-
-    Raises:
-        UserError: SciPy is not installed.
-    """
-    try:
-        import_module("scipy.sparse.csgraph")
-    except ImportError as error:
-        raise UserError(f"{what} needs scipy; install it: pip install 'cast-exp[eval]'") from error
 
 
 def largest_matching(

@@ -38,6 +38,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
         OSError: The file cannot be written.
         UserError: The disk is full; see `room_for`.
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     partial = path.with_name(f".{path.name}.{token_hex(8)}")
     try:
         with room_for(path, partial):

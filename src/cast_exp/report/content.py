@@ -63,7 +63,7 @@ def report_content(records: Sequence[RunRecord], picture_bytes: int) -> dict[str
                 "folder": str(record.folder),
                 "kind": record.kind,
                 "status": record.status,
-                "error": str(record.summary.get("error") or ""),
+                "error": record.reason,
                 "started": record.started,
                 "choices": {key: _choice(record, key) for key in keys},
                 "metrics": {key: _short(value) for key, value in record.metrics.items()},

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from cast_exp.errors import UserError
+from cast_exp.extras import from_extra
 
 
 def report_page(title: str, content: Mapping[str, Any], reload: int | None = None) -> str:
@@ -20,15 +20,12 @@ def report_page(title: str, content: Mapping[str, Any], reload: int | None = Non
     Raises:
         UserError: The plotting library is not installed.
     """
-    try:
-        from plotly.offline import get_plotlyjs
-    except ModuleNotFoundError as error:
-        raise UserError("a report needs Plotly: pip install 'cast-exp[report]'") from error
+    plotly = from_extra("report", "a report", "plotly.offline")
     data = json.dumps({**content, "title": title, "reload": reload}, separators=(",", ":"))
     parts = {
         "TITLE": html.escape(title),
         "STYLE": _part("page.css"),
-        "PLOTLY": get_plotlyjs().replace("</script", "<\\/script"),
+        "PLOTLY": plotly.get_plotlyjs().replace("</script", "<\\/script"),
         "DATA": data.replace("<", "\\u003c"),
         "SCRIPT": _part("page.js"),
     }

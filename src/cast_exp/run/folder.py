@@ -209,6 +209,30 @@ def sole_writer(folder: Path) -> Iterator[None]:
         yield
 
 
+def idle(folder: Path) -> bool:
+    """Whether no process is at work in the folder of a run or multirun, as far as can be told."""
+    try:
+        with sole_writer(folder):
+            return True
+    except (UserError, OSError):
+        return False
+
+
+def require_folder(path: Path, what: str) -> None:
+    """See that there is a folder.
+
+    Args:
+        path: Of it.
+        what: What it should be, such as "the folder of a run".
+
+    Raises:
+        UserError: It is a file, or does not exist.
+    """
+    if not path.is_dir():
+        wrong = f"is a file, not {what}" if path.exists() else f"does not exist; give {what}"
+        raise UserError(f"{path} {wrong}")
+
+
 def remove_partials(folder: Path) -> None:
     """Remove what killed processes have left of files; for the sole writer of a folder.
 
@@ -277,11 +301,7 @@ def _unfinished(folder: Path, kind: str) -> bool:
     """Whether there is something to go on with, and nobody does."""
     if not (folder / kind).is_file() or read_summary(folder).get("status") == "finished":
         return False
-    try:
-        with sole_writer(folder):
-            return True
-    except UserError:
-        return False
+    return idle(folder)
 
 
 def new_folder(parent: Path, prefix: str) -> str:

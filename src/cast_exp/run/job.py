@@ -19,6 +19,7 @@ from cast_exp.output.files import room_for
 from cast_exp.run.folder import (
     SWEEP,
     Status,
+    checkpoints,
     rank,
     read_summary,
     remove_partials,
@@ -63,8 +64,8 @@ def run_job(task: Task, config: Mapping[str, Any], folder: Path) -> int:
 
 
 def _run(task: Task, config: Mapping[str, Any], folder: Path, first: bool) -> int:
-    start, way = time.monotonic(), _way_on(config, folder)
-    signals.report_to(partial(_record_end, folder, way))
+    start, advice = time.monotonic(), partial(_way_on, config, folder)
+    signals.report_to(partial(_record_end, folder, advice))
     try:
         if first:
             log.info("folder of the run: %s", folder)
@@ -83,7 +84,7 @@ def _run(task: Task, config: Mapping[str, Any], folder: Path, first: bool) -> in
         # Of an error that follows a signal another process is the cause, which has stopped before.
         number = error.signal if isinstance(error, signals.Stopped) else signals.received()
         if number:
-            return _stopped(folder, way, first, 128 + number)
+            return _stopped(folder, advice, first, 128 + number)
         gone = signals.lost() or _connection_lost(error)
         worker = lost_worker(error, _superpixels(config))
         known = gone or worker or isinstance(error, UserError)
@@ -93,16 +94,16 @@ def _run(task: Task, config: Mapping[str, Any], folder: Path, first: bool) -> in
         if not first and _reported(folder, _PATIENCE):
             return 0
         if known:
-            log.error("error: %s", _advised(text, way) if gone or worker else text)
+            log.error("error: %s", f"{text}; {advice()}" if gone or worker else text)
         if not (gone and _reported(folder, 0)):  # by the process that is gone: it knows why
             _close(folder, "failed", text)
         return 2 if known and not gone else 1
 
 
-def _stopped(folder: Path, way: str, first: bool, code: int) -> int:
+def _stopped(folder: Path, advice: Callable[[], str], first: bool, code: int) -> int:
     name = signal.Signals(code - 128).name
     if first:
-        log.warning("stopped by %s; go on with %s", name, way)
+        log.warning("stopped by %s; %s", name, advice())
         _close(folder, "interrupted", name)
     else:
         _reported(folder, _SAVING)
@@ -117,22 +118,21 @@ def _close(folder: Path, status: Status, error: str) -> None:
         log.error("the end of the run could not be recorded: %s", reason)
 
 
-def _record_end(folder: Path, way: str, why: str, code: int) -> None:
+def _record_end(folder: Path, advice: Callable[[], str], why: str, code: int) -> None:
     """Record an end that the main thread cannot."""
     if not _reported(folder, 0):
-        log.error("error: %s", _advised(why, way))
+        log.error("error: %s; %s", why, advice())
         _close(folder, "interrupted" if code > 128 else "failed", why)
 
 
-def _advised(why: str, way: str) -> str:
-    return f"{why}; go on from the newest checkpoint with {way}"
-
-
 def _way_on(config: Mapping[str, Any], folder: Path) -> str:
-    """The overrides that resume a run, or the multirun that it is a job of."""
+    """What resumes a run, or the multirun that it is a job of, as it stands now."""
     whole = folder.parent if (folder.parent / SWEEP).is_file() else folder
+    trains = "resume_changes" in config  # evaluations save what they have found as they go
+    if whole == folder and trains and not checkpoints(folder):
+        return "nothing has been saved yet: the same command begins anew"
     plugins = config.get("plugins")
-    return f"resume={whole}" + (f" plugins=[{','.join(plugins)}]" if plugins else "")
+    return f"go on with resume={whole}" + (f" plugins=[{','.join(plugins)}]" if plugins else "")
 
 
 def _superpixels(config: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ def plain(text: str | None) -> str:
 def add_config_dir(parser: ArgumentParser) -> None:
     """Add `--config-dir`."""
     parser.add_argument(
-        "--config-dir", type=Path, metavar="DIR", help="a folder of yours with config files"
+        "--config-dir", type=given_path, metavar="DIR", help="a folder of yours with config files"
     )
 
 
@@ -21,6 +21,18 @@ def add_plugins(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--plugins", metavar="A,B,...", help="packages of yours that parts may come from"
     )
+
+
+def given(text: str) -> str:
+    """A text that is not empty."""
+    if not text:
+        raise ArgumentTypeError("it is empty; is a variable of the shell not set?")
+    return text
+
+
+def given_path(text: str) -> Path:
+    """A path that is not empty, which would be the working directory."""
+    return Path(given(text))
 
 
 def level_counts(text: str) -> tuple[int | float, ...]:

@@ -18,7 +18,7 @@ from cast_exp.plugins import LIGHTNING, only
 from cast_exp.run.arguments import parsed
 from cast_exp.run.changes import review_changes
 from cast_exp.run.composed import completed, composed, with_evaluations
-from cast_exp.run.folder import RUN, SWEEP, rank
+from cast_exp.run.folder import RUN, SWEEP, rank, unfinished
 from cast_exp.run.jobs import check_jobs, jobs_of
 from cast_exp.run.resolvers import read_environment, register_resolvers
 from cast_exp.run.saved import FOLDER_NAMES, Saved, begun_before, check_hydra
@@ -206,6 +206,10 @@ class _Command:
             folder = Path(config.hydra.sweep.dir if multirun else config.hydra.run.dir)
         except OmegaConfBaseException as error:
             raise UserError(gist(error)) from error
+        begins = config.resume == "auto" and not (multirun or self.evaluates or folder.is_dir())
+        if begins and rank() == 0 and (left := unfinished(folder.parent, RUN)):
+            told = f"note: {left[0]} has no checkpoint to go on from: a new run begins"
+            print(told, file=sys.stderr)
         return folder if folder.is_dir() else None
 
     def _go_on_with(self, folder: Path, stack: ExitStack) -> None:

@@ -13,12 +13,15 @@ from typing import Any
 
 from cast_exp.config import key_of
 from cast_exp.errors import UserError
-from cast_exp.run.folder import RUN, read_summary
+from cast_exp.run.folder import RUN, idle, read_summary, require_folder
 from cast_exp.run.saved import Kind, Saved, read_yaml
 from cast_exp.study import PRUNED
 
 Curve = tuple[list[int], list[float]]
 """Steps, ascending, and the value at each."""
+
+KILLED = "killed?"
+"""What is said of a run whose summary says that it is running, but where no process is at work."""
 
 _NO_CHOICE = {"hydra", "local", "logger", "paths", "resume"}  # what changes no result
 _REPEATED = ("seed", "name", "evaluate", "evaluate_untrained", "objective", "resume_changes")
@@ -27,6 +30,7 @@ _RECIPE = "experiment"
 _COUNTERS = {"epoch", "step"}
 _NO_PICTURES = {"checkpoints", "eval", "untrained"}
 _UNTRAINED = "untrained/"
+_IDLE = "it was running, but no process is at work there"
 _STEP = re.compile(r"step(\d+)")
 
 
@@ -56,8 +60,7 @@ class RunRecord:
         Raises:
             UserError: It does not exist, or what Hydra has left in it is missing or damaged.
         """
-        if not folder.is_dir():
-            raise UserError(f"{folder} does not exist; give the folder of a run")
+        require_folder(folder, "the folder of a run")
         return cls(folder, Saved.read(folder), read_summary(folder))
 
     def beginning(self) -> "RunRecord | None":
@@ -71,10 +74,15 @@ class RunRecord:
         """Whether it is a training or an evaluation."""
         return self.saved.kind
 
-    @property
+    @cached_property
     def status(self) -> str:
-        """How it stands: running, finished, failed or interrupted; unknown if that is damaged."""
-        return str(self.summary.get("status", "unknown"))
+        """How it stands; see `status_of`."""
+        return status_of(self.folder, self.summary)
+
+    @property
+    def reason(self) -> str:
+        """Why it did not finish, as far as that is known; else empty."""
+        return _IDLE if self.status == KILLED else str(self.summary.get("error") or "")
 
     @cached_property
     def started(self) -> str:
@@ -167,6 +175,17 @@ class RunRecord:
         return dict(sorted(found.items()))
 
 
+def status_of(folder: Path, summary: Mapping[str, Any]) -> str:
+    """How a run or multirun stands: a `Status`, `KILLED`, or "unknown" if its summary is damaged.
+
+    Args:
+        folder: Of it.
+        summary: Content of its `summary.json`.
+    """
+    status = str(summary.get("status", "unknown"))
+    return KILLED if status == "running" and idle(folder) else status
+
+
 def find_runs(places: Iterable[Path]) -> list[Path]:
     """The folders of all runs in some places, oldest first.
 
@@ -178,8 +197,7 @@ def find_runs(places: Iterable[Path]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for place in places:
-        if not place.is_dir():
-            raise UserError(f"{place} does not exist; give folders of runs")
+        require_folder(place, "a folder of runs")
         if not (here := list(_runs_in(place))):
             raise UserError(
                 f"no run in {place}: the folder of a run has the files {RUN} and .hydra/hydra.yaml"

@@ -59,10 +59,24 @@ def checkpoint_to_resume(folder: Path, resume: str | None, module: nn.Module) ->
             )
         if isinstance(module, BaseTask):
             _require_same_optimizer(path, checkpoint, module)
+        log.info("going on from %s: %s", path, _reached(checkpoint))
         return path
     if paths:
         raise UserError(f"no checkpoint can be read: {', '.join(map(str, paths))}")
+    if resume not in (None, "auto"):
+        log.info("no checkpoint in %s yet: training begins anew", folder)
     return None
+
+
+def _reached(checkpoint: Mapping[str, Any]) -> str:
+    """How far the training of a checkpoint has come."""
+    loop = checkpoint.get("loops", {}).get("fit_loop", {})
+    epochs = loop.get("epoch_progress", {}).get("current", {})
+    within = epochs.get("started", 0) > epochs.get("completed", 0)
+    # At the end of an epoch it is saved before the epoch counts.
+    ends = within and loop.get("epoch_loop.batch_progress", {}).get("is_last_batch", False)
+    done, steps = checkpoint.get("epoch", 0) + ends, checkpoint.get("global_step", 0)
+    return f"epochs done: {done}, steps done: {steps}"
 
 
 def _require_same_optimizer(path: Path, checkpoint: Mapping[str, Any], task: BaseTask) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cast_exp.errors import UserError
-from cast_exp.run.folder import SEARCH, SWEEP, checkpoints, sole_writer
+from cast_exp.run.folder import SEARCH, SWEEP, checkpoints, idle, sole_writer
 from cast_exp.run.record import RunRecord
 from cast_exp.run.saved import read_yaml
 
@@ -108,12 +108,3 @@ def _part_of_more(run: Path) -> bool:
     """Whether other results rest on this folder."""
     whole = (run.parent / SWEEP).is_file() or (run.parent / SEARCH).is_file()
     return whole or (run / "eval").exists() or run.parent.name == "eval" or run.is_symlink()
-
-
-def idle(folder: Path) -> bool:
-    """Whether no process is at work in the folder of a run or multirun, as far as can be told."""
-    try:
-        with sole_writer(folder):
-            return True
-    except (UserError, OSError):
-        return False

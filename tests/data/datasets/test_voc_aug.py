@@ -44,8 +44,10 @@ def test_what_can_go_wrong_with_sbd(both: Path, monkeypatch: pytest.MonkeyPatch)
         VOCAugmented("train", both)
     with monkeypatch.context() as patch:
         (both / "benchmark_RELEASE/dataset/SegmentationClass/2009_01.png").unlink()
-        patch.setitem(sys.modules, "scipy.io", None)
-        with pytest.raises(UserError, match=r"needs scipy; pip install 'cast_exp\[eval\]'"):
+        patch.setitem(sys.modules, "scipy", None)
+        with pytest.raises(
+            UserError, match=r"needs scipy; install it: pip install 'cast-exp\[eval\]'"
+        ):
             VOCAugmented("train", both)
     for file in bad.parent.iterdir():
         file.unlink()

@@ -235,7 +235,7 @@ def test_levels_of_the_backbone_itself(subject, tmp_path):
 
 def test_mistakes_are_said(subject, tmp_path, monkeypatch):
     with monkeypatch.context() as without:
-        without.setitem(sys.modules, "scipy.sparse.csgraph", None)
+        without.setitem(sys.modules, "scipy", None)
         evaluation().check()
         with pytest.raises(UserError, match=r"^evaluation.hierarchy.one_to_one=true needs scipy"):
             evaluation(one_to_one=True).check()

@@ -11,6 +11,7 @@ from cast_exp.data.datasets.base import ImageFiles, Split, require_size
 from cast_exp.data.datasets.images import read_image
 from cast_exp.data.datasets.nearby import other_root
 from cast_exp.errors import UserError
+from cast_exp.extras import from_extra
 
 _LAYOUT = "<root>/images/<split>/*.jpg and <root>/groundTruth/<split>/*.mat"
 
@@ -80,14 +81,9 @@ def read_segmentations(path: Path) -> list[NDArray[np.int64]]:
     Raises:
         UserError: The file cannot be read as such, or scipy is not installed.
     """
+    scipy_io = from_extra("eval", f"reading {path.name}", "scipy.io")
     try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise UserError(
-            f"reading {path.name} needs scipy; install it: pip install 'cast-exp[eval]'"
-        ) from error
-    try:
-        people = loadmat(path)["groundTruth"].ravel()
+        people = scipy_io.loadmat(path)["groundTruth"].ravel()
         maps = [person["Segmentation"][0, 0].astype(np.int64) for person in people]
         valid = bool(maps) and all(drawn.ndim == 2 and drawn.min() >= 0 for drawn in maps)
     except Exception as error:  # scipy raises anything on files that are not what they seem

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cast_exp.data.datasets.nearby import other_root
 from cast_exp.errors import UserError
+from cast_exp.extras import from_extra
 
 Entry = dict[str, Any]
 
@@ -76,12 +77,7 @@ def decode_mask(mask: Any, height: int, width: int) -> NDArray[np.bool_]:
     Raises:
         UserError: The mask is none, or pycocotools is not installed.
     """
-    try:
-        from pycocotools import mask as pycocotools
-    except ImportError as error:
-        raise UserError(
-            "reading masks of COCO's format needs pycocotools; pip install 'cast-exp[eval]'"
-        ) from error
+    pycocotools = from_extra("eval", "reading masks of COCO's format", "pycocotools.mask")
     try:
         if isinstance(mask, list):
             mask = pycocotools.merge(pycocotools.frPyObjects(mask, height, width))

@@ -13,6 +13,7 @@ from cast_exp.data.datasets.base import Split
 from cast_exp.data.datasets.held_out import Share
 from cast_exp.data.datasets.labelled import LabelledImages, class_names
 from cast_exp.errors import UserError
+from cast_exp.extras import from_extra
 
 
 class HuggingFace(LabelledImages):
@@ -96,13 +97,7 @@ def load_splits(
     Raises:
         UserError: The library is not installed, or cannot load it.
     """
-    try:
-        import datasets
-    except ImportError as error:
-        raise UserError(
-            "this data set needs the library datasets; install it: "
-            "pip install 'cast-exp[huggingface]'"
-        ) from error
+    datasets = from_extra("huggingface", "a data set of Hugging Face", "datasets")
     if not root.is_dir() and (root.is_absolute() or root.suffix or len(root.parts) > 2):
         raise UserError(f"no folder {root}; correct data.root (a name on the hub is OWNER/NAME)")
     saved = any((root / name).is_file() for name in ("dataset_dict.json", "state.json"))

@@ -9,6 +9,7 @@ from cast_exp.data.datasets.image_folder import ImageFolder
 from cast_exp.data.datasets.tars import Tar
 from cast_exp.data.datasets.trees import Folder, ImageTree, SortedTree
 from cast_exp.errors import UserError
+from cast_exp.extras import from_extra
 
 _TRAIN, _VAL = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 _DEVKIT = "ILSVRC2012_devkit_t12"
@@ -66,19 +67,14 @@ class ImageNet(ImageFolder):
 
 def _devkit_classes(devkit: Path) -> dict[str, str]:
     """The WordNet id of each validation image, by its name without suffix."""
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise UserError(
-            f"reading {devkit.name} needs scipy; install it: pip install 'cast-exp[eval]'"
-        ) from error
+    scipy_io = from_extra("eval", f"reading {devkit.name}", "scipy.io")
     try:
         with tarfile.open(devkit) as archive:
             meta, truth = (
                 archive.extractfile(f"{_DEVKIT}/data/{name}").read()  # type: ignore[union-attr]
                 for name in ("meta.mat", "ILSVRC2012_validation_ground_truth.txt")
             )
-        synsets = loadmat(BytesIO(meta), squeeze_me=True)["synsets"]
+        synsets = scipy_io.loadmat(BytesIO(meta), squeeze_me=True)["synsets"]
         ids = dict(zip(synsets["ILSVRC2012_ID"].tolist(), synsets["WNID"].tolist(), strict=True))
         labels = enumerate(map(int, truth.split()), 1)
         return {f"ILSVRC2012_val_{number:08}": ids[label] for number, label in labels}

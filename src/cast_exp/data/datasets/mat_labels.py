@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import track
 
 from cast_exp.errors import UserError
+from cast_exp.extras import from_extra
 from cast_exp.output.files import atomic_write
 
 
@@ -47,12 +48,9 @@ def write_maps(
 
 
 def _read(file: Path, labels: Callable[[dict[str, Any]], Any], source: str) -> Any:
+    scipy_io = from_extra("eval", f"reading {source}", "scipy.io")
     try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise UserError(f"reading {source} needs scipy; pip install 'cast_exp[eval]'") from error
-    try:
-        return labels(loadmat(file))
+        return labels(scipy_io.loadmat(file))
     except Exception as error:  # scipy raises anything
         raise UserError(
             f"{file} is not a file of {source} or is damaged ({error}); fetch it again"

@@ -19,6 +19,7 @@ from cast_exp.data.datasets.streamed import (
 )
 from cast_exp.data.datasets.webdataset import expanded, label_text, shards_below
 from cast_exp.errors import UserError
+from cast_exp.extras import from_extra
 
 
 class WebDatasetStream(StreamedImages):
@@ -101,14 +102,7 @@ class WebDatasetStream(StreamedImages):
 
 
 def _library() -> Any:
-    try:
-        import webdataset
-    except ImportError as error:
-        raise UserError(
-            "data=webdataset_stream needs the library webdataset; install it: "
-            "pip install 'cast-exp[webdataset]'"
-        ) from error
-    return webdataset
+    return from_extra("webdataset", "data=webdataset_stream", "webdataset")
 
 
 def _shards(root: Path | None, pattern: str, split: Split) -> list[str]:

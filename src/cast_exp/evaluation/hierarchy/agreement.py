@@ -25,11 +25,11 @@ from cast_exp.evaluation.hierarchy.vit import load_vit, vit_levels
 from cast_exp.evaluation.records import Record
 from cast_exp.evaluation.scenes import Draw, SceneEvaluation
 from cast_exp.evaluation.subject import Subject
+from cast_exp.extras import need_extra
 from cast_exp.metrics import HierarchyMetrics
 from cast_exp.models import Backbone, Hierarchy
 from cast_exp.models.pooling import check_levels
 from cast_exp.models.tokens import Sampling
-from cast_exp.ops.assignment import need_scipy
 from cast_exp.output.pictures import to_bytes
 from cast_exp.viz import comparison_sheet
 from cast_exp.viz.draw import Pixels
@@ -123,7 +123,7 @@ class HierarchyEvaluation(SceneEvaluation):
                 SciPy.
         """
         if self.one_to_one:
-            need_scipy("evaluation.hierarchy.one_to_one=true")
+            need_extra("eval", "evaluation.hierarchy.one_to_one=true", "scipy")
         if subject is not None:
             if subject.backbone.patch_size:
                 raise UserError(
