@@ -88,6 +88,13 @@ def test_a_file_may_be_cut_anywhere_or_damaged(store: BlobStore, kind: str) -> N
     assert again.get(next(iter(values))) == next(iter(values.values()))
 
 
+def test_files_that_cannot_be_read_are_passed_over(store: BlobStore) -> None:
+    values = pairs(3)
+    add(store, values)
+    (store.folder / "0.entries").mkdir()
+    assert found(store, values) == 3
+
+
 def test_where_nothing_can_be_written_that_is_told_once(
     store: BlobStore, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -77,7 +77,10 @@ class _Opened:
         self.values: list[Path] = []
         shares = [(np.empty(0, _ENTRY), np.empty(0, np.int64))]
         for listed in sorted(folder.glob("*.entries")):
-            whole = listed.read_bytes()
+            try:
+                whole = listed.read_bytes()
+            except OSError:  # another user's, in a folder that several share
+                continue
             share = np.frombuffer(whole, _ENTRY, len(whole) // _ENTRY.itemsize)
             shares.append((share, np.full(len(share), len(self.values))))
             self.values.append(listed.with_suffix(".values"))
