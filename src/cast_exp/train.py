@@ -110,6 +110,7 @@ def train(
     seed_everything(seed, verbose=False)
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     served: RawDataModule = build(data)
+    served.require_a_batch()  # opens the images before anything else takes its time
     the_task: BaseTask = build(task)
     at_end = weights_at_end(weights, parts.get("model"), the_task.averages, bool(evaluations))
     the_data = the_task.training_data(served)

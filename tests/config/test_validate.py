@@ -105,6 +105,8 @@ def test_values_that_fit_their_annotation(value: str) -> None:
             "bicycle.stack.0._target_=support.toys.Bell: makes a Bell",
         ),
         ("garage: /not/there", "bicycle.garage=/not/there: Path does not point to a directory"),
+        ("load: {front: -3, back: 1}", "bicycle.load.front=-3: should be greater than or equal"),
+        ("load: {side: 3}", "bicycle.load={'side': 3}: side should be 'front' or 'back'"),
         ("shop: ''", "bicycle.shop=: should be a path; is a variable of the shell not set?"),
         ("gears: '3'", "bicycle.gears=3: should be a valid integer or should be 'many'"),
         ("gears: 31", "bicycle.gears=31: should be less than or equal to 30"),

@@ -61,6 +61,7 @@ class Bicycle(nn.Module):
         rider: Rider | None = None,
         used: bool = False,
         tilt: Annotated[tuple[float, float], Ordered] = (0.0, 1.0),
+        load: Mapping[Literal["front", "back"], Annotated[int, Field(ge=0)] | None] = {},
     ) -> None:
         super().__init__()
         self.wheel = wheel

@@ -35,6 +35,7 @@ _LEAST = {
     **dict.fromkeys(("lr", "eps", "weight_decay", "momentum"), 0),
     **dict.fromkeys(("accumulate_grad_batches", "check_val_every_n_epoch", "num_nodes"), 1),
 }
+_KEY = "[key]"  # pydantic's, at the end of a place
 _UNKNOWN: Any = object()  # stands for a value that cannot be told, or is reported already
 
 
@@ -109,13 +110,15 @@ class _Check:
             self._report(origin, f"={value}: should be a finite number")
         if value is _UNKNOWN or origin in self.found:
             return _UNKNOWN
-        if complaint := _complaint(value, expected):
-            if value is None:
-                complaint = f"should be set with {origin}=... ({complaint})"
-            shown = "" if _holds_objects(value) else f"={'null' if value is None else value}"
-            self._report(origin, f"{shown}: {complaint}")
-            return _UNKNOWN
-        return value
+        complaints = _complaints(value, expected)
+        for place, complaint in complaints.items():
+            name = ".".join((origin, *place))
+            wrong = functools.reduce(lambda node, inner: node[inner], place, value)
+            if wrong is None:
+                complaint = f"should be set with {name}=... ({complaint})"
+            shown = "" if _holds_objects(wrong) else f"={'null' if wrong is None else wrong}"
+            self._report(name, f"{shown}: {complaint}")
+        return _UNKNOWN if complaints else value
 
     def _read(self, parent: DictConfig | ListConfig, key: Any, path: str) -> tuple[str, Any]:
         """A value, and the key where it was written, following references."""
@@ -238,23 +241,38 @@ def _stand_in(target: Callable[..., Any], partial: bool) -> Any:
         return _UNKNOWN
 
 
-def _complaint(value: Any, expected: Any) -> str | None:
-    """What keeps a value from being of the expected type."""
+def _complaints(value: Any, expected: Any) -> dict[tuple[str, ...], str]:
+    """What keeps a value from being of the expected type, by the keys that lead to it."""
     adapter = _adapter(expected)
     if adapter is None:
-        return None
+        return {}
     try:
         if _holds_objects(value):
             adapter.validate_python(value)
         else:  # as JSON, because that has lists for tuples and strings for paths, and no "3" for 3
             found = adapter.validate_json(json.dumps(value), strict=True)
             if value == "" and isinstance(found, Path):  # it would be the working directory
-                return "should be a path; is a variable of the shell not set?"
+                return {(): "should be a path; is a variable of the shell not set?"}
     except ValidationError as error:
         details = error.errors()
         written = [detail for detail in details if detail["type"] != "dataclass_type"]
-        return " or ".join(dict.fromkeys(map(_reason, written or details)))
-    return None
+        reasons: dict[tuple[str, ...], dict[str, None]] = {}
+        for detail in written or details:
+            reasons.setdefault(_keys(value, detail["loc"]), {})[_reason(detail)] = None
+        return {place: " or ".join(found) for place, found in reasons.items()}
+    return {}
+
+
+def _keys(value: Any, place: tuple[int | str, ...]) -> tuple[str, ...]:
+    """The keys of mappings at the beginning of a place; pydantic's names of types are none."""
+    keys: list[str] = []
+    for part in () if _KEY in place else place:  # a wrong key is a mistake of the whole
+        if not isinstance(value, Mapping):
+            break
+        if part in value:
+            keys.append(str(part))
+            value = value[part]
+    return tuple(keys)
 
 
 def _adapter(expected: Any) -> TypeAdapter[Any] | None:
@@ -270,6 +288,8 @@ def _adapter(expected: Any) -> TypeAdapter[Any] | None:
 
 def _reason(detail: Any) -> str:
     text = str(detail["msg"]).removeprefix("Value error, ").replace("Input should be", "should be")
+    if _KEY in detail["loc"]:
+        return f"{detail['loc'][-2]} {text}"
     place = [str(part) for part in detail["loc"] if isinstance(part, int)]
     return f"item {'.'.join(place)} {text}" if place else text
 

@@ -95,6 +95,12 @@ def png() -> bytes:
     ("options", "message"),
     [
         ({"train": "*tarin*.tar"}, r"no shard .*/\*tarin\*\.tar \(tars there: tiny-train-0000.tar"),
+        ({"train": "**x"}, r"data\.dataset\.train=\*\*x is no pattern of files below data\.root"),
+        (
+            {"val": "/else/*.tar"},
+            r"data\.dataset\.val=/else/\*\.tar is no pattern .*; one is \*val",
+        ),
+        ({"val": ""}, r"data\.dataset\.val= is no pattern of files"),
         ({"val": "tiny-val-{0000..0009}.tar"}, r"no shard .*tiny-val-0002\.tar"),
         ({"train": "*.tar"}, "is a shard of training and of validation"),
         ({"label": "class"}, r"has the label class \(files of a sample there: cls, json, png\)"),

@@ -98,7 +98,9 @@ def test_workers_share_out_the_shards(root: Path) -> None:
     [
         ({"root": None}, r"data\.root is not set; give the folder .* data\.dataset\.train"),
         ({"train": "*tarin*.tar"}, r"no shard .*/\*tarin\*\.tar \(tars there: tiny-train-0000.tar"),
+        ({"train": "**x"}, r"data\.dataset\.train=\*\*x is no pattern of files below data\.root"),
         ({"classes": None}, r"data\.dataset\.classes is not set"),
+        ({"label": "class"}, r"no label class \(files of the sample: cls, json, png\)"),
         ({"images": {"val": 5}}, r"data\.dataset\.images\.train is not set"),
     ],
 )
@@ -111,7 +113,6 @@ def test_mistakes_are_told(options: dict[str, Any], message: str, root: Path) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"label": "class"}, r"no label class \(files of the sample: cls, json, png\)"),
         ({"label": "json.clas"}, r"has no label json\.clas"),
         ({"label": "png.x"}, r"0000\.tar/im/000\.png is not the label it should be"),
         ({"classes": 2}, r"0000\.tar/im/002 has the label '2', which is none of the 2 classes"),

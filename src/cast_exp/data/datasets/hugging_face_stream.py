@@ -80,6 +80,7 @@ class HuggingFaceStream(StreamedImages):
             images = {split: known.num_examples}
         shards = [f"{self._place} file {number}" for number in range(table.num_shards)]
         super().__init__(split, shards, images, names, shuffle_buffer)
+        self.read_one()
 
     def read_shard(self, shard: int) -> Iterator[tuple[Opener, int]]:
         """See `StreamedImages`."""

@@ -83,6 +83,14 @@ class StreamedImages(Dataset[dict[str, Any]], ABC):
             UserError: The shard cannot be read, or an image has no label.
         """
 
+    def read_one(self) -> None:
+        """Read the first image, as what is wrong with labels would else be told in training.
+
+        Raises:
+            UserError: See `read_shard`.
+        """
+        next(self.read_shard(0), None)
+
     def __len__(self) -> int:
         """The number of images that was told."""
         return self._length

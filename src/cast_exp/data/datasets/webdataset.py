@@ -106,7 +106,14 @@ def shards_below(root: Path, pattern: str, split: str) -> list[Path]:
     """
     shards: list[Path] = []
     for part in expanded(pattern):
-        if not (found := sorted(root.glob(part))):
+        try:
+            found = sorted(root.glob(part))
+        except (ValueError, NotImplementedError, IndexError) as error:  # of pathlib
+            raise UserError(
+                f"data.dataset.{split}={part} is no pattern of files below data.root "
+                f"({error}); one is *{split}*.tar"
+            ) from error
+        if not found:
             there = listing(sorted(path.name for path in root.glob("*.tar")), 3)
             raise UserError(
                 f"no shard {root / part} (tars there: {there or 'none'}); correct data.root, the "

@@ -67,6 +67,7 @@ class WebDatasetStream(StreamedImages):
         super().__init__(split, shards, images, names, shuffle_buffer)
         self._label = label
         self._numbers = {name: number for number, name in enumerate(names)}
+        self.read_one()
 
     def read_shard(self, shard: int) -> Iterator[tuple[Opener, int]]:
         """See `StreamedImages`."""
