@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.run_folders import run_folder
 
 from cast_exp import predict
 from cast_exp.checkpoints import save_pretrained
@@ -18,6 +19,7 @@ from cast_exp.checkpoints.segmentation import CLASSES
 from cast_exp.data.datasets import Shapes
 from cast_exp.models import create_model
 from cast_exp.models.heads import SegmentationHead
+from cast_exp.predict.job import Job
 from cast_exp.segment import main
 
 SMALL = ("--size", "64", "--superpixels", "36")
@@ -58,6 +60,20 @@ def segment(*arguments: object) -> int:
 
 def read(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path))
+
+
+def test_superpixels_are_as_dense_as_in_the_run_unless_told_otherwise(
+    photos, tmp_path, monkeypatch
+):
+    counts = []
+    monkeypatch.setattr(Job, "run", lambda job: counts.append(job.method.count) or 0)
+    data = {"data": {"image_size": 64}, "superpixel": {"count": 36}}
+    run = run_folder(tmp_path / "run", config=data)
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints" / "last.ckpt").touch()
+    for options in ((), ("--superpixels", "50")):
+        assert segment(photos, "--checkpoint", run, "--size", "128", *options) == 0
+    assert counts == [144, 50]
 
 
 def test_superpixels_read_the_grid_as_in_training_unless_told_otherwise(

@@ -38,13 +38,11 @@ from cast_exp.run.options import (
 if TYPE_CHECKING:
     from cast_exp.predict.job import Job
 
-_PATCH = 16  # pixels each way for a superpixel
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = vars(_parser().parse_args(arguments))
-    count = options.pop("superpixels") or max((options["size"] // _PATCH) ** 2, 1)
+    count = options.pop("superpixels")
     if options["prompt"] is None:
         del options["prompt"]
     name, config_dir = options.pop("method"), options.pop("config_dir")
@@ -53,10 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # These take seconds, which --help need not.
         from cast_exp.output.console import tolerant_output
         from cast_exp.predict.job import Job
-        from cast_exp.run.superpixels import load_methods
+        from cast_exp.run.superpixels import load_methods, usual_count
         from cast_exp.run.trust import allow_parts
 
         allow_parts(config_dir, options.pop("plugins"))
+        count = count or usual_count(options["checkpoint"], options["size"])
         job = Job(method=load_methods([name], count, config_dir)[name], **options)
         with tolerant_output():
             return _tracked(job, project) if project else job.run()
@@ -150,7 +149,8 @@ def _parser() -> argparse.ArgumentParser:
         "--superpixels",
         type=positive,
         metavar="N",
-        help="how many to ask for; default: one for 16 x 16 pixels of a square of --size",
+        help="how many to ask for in a square of --size; default: as dense as in the run that "
+        "--checkpoint is in, or else one for 16 x 16 pixels",
     )
     add(
         "--method",

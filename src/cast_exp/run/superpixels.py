@@ -2,12 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cast_exp.config import nearest, options
 from cast_exp.errors import UserError
 from cast_exp.run.build import build
+from cast_exp.run.folder import RUN, run_of
+from cast_exp.run.saved import read_yaml
 from cast_exp.run.tree import compose, config_tree
 from cast_exp.superpixels.base import SuperpixelMethod
+
+_PIXELS = 16 * 16
+"""For a superpixel, in all of the paper's experiments."""
 
 
 def load_methods(
@@ -34,3 +40,25 @@ def load_methods(
         if not isinstance(method, SuperpixelMethod):
             raise UserError(f"{name} is a {type(method).__name__}, not a SuperpixelMethod")
     return methods
+
+
+def usual_count(checkpoint: str | None, size: int) -> int:
+    """Superpixels to ask for in pictures of one's own, as dense as those that a model has learnt.
+
+    Args:
+        checkpoint: Of the model. If it is in no folder of a run, which tells the density, there is
+            a superpixel for 16 x 16 pixels.
+        size: Side of a square, in pixels.
+    """
+    run = run_of(checkpoint)
+    pixels = (_pixels_each(read_yaml(run / RUN)) if run else None) or _PIXELS
+    return max(round(size**2 / pixels), 1)
+
+
+def _pixels_each(config: Any) -> float | None:
+    """Pixels for each superpixel that a run has asked for; None if its config does not tell."""
+    try:
+        side = config["data"].get("crop") or config["data"]["image_size"]
+        return float(side) ** 2 / float(config["superpixel"]["count"])
+    except (LookupError, TypeError, ValueError, AttributeError, ZeroDivisionError):
+        return None
