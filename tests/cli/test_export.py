@@ -47,11 +47,6 @@ def test_unknown_values_are_usage(arguments, capsys) -> None:
     assert capsys.readouterr().err.splitlines()[-1].startswith("cast-exp export: error: argument")
 
 
-def test_sizes() -> None:
-    assert export._size("224") == (224, 224)
-    assert export._size("480x640") == (480, 640)
-
-
 def test_a_model_that_cannot_be_traced_is_told(tmp_path, monkeypatch) -> None:
     def branches(self, image, superpixels):
         return {"cls": image if image.sum() > 0 else -image}

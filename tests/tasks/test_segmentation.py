@@ -196,3 +196,27 @@ def test_data_without_classes_on_pixels_is_refused() -> None:
 def test_training_mode_is_that_of_everything() -> None:
     tuned: SegmentationTask = task(backbone().eval())
     assert all(module.training for module in tuned.modules())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_cudnn_tries_convolutions_again_after_a_validation(
+    fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    seen = []
+    predict = SegmentationModel.predict
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        seen.append(torch.backends.cudnn.benchmark)
+        if fails:
+            raise ZeroDivisionError
+        return predict(*arguments, **options)
+
+    monkeypatch.setattr(SegmentationModel, "predict", watched)
+    try:
+        fit(task(), tmp_path, max_steps=1, val_check_interval=1, benchmark=True)
+    except ZeroDivisionError:
+        assert fails
+    assert seen
+    assert not any(seen)
+    assert torch.backends.cudnn.benchmark

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from cast_exp.cli.parsers import OPTIONS
 from cast_exp.config.messages import nearest
 from cast_exp.errors import UserError
 from cast_exp.output.console import tolerant_output
@@ -44,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name not in COMMANDS:
             raise UserError(f"there is no command {name!r}; {nearest(name, COMMANDS)}")
         with tolerant_output():
+            if name in OPTIONS:
+                OPTIONS[name](rest)  # --help and mistakes end here, without the imports
             code: int = import_module(f"cast_exp.cli.{name}").main(rest)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,13 +1,5 @@
-"""Measure this machine for a training, and advise: ``cast-exp advise experiment=...``.
+"""Measures this machine for a training, and advises: the command `advise`."""
 
-Takes the overrides of ``cast_exp.train``. In about a minute it makes samples of some training
-images on one core (decoding, augmentation, superpixels), trains on one device with batches of two
-sizes, and prints what an image costs, where views and superpixels should be made
-(``data.augment_on``, ``data.superpixels_on``), how many workers keep the device busy, what limits
-the speed, and how long the training would take on 1, 8 and 64 such devices. Nothing is written.
-"""
-
-import argparse
 import logging
 import warnings
 from collections.abc import Sequence
@@ -21,6 +13,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
+from cast_exp.cli.parsers import advise_options
 from cast_exp.data.base import RawDataModule, available_cores
 from cast_exp.data.datamodule import ImageDataModule
 from cast_exp.data.views import View
@@ -35,7 +28,6 @@ from cast_exp.run.measure import (
     prepare_seconds,
     time_step,
 )
-from cast_exp.run.options import add_config_dir, plain
 from cast_exp.run.preflight import checked_command
 from cast_exp.run.tree import compose, config_tree
 from cast_exp.run.trust import users_plugins
@@ -85,11 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         UserError: Mistakes in the overrides, missing data.
     """
-    parser = argparse.ArgumentParser("cast-exp advise", description=plain(__doc__))
-    parser.add_argument("overrides", nargs="*", help="those of cast_exp.train")
-    parser.add_argument("--seconds", type=float, default=60, help="to measure, about [60]")
-    add_config_dir(parser)
-    options = parser.parse_args(arguments)
+    options = advise_options(arguments)
     extra = [f"--config-dir={options.config_dir}"] if options.config_dir else []
     words = checked_command([*options.overrides, *extra], "train", train)
     overrides = [word for word in words if not word.startswith("-")]

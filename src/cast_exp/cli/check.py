@@ -1,14 +1,5 @@
-"""Check a data set before a run: ``cast-exp check data=imagenet data.root=...``.
+"""Checks a data set before a run: the command `check`."""
 
-Takes the overrides of ``cast_exp.train``, opens every file of every split and prints the size of
-each class (in images, or in pixels where these have classes), what becomes of images that are not
-8-bit RGB, the unreadable files, the label maps that do not fit, classes without a pixel (in
-validation, if they are half of all), void that covers most and the faults of the layout. The exit
-code is 0 when all is well, 1 when something is wrong with the data and 2 when it is with the
-command.
-"""
-
-import argparse
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +14,7 @@ from rich.progress import track
 from rich.table import Table
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
+from cast_exp.cli.parsers import check_options
 from cast_exp.config import listed, mistakes
 from cast_exp.data.base import RawDataModule, available_cores
 from cast_exp.data.class_pixels import class_faults, class_pixels
@@ -36,7 +28,6 @@ from cast_exp.data.scene_datamodule import SceneDataModule
 from cast_exp.errors import UserError
 from cast_exp.plugins import LIGHTNING, allow
 from cast_exp.run.build import build
-from cast_exp.run.options import add_config_dir, plain
 from cast_exp.run.tree import compose, config_tree
 from cast_exp.run.trust import check_config_dir, users_plugins
 
@@ -52,10 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         UserError: Mistakes in the overrides.
     """
-    parser = argparse.ArgumentParser("cast-exp check", description=plain(__doc__))
-    parser.add_argument("overrides", nargs="*", help="those of cast_exp.train")
-    add_config_dir(parser)
-    options = parser.parse_args(arguments)
+    options = check_options(arguments)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("cast_exp").setLevel(logging.INFO)
     data = build(composed(options.overrides, options.config_dir).data)

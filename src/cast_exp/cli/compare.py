@@ -1,14 +1,5 @@
-"""Measure superpixel methods against segmentations drawn by people.
+"""Measures superpixel methods against segmentations drawn by people: the command `compare`."""
 
-    cast-exp compare --images DIR --ground-truth DIR
-
-prints and plots boundary recall, achievable segmentation accuracy, number of superpixels and time
-of the methods in conf/superpixel. The files are those of BSDS500, or others laid out like them: for
-an image NAME.jpg a ground truth NAME.mat with the segmentations of several people, or a label map
-NAME.png.
-"""
-
-import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -23,6 +14,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from cast_exp.cli.parsers import compare_options
 from cast_exp.data.datasets.base import UnreadableImage, readable
 from cast_exp.data.datasets.bsds500 import read_segmentations
 from cast_exp.data.datasets.images import read_image, to_rgb
@@ -31,7 +23,6 @@ from cast_exp.metrics.superpixel import achievable_segmentation_accuracy, bounda
 from cast_exp.ops.labels import Labels
 from cast_exp.output.files import atomic_write, write_csv
 from cast_exp.run.folder import require_folder
-from cast_exp.run.options import add_config_dir, add_plugins, given_path, plain
 from cast_exp.run.superpixels import load_methods
 from cast_exp.run.trust import allow_parts
 from cast_exp.superpixels import FastSlic, SuperpixelMethod
@@ -197,27 +188,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         UserError: See `read_examples` and `load_methods`.
     """
-    parser = argparse.ArgumentParser(
-        "cast-exp compare",
-        description=plain(__doc__),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--images", type=given_path, required=True, metavar="DIR")
-    parser.add_argument("--ground-truth", type=given_path, required=True, metavar="DIR")
-    parser.add_argument(
-        "--methods",
-        metavar="A,B,...",
-        help="files in conf/superpixel, or in superpixel/ of --config-dir",
-    )
-    parser.add_argument("--count", type=_positive, metavar="N", help="superpixels to ask for")
-    parser.add_argument(
-        "--size", type=_natural, default=224, metavar="PIXELS", help="resize to a square; 0: do not"
-    )
-    parser.add_argument("--limit", type=_positive, metavar="N", help="only the first N images")
-    parser.add_argument("--out", type=given_path, default=Path("runs/superpixels"), metavar="DIR")
-    add_config_dir(parser)
-    add_plugins(parser)
-    options = parser.parse_args(arguments)
+    options = compare_options(arguments)
     allow_parts(options.config_dir, options.plugins)
 
     console = Console()
@@ -240,15 +211,3 @@ def main(arguments: Sequence[str]) -> int:
     console.print(table(scores))
     console.print(f"{options.out / 'compare.csv'}, {options.out / 'compare.png'}")
     return 0
-
-
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 up")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if _natural(text) == 0:
-        raise argparse.ArgumentTypeError("0 is too small")
-    return int(text)

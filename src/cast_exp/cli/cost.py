@@ -1,6 +1,5 @@
-"""What each model costs: `cast-exp cost [--sizes 224,512] [--models ...]`."""
+"""What each model costs: the command `cost`."""
 
-import argparse
 import math
 import sys
 import time
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from torch import Tensor, nn
 
+from cast_exp.cli.parsers import cost_options
 from cast_exp.errors import UserError
 from cast_exp.models.backbone import Backbone
 from cast_exp.models.cast import CAST
@@ -23,7 +23,7 @@ from cast_exp.models.flops import FlopCount
 from cast_exp.models.registry import SIZES, create_model, size_of
 from cast_exp.output.files import write_csv, write_text
 from cast_exp.output.markdown import markdown_table
-from cast_exp.run.options import given_path, plain
+from cast_exp.run.options import plain
 from cast_exp.superpixels import Grid
 
 PATCH = 16
@@ -165,14 +165,10 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         UserError: Unknown models, sizes, a batch or a device that cannot be used.
     """
-    parser = argparse.ArgumentParser("cast-exp cost", description=plain(__doc__))
-    parser.add_argument("--sizes", default="224,512", help="sides of the images, in pixels")
-    parser.add_argument("--models", default=",".join(SIZES), help="names, with commas between")
-    parser.add_argument("--batch", type=int, default=1, help="images in a batch")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:<number>")
-    parser.add_argument("--out", type=given_path, help="folder for cost.csv and cost.md")
-    options = parser.parse_args(arguments)
-    models, sizes = _wanted(options.models, options.sizes, options.batch, options.device)
+    options = cost_options(arguments)
+    models, sizes = _wanted(
+        options.models or ",".join(SIZES), options.sizes, options.batch, options.device
+    )
     with Console(stderr=True).status("measuring") as status:
         costs = []
         for size in sizes:

@@ -1,27 +1,18 @@
-"""Write a model as ONNX or for torch alone: `cast-exp export CKPT --format onnx --out FILE`.
+"""Writes a model as ONNX or for torch alone: the command `export`."""
 
-The file holds the backbone of a checkpoint and its classifier or segmentation head, if it has one,
-for images of one size with one number of superpixels. It takes images in 0..1 and their superpixels
-and runs without cast_exp. What was written is run and compared with the model; the exit code is 1
-if it does not give the same segments, or other numbers than to 1e-4.
-"""
-
-import argparse
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import get_args
 
 import torch
 
-from cast_exp.checkpoints import Weights
+from cast_exp.cli.parsers import export_options
 from cast_exp.errors import UserError, listing
 from cast_exp.export import FORMATS, Exported
 from cast_exp.export.exported import difference
 from cast_exp.output.files import atomic_write
 from cast_exp.run.build import build
 from cast_exp.run.folder import run_of
-from cast_exp.run.options import add_plugins, given_path, level_counts, plain, positive
 from cast_exp.run.record import RunRecord
 from cast_exp.run.trust import allow_parts
 from cast_exp.superpixels import SuperpixelMethod
@@ -37,34 +28,7 @@ def main(arguments: Sequence[str]) -> int:
         UserError: No checkpoint, a size, count or levels that it cannot have, a missing package, a
             model that cannot be written in the format.
     """
-    parser = argparse.ArgumentParser("cast-exp export", description=plain(__doc__))
-    add = parser.add_argument
-    add("checkpoint", metavar="CKPT", help="file of a run, converted folder, or published name")
-    add("--format", choices=FORMATS, required=True, help="torch: a .pt2 file of torch.export")
-    add("--out", type=given_path, metavar="FILE", help="default: model.onnx or model.pt2")
-    add(
-        "--size",
-        type=_size,
-        metavar="PIXELS",
-        help="side of the images, or height and width as 480x640; default: that of the position "
-        "codes",
-    )
-    add(
-        "--superpixels",
-        type=positive,
-        metavar="N",
-        help="number of labels of the maps; default: that of the run which CKPT is in, or else one "
-        "for 16 x 16 pixels",
-    )
-    add(
-        "--levels",
-        type=level_counts,
-        metavar="64,32,16,8",
-        help="segments of each level, as in cast_exp.segment; default: the model's",
-    )
-    add("--weights", choices=get_args(Weights), default="trained", help="default: trained")
-    add_plugins(parser)
-    options = parser.parse_args(arguments)
+    options = export_options(arguments)
     allow_parts(None, options.plugins)
     kind = FORMATS[options.format]
     kind.require_packages()
@@ -128,10 +92,3 @@ def _compare(model: Exported, path: Path, name: str) -> int:
         f"run back by {runner}: other segments or numbers (difference {apart:.1e}); do not use it"
     )
     return 1
-
-
-def _size(text: str) -> tuple[int, int]:
-    sides = text.lower().split("x")
-    if len(sides) > 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor like 480x640")
-    return positive(sides[0]), positive(sides[-1])

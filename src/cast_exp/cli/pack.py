@@ -1,13 +1,5 @@
-"""Put the images of a data set into one file per split, which reads faster than a folder.
+"""Puts the images of a data set into one file per split: the command `pack`."""
 
-``cast-exp pack data=imagenet data.root=DIR --out DIR`` takes the overrides of ``cast_exp.train``
-and writes a tar for each split, with its index beside it; ``data.root=`` of their folder reads
-them. Files are copied as they are unless ``--short-side`` is given. If it is interrupted, the same
-command goes on. The exit code is 0 when all is well, 1 when ``--verify`` finds damage and 2 when
-something is wrong with the command or the disk.
-"""
-
-import argparse
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -19,16 +11,16 @@ from rich.progress import track
 from torch.utils.data import DataLoader, Subset
 
 from cast_exp.cli.check import composed
+from cast_exp.cli.parsers import pack_options
 from cast_exp.data.base import RawDataModule, available_cores
 from cast_exp.data.datasets.base import NoSuchSplit, Split
 from cast_exp.data.datasets.image_folder import ImageFolder
 from cast_exp.data.datasets.tars import Tar
 from cast_exp.data.datasets.trees import ImageTree
 from cast_exp.data.loader import start_worker
-from cast_exp.data.packing import JPEG_QUALITY, EncodedImages, write_pack
+from cast_exp.data.packing import EncodedImages, write_pack
 from cast_exp.errors import UserError
 from cast_exp.run.build import build
-from cast_exp.run.options import add_config_dir, given_path, plain
 
 _BATCH = 32  # images that a worker hands over together
 
@@ -39,22 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         UserError: Mistakes in the overrides, and whatever `write_pack` raises.
     """
-    parser = argparse.ArgumentParser("cast-exp pack", description=plain(__doc__))
-    parser.add_argument("overrides", nargs="*", help="those of cast_exp.train")
-    wanted = parser.add_mutually_exclusive_group(required=True)
-    wanted.add_argument("--out", type=given_path, metavar="DIR", help="where the packs go")
-    wanted.add_argument("--verify", action="store_true", help="compare packs with their checksums")
-    parser.add_argument(
-        "--short-side",
-        type=int,
-        metavar="N",
-        help="resize images whose shorter side has more than N pixels (bicubic, as JPEG of quality "
-        f"{JPEG_QUALITY}); pictures and figures are then not those of the originals",
-    )
-    add_config_dir(parser)
-    options = parser.parse_args(arguments)
-    if options.short_side is not None and options.short_side < 1:
-        parser.error("--short-side must be at least 1")
+    options = pack_options(arguments)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("cast_exp").setLevel(logging.INFO)
     data = build(composed(options.overrides, options.config_dir).data)

@@ -1,23 +1,5 @@
-"""Search for the values of a recipe that are best: `cast-exp sweep ... sweep=search/moco`.
+"""Searches for the values of a recipe that are best: the command `sweep`."""
 
-Takes the overrides of `cast_exp.train` and a search, a file of conf/sweep/search (or of
-sweep/search in --config-dir), whose keys are
-
-    objective: val/knn        # a figure of the runs; losses and times are to be low, others high
-    prune: val/knn            # if given: runs whose curve falls behind are not gone on with
-    trials: 20                # runs in all
-    space:                    # by parameter:
-      pooling: [graph, none]  # choices,
-      superpixel.count: {low: 25, high: 64}            # an interval, of whole numbers if both are,
-      optim.base_lr: {low: 1.0e-4, high: 1.0e-2, log: true}   # on a logarithmic scale
-
-Each trial is a run of cast_exp.train in the folder of the search, with tables and plots over all.
-The same command goes on with a search that was killed, adds to one that is to have more --trials,
-takes on trials beside one that is going, and tells what a finished one has found; --new begins
-another.
-"""
-
-import argparse
 import json
 import math
 import sys
@@ -31,6 +13,7 @@ import yaml
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cast_exp.cli.parsers import sweep_options
 from cast_exp.config import conf_dir, gist, key_of, nearest
 from cast_exp.distributed import signals
 from cast_exp.errors import UserError
@@ -47,7 +30,6 @@ from cast_exp.run.folder import (
     sole_writer,
 )
 from cast_exp.run.objective import direction, outcome
-from cast_exp.run.options import add_config_dir, plain
 from cast_exp.run.preflight import checked_command
 from cast_exp.run.sweep import summarise, tell_to_upload
 from cast_exp.run.tree import compose, config_tree
@@ -100,23 +82,7 @@ def main(arguments: Sequence[str]) -> int:
         UserError: Mistakes in the overrides or the search, before there is a folder; Optuna is not
             installed; the objective is no figure of the runs.
     """
-    parser = argparse.ArgumentParser(
-        "cast-exp sweep",
-        description=plain(__doc__),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("overrides", nargs="*", help="those of cast_exp.train, and the search")
-    parser.add_argument(
-        "--trials", type=int, metavar="N", help="runs in all, if not as the file says"
-    )
-    parser.add_argument(
-        "--journal", action="store_true", help="let several machines share the folder of the search"
-    )
-    parser.add_argument("--new", action="store_true", help="begin another search")
-    add_config_dir(parser)
-    options = parser.parse_intermixed_args(arguments)
-    if options.trials is not None and options.trials < 1:
-        parser.error("--trials must be at least 1")
+    options = sweep_options(arguments)
     need_extra("sweep", "cast-exp sweep", "optuna")
     if processes() > 1:
         raise UserError(

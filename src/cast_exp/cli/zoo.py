@@ -1,21 +1,11 @@
-"""The published weights: `cast-exp zoo list | info NAME | check [NAME] | convert NAME --out DIR`.
+"""The published weights: the command `zoo`."""
 
-`check` fetches and verifies those that are named, or all, and builds their models. With `--root` it
-measures the published figure on your copy of its data set, and prints both. `--archive` takes them,
-and whatever else is there, from the release's archive: it is fetched, or is at a path of yours,
-packed or not.
-
-`convert` takes any checkpoint that `cast_exp.load_pretrained` takes, and writes the backbone alone
-as `model.safetensors` with a card `config.json` beside it.
-"""
-
-import argparse
 import logging
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -23,17 +13,13 @@ from rich.table import Column, Table
 from cast_exp.api import run_evaluation, run_training
 from cast_exp.checkpoints.archive import Archive, figure_of
 from cast_exp.checkpoints.files import CARD, WEIGHTS, read_checkpoint, write_converted
-from cast_exp.checkpoints.foreign import Normalization
 from cast_exp.checkpoints.load import Weights, load_pretrained, locate
 from cast_exp.checkpoints.published import PUBLISHED, Figure, fetch_archive
+from cast_exp.cli.parsers import OFFICIAL, zoo_options
 from cast_exp.config.messages import nearest
 from cast_exp.download.records import digest_of, recorded
 from cast_exp.errors import UserError, listing
-from cast_exp.run.options import add_plugins, given, given_path, plain
 from cast_exp.run.trust import allow_parts
-
-OFFICIAL = "official"
-"""What stands for the release's own archive."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -42,49 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         UserError: See `convert`.
     """
-    parser = argparse.ArgumentParser("cast-exp zoo", description=plain(__doc__))
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="list the published weights")
-    info = commands.add_parser("info", help="tell what is known about one of them")
-    info.add_argument("name", type=given, metavar="NAME")
-    checker = commands.add_parser("check", help="fetch, verify and build them; measure a figure")
-    checker.add_argument("names", nargs="*", type=given, metavar="NAME", help="default: all")
-    checker.add_argument(
-        "--archive",
-        type=given,
-        nargs="?",
-        const=OFFICIAL,
-        metavar="PATH",
-        help="check the files of an archive, a zip file or a folder; without PATH the official one",
-    )
-    checker.add_argument(
-        "--root",
-        type=given,
-        action="append",
-        default=[],
-        metavar="[DATA=]DIR",
-        help="data set on which to measure the published figure of one, or, as imagenet=DIR or "
-        "voc=DIR, of all that belong to it",
-    )
-    converter = commands.add_parser("convert", help="write a backbone as safetensors with a card")
-    converter.add_argument("checkpoint", type=given, metavar="NAME_OR_PATH")
-    converter.add_argument(
-        "--out", type=given_path, required=True, metavar="DIR", help="where it goes"
-    )
-    converter.add_argument(
-        "--weights",
-        choices=get_args(Weights),
-        default="trained",
-        help="average: the moving average that supervised training keeps; default: trained",
-    )
-    add_plugins(converter)
-    converter.add_argument("--heads", type=int, help="attention heads, of a ViT of others")
-    converter.add_argument(
-        "--normalization",
-        choices=get_args(Normalization),
-        help="inputs that a ViT of others was trained with; inception: mean and deviation 0.5",
-    )
-    options = parser.parse_args(arguments)
+    options = zoo_options(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("cast_exp").setLevel(logging.INFO)
     if options.command == "list":

@@ -1,6 +1,7 @@
 """Fine-tuning for semantic segmentation (paper, section 4 and its appendix)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import torch
@@ -176,23 +177,16 @@ class SegmentationTask(BaseTask):
         if self.rate_in_momentum:
             keep_rate_in_momentum(optimizer)
 
-    def on_validation_start(self) -> None:
-        """Let cuDNN choose convolutions without trials: each scene may have another size."""
-        self._benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False
-
-    def on_validation_end(self) -> None:
-        """Let it try again."""
-        torch.backends.cudnn.benchmark = self._benchmark
-
     def validation_step(self, scene: Scene, batch_idx: int) -> None:
         """Count what is right in a scene, on its superpixels."""
-        predicted = self.segmentation_model.predict(
-            scene.image,
-            scene.superpixels,
-            scene.full_superpixels,
-            last_grouping=True,
-            windows=scene.windows,
-        )
+        with _without_trials():  # each scene may have another size
+            predicted = self.segmentation_model.predict(
+                scene.image,
+                scene.superpixels,
+                scene.full_superpixels,
+                last_grouping=True,
+                windows=scene.windows,
+            )
         truth = torch.as_tensor(scene.truth["semantic"]).long()
         self.score.update(
             predicted.pixels, predicted.superpixels, predicted.levels, truth, predicted.paint
@@ -204,3 +198,14 @@ class SegmentationTask(BaseTask):
         self.score.reset()
         values = {f"val/{name}": value.float() for name, value in figures.items()}
         self.log_dict(values, sync_dist=True)
+
+
+@contextmanager
+def _without_trials() -> Iterator[None]:
+    """Let cuDNN choose convolutions without trying them; `flags` of torch sets others as well."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
