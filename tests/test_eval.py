@@ -54,6 +54,12 @@ def test_an_untrained_model_is_evaluated_without_weights() -> None:
     assert json.loads((run / "card.json").read_text())["weights"]["checkpoint"] is None
 
 
+def test_data_are_opened_before_weights_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cast_exp.eval.build", lambda _: pytest.fail("the model is built"))
+    given = ("experiment=bsds500_hierarchy", "model=cast_tiny", "pooling.levels=[8,4]")
+    assert cast_eval(*given, "data.root=/not/there") == 2
+
+
 @pytest.mark.parametrize(
     ("command", "complaint"),
     [

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from support.cli import SMALL, cast_train, runs
 
 from cast_exp.run import app
+from cast_exp.run.build import build
 from cast_exp.run.folder import read_summary, write_summary
 from cast_exp.run.job import run_job
 from cast_exp.train import train
@@ -171,6 +172,13 @@ def test_mistakes_are_told_in_one_message(
     assert "error: " in error
     assert "Traceback" not in error
     assert not runs()
+
+
+def test_data_are_opened_before_a_model_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+    monkeypatch.setattr("cast_exp.train.build", lambda node: built.append(node) or build(node))
+    assert cast_train("experiment=in1k_moco", "data.root=/not/there") == 2
+    assert [node["_target_"].rpartition(".")[2] for node in built] == ["ImageDataModule"]
 
 
 def test_all_mistakes_at_once_and_no_folder(capsys: pytest.CaptureFixture[str]) -> None:

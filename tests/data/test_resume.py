@@ -113,6 +113,7 @@ def run(
     trainer = pl.Trainer(
         accelerator="cpu",
         logger=False,
+        enable_checkpointing=stop is None,
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,

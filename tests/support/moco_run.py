@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
@@ -103,7 +104,7 @@ def fit(
         "accelerator": "cpu",
         "precision": "64-true",
         "logger": False,
-        "enable_checkpointing": bool(callbacks),
+        "enable_checkpointing": any(isinstance(each, Checkpoint) for each in callbacks),
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "use_distributed_sampler": False,
