@@ -1,6 +1,6 @@
 """Segmenter's decoder at 512 x 512, 1024 superpixels and 150 classes: ours against dense pixels.
 
-    python benchmarks/segmenter.py [--model cast_small] [--batch 8] [--rounds 1]
+    python benchmarks/segmenter.py [--model cast_small] [--batch 8] [--rounds 1] [--bf16]
 
 Dense is the same model, whose scores are copied to all pixels for the loss and for the evaluation,
 as in the official release. The loss is also timed by itself, with its gradient. Memory is the most
@@ -75,8 +75,10 @@ def steps(name: ModelName, batch: int, device: str) -> dict[str, Callable[[], ob
     }
 
 
-def memory(way: str, name: ModelName, batch: int, device: str) -> float:
-    return memory_of(steps(name, batch, device)[way], device)
+def memory(way: str, name: ModelName, batch: int, device: str, bf16: bool) -> float:
+    run = steps(name, batch, device)[way]
+    with torch.autocast(device, torch.bfloat16, enabled=bf16):
+        return memory_of(run, device)
 
 
 def window(name: ModelName, device: str) -> dict[str, Callable[[], object]]:
@@ -118,11 +120,14 @@ def main() -> None:
     parser.add_argument("--model", default="cast_small")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--bf16", action="store_true", help="mixed precision, as precision=bf16")
     options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    autocast = partial(torch.autocast, device, torch.bfloat16, enabled=options.bf16)
 
     def waited(run: Callable[[], object]) -> None:
-        run()
+        with autocast():
+            run()
         if device == "cuda":
             torch.cuda.synchronize()
 
@@ -130,10 +135,12 @@ def main() -> None:
     times = fastest({way: partial(waited, run) for way, run in ways.items()}, options.rounds)
     del ways
     context = multiprocessing.get_context("spawn")
-    print(f"{options.model}, batch {options.batch}, {device}, {torch.get_num_threads()} threads")
+    precision = "bf16" if options.bf16 else "float32"
+    threads = torch.get_num_threads()
+    print(f"{options.model}, batch {options.batch}, {device}, {precision}, {threads} threads")
     for way, seconds in times.items():
         with context.Pool(1) as pool:
-            taken = pool.apply(memory, (way, options.model, options.batch, device))
+            taken = pool.apply(memory, (way, options.model, options.batch, device, options.bf16))
         print(f"{way:>34}: {1e3 * seconds:8.0f} ms {taken:8.0f} MiB")
     parts: dict[str, Callable[[], object]] = {
         part: partial(waited, run) for part, run in window(options.model, device).items()

@@ -23,8 +23,9 @@ from cast_exp.data.loader import TrainLoader, UnreadableFiles
 from cast_exp.data.samples import KeyedSamples, Samples
 from cast_exp.data.sampling import EpochSampler, FixedSampler
 from cast_exp.data.streams import StreamLoader
+from cast_exp.download.records import cache_dir
 from cast_exp.errors import UserError
-from cast_exp.superpixels import SuperpixelMethod
+from cast_exp.superpixels import CachedSuperpixels, SuperpixelMethod
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ class RawDataModule(LightningDataModule, ABC):
     Args:
         dataset: Called with `split` (and `root` if that is set and it takes one) for a raw dataset.
         superpixel: The superpixel method.
+        cache_superpixels: Keep the superpixels that loader workers compute of images as they are,
+            without augmentation, in `$CAST_EXP_CACHE/superpixels`; see `CachedSuperpixels`.
         root: Folder of the data set; None, or not used, for generated data.
         batch_size: Images per step over all devices.
         workers: Loader processes per device; `auto` shares the cores this process may use among
@@ -59,6 +62,7 @@ class RawDataModule(LightningDataModule, ABC):
         self,
         dataset: Callable[..., RawDataset],
         superpixel: SuperpixelMethod,
+        cache_superpixels: bool,
         root: Path | None,
         batch_size: int,
         workers: int | Literal["auto"],
@@ -72,6 +76,9 @@ class RawDataModule(LightningDataModule, ABC):
         super().__init__()
         self.dataset = dataset
         self.superpixel = superpixel
+        self.plain_superpixel = superpixel
+        if cache_superpixels:
+            self.plain_superpixel = CachedSuperpixels(superpixel, cache_dir() / "superpixels")
         self.root = None if root is None else Path(root).expanduser()
         if self.root is not None and not _takes_root(dataset):
             _tell_of_unused(self.root)

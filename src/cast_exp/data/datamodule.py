@@ -80,6 +80,7 @@ class ImageDataModule(RawDataModule):
         eval_resize: Resize = "bilinear",
         augment_on: Place = "worker",
         superpixels_on: Place = "worker",
+        cache_superpixels: bool = False,
         workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto",
         prefetch: Annotated[int, Field(ge=1)] = 2,
         drop_last: bool = True,
@@ -101,8 +102,15 @@ class ImageDataModule(RawDataModule):
                 "superpixels on the device would outline what random erasing covers; set "
                 "data.superpixels_on=worker or augmentation.erasing_probability=0"
             )
+        if superpixels_on == "device" and cache_superpixels:
+            raise UserError(
+                "data.cache_superpixels keeps what loader workers compute; set it to false, or "
+                "data.superpixels_on=worker"
+            )
         shared = (batch_size, workers, prefetch, drop_last, max_unreadable, value_range)
-        super().__init__(dataset, superpixel, root, *shared, expected_images, seed)
+        super().__init__(
+            dataset, superpixel, cache_superpixels, root, *shared, expected_images, seed
+        )
         self.views = views
         self.image_size = image_size
         self.eval_crop = eval_crop
@@ -130,7 +138,8 @@ class ImageDataModule(RawDataModule):
             pixels = PixelItems(self.raw("train"), self.value_range)
             return self._train_loader(Samples(pixels, cuts, None, self.seed), self.repeats)
         raw, transforms, erasing = self._rgb("train"), self.views.transforms, self.views.erasing
-        samples = Samples(raw, transforms, self._in_worker, self.seed, erasing=erasing)
+        method = self.superpixel if self._by_workers else None
+        samples = Samples(raw, transforms, method, self.seed, erasing=erasing)
         return self._train_loader(samples, self.repeats)
 
     def val_dataloader(self) -> BatchLoader:
@@ -181,11 +190,12 @@ class ImageDataModule(RawDataModule):
         erasing = self.views.erasing if self.views else None
         erasing = erasing.never() if isinstance(erasing, Erasing) else None
         raw, seed = self._rgb(split), self.seed
-        return Samples(raw, [transform], self._in_worker, seed, attempts, erasing=erasing)
+        method = self.plain_superpixel if self._by_workers else None
+        return Samples(raw, [transform], method, seed, attempts, erasing=erasing)
 
     @property
-    def _in_worker(self) -> SuperpixelMethod | None:
-        return self.superpixel if self.superpixels_on == "worker" else None
+    def _by_workers(self) -> bool:
+        return self.superpixels_on == "worker"
 
     # -- batches ---------------------------------------------------------------------------------
 

@@ -103,6 +103,7 @@ class SceneDataModule(RawDataModule):
         ratios: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0,),
         mirrored: bool = False,
         inverted_superpixels: bool = False,
+        cache_superpixels: bool = False,
         workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto",
         prefetch: Annotated[int, Field(ge=1)] = 2,
         drop_last: bool = True,
@@ -112,7 +113,9 @@ class SceneDataModule(RawDataModule):
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
         shared = (batch_size, workers, prefetch, drop_last, max_unreadable, value_range)
-        super().__init__(dataset, superpixel, root, *shared, expected_images, seed)
+        super().__init__(
+            dataset, superpixel, cache_superpixels, root, *shared, expected_images, seed
+        )
         self.image_size = image_size
         self.fit: Fit = fit
         self.truncate_sizes = truncate_sizes
@@ -233,7 +236,7 @@ class SceneDataModule(RawDataModule):
 
     def _scene_samples(self, split: Split) -> SceneSamples:
         raw, shape = self._rgb(split), (self.image_size, self.fit, self.truncate_sizes)
-        return SceneSamples(raw, self.superpixel, *shape, self.sliding, self.outline)
+        return SceneSamples(raw, self.plain_superpixel, *shape, self.sliding, self.outline)
 
     def _crops(self) -> CropSamples:
         shared = (self.superpixel, self.superpixel_scale, self.seed, self.outline)

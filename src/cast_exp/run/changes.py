@@ -35,6 +35,7 @@ _HARMLESS = (
     *("name", "paths", "compile", "task.compile", "weights", "logger", "callbacks"),
     *("evaluate", "evaluate_untrained", "evaluation", "scenes", "model.activation_checkpointing"),
     *("data.root", "data.workers", "data.prefetch", "data.max_unreadable", "data.expected_images"),
+    "data.cache_superpixels",
     *("trainer.max_epochs", "trainer.max_steps", "trainer.max_time", "trainer.default_root_dir"),
     *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy"),
     "trainer.plugins",
