@@ -16,7 +16,7 @@ from timing import fastest
 from torch.profiler import profile
 
 from cast_exp.data.datasets import Shapes
-from cast_exp.models import Backbone, Hierarchy, create_model
+from cast_exp.models import CAST, Backbone, Hierarchy, create_model
 from cast_exp.predict.attention_heads import heads_of
 from cast_exp.predict.page import hierarchy_page
 from cast_exp.predict.photo import photo_scene
@@ -36,9 +36,10 @@ def photo(width: int, height: int) -> NDArray[np.uint8]:
     return np.clip(np.asarray(drawn) + grain, 0, 255).astype(np.uint8)
 
 
-def measure(pixels: NDArray[np.uint8], pooled: Backbone, dense: Backbone) -> Table:
+def measure(pixels: NDArray[np.uint8], pooled: CAST, dense: CAST) -> Table:
     """What each step takes for one picture."""
     made = photo_scene(pixels, METHOD, SIZE, PATH)
+    dense.tokens.segments = made.superpixels.map[0]
     hierarchy = segment(pooled, made, LEVELS, attention=True)
     tree = tree_of(made, hierarchy, pixels)
     superpixels, heads = made.full_superpixels.numpy(), heads_of(hierarchy, tree)
@@ -72,6 +73,8 @@ def main() -> None:
     console.print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, float32")
     pooled = create_model("cast_small", sampling="interpolated").eval()
     dense = create_model("cast_small", sampling="interpolated").eval()
+    assert isinstance(pooled, CAST)
+    assert isinstance(dense, CAST)
     dense.load_state_dict(pooled.state_dict())
     dense.tokens.__class__ = DenseTokens
     for width, height in ((512, 512), (500, 375), (4000, 3000)):
