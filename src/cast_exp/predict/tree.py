@@ -14,6 +14,8 @@ from cast_exp.viz import nested_colours
 
 Integers = NDArray[np.int64]
 
+_PIXELS = 1 << 18  # measured at a time
+
 
 @dataclass(frozen=True)
 class SegmentTree:
@@ -103,15 +105,14 @@ def segment_tree(
         levels: Segment of each superpixel at each level above the superpixels, fine to coarse, int
             (N,) each, nested; any labels from 0.
     """
-    places = np.indices(superpixels.shape)[::-1].reshape(2, -1).T.copy()  # (x, y) of each pixel
-    sums = np.concatenate([np.ones_like(places[:, :1]), pixels.reshape(-1, 3), places], 1)
-    sums, low, high = _joined(superpixels.ravel(), sums, places, places)
+    sums, low, high = _measured(pixels, superpixels)
     ids: list[Integers] = []
     columns = []
     first = 0
     for labels in [*reversed(levels), np.arange(len(sums))]:
         place = _largest_first(labels, sums[:, 0])
-        total, left_top, right_bottom = _joined(place, sums, low, high)
+        count = int(place.max()) + 1
+        total, left_top, right_bottom = _joined(place, count, sums, low, high)
         parent = np.full(len(total), -1)
         if ids:
             parent[place] = ids[-1]
@@ -133,15 +134,40 @@ def _largest_first(labels: Integers, area: Integers) -> Integers:
     return np.asarray(place[numbers])
 
 
-def _joined(
-    owner: Integers, sums: Integers, low: Integers, high: Integers
+def _measured(
+    pixels: NDArray[np.uint8], superpixels: Integers
 ) -> tuple[Integers, Integers, Integers]:
-    """Sums of (area, R, G, B, x, y), least and largest (x, y) of the rows of each owner 0..N-1."""
+    """What `_joined` gives of the pixels of each superpixel, from a few rows at a time."""
+    count, (height, width) = int(superpixels.max()) + 1, superpixels.shape
+    total, low, high = _nothing(count)
+    rows = max(_PIXELS // width, 1)
+    for top in range(0, height, rows):
+        owner = superpixels[top : top + rows]
+        y, x = np.indices(owner.shape)
+        places = np.stack([x, y + top], -1).reshape(-1, 2)
+        colours = pixels[top : top + rows].reshape(-1, 3)
+        sums = np.concatenate([np.ones_like(places[:, :1]), colours, places], 1)
+        more, least, most = _joined(owner.ravel(), count, sums, places, places)
+        total += more
+        low, high = np.minimum(low, least), np.maximum(high, most)
+    return total, low, high
+
+
+def _joined(
+    owner: Integers, count: int, sums: Integers, low: Integers, high: Integers
+) -> tuple[Integers, Integers, Integers]:
+    """Sums of (area, R, G, B, x, y), least and largest (x, y) of the rows of owners 0..count-1."""
     index = torch.from_numpy(owner)
-    count = int(index.max()) + 1
-    pairs, none = index[:, None].expand(-1, 2), torch.zeros(count, 2, dtype=torch.int64)
-    total = torch.zeros(count, sums.shape[1], dtype=torch.int64)
+    pairs = index[:, None].expand(-1, 2)
+    total, least, most = map(torch.from_numpy, _nothing(count))
     total.index_add_(0, index, torch.from_numpy(sums))
-    least = none.scatter_reduce(0, pairs, torch.from_numpy(low), "amin", include_self=False)
-    most = none.scatter_reduce(0, pairs, torch.from_numpy(high), "amax", include_self=False)
+    least.scatter_reduce_(0, pairs, torch.from_numpy(low), "amin")
+    most.scatter_reduce_(0, pairs, torch.from_numpy(high), "amax")
     return total.numpy(), least.numpy(), most.numpy()
+
+
+def _nothing(count: int) -> tuple[Integers, Integers, Integers]:
+    """What `_joined` gives of owners without rows."""
+    beyond = np.iinfo(np.int64)
+    shape = (count, 2)
+    return np.zeros((count, 6), np.int64), np.full(shape, beyond.max), np.full(shape, beyond.min)
