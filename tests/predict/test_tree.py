@@ -22,8 +22,9 @@ def example(seed: int, counts: tuple[int, ...] = (40, 9, 3)):
     return pixels, superpixels, levels
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_facts(seed):
+@pytest.mark.parametrize(("seed", "at_a_time"), [(0, 1 << 18), (1, 100), (2, 1)])
+def test_facts(seed, at_a_time, monkeypatch):
+    monkeypatch.setattr("cast_exp.predict.tree._PIXELS", at_a_time)
     pixels, superpixels, levels = example(seed)
     tree = segment_tree(pixels, superpixels, levels)
     records = tree.records()
