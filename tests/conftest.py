@@ -27,6 +27,8 @@ from support.kernels import Interpreted, interpreter
 
 from cast_exp import plugins
 
+_LEFT_BY_COMMANDS = {"__pycache__", "build", "dist", "runs", "site", "wandb"}
+
 torch.set_num_threads(1)
 plugins.allow("support", "tests", *plugins.LIGHTNING)
 if yaml.__with_libyaml__:
@@ -50,11 +52,14 @@ def _signals() -> None:
 
 @pytest.fixture(autouse=True)
 def _root() -> Iterator[None]:
-    """No test leaves anything in the repository; with several processes it may be another's."""
+    """No test leaves anything in the repository; with several processes it may be another's.
+
+    But for what commands leave there that a user may run beside the tests.
+    """
     before = set(os.listdir(ROOT))
     yield
     left = {name for name in set(os.listdir(ROOT)) - before if not name.startswith(".")}
-    assert not left - {"__pycache__"}, "left in the repository"
+    assert not left - _LEFT_BY_COMMANDS, "left in the repository"
 
 
 @pytest.fixture(scope="module")
