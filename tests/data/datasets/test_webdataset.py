@@ -95,7 +95,10 @@ def png() -> bytes:
     ("options", "message"),
     [
         ({"train": "*tarin*.tar"}, r"no shard .*/\*tarin\*\.tar \(tars there: tiny-train-0000.tar"),
-        ({"train": "**x"}, r"data\.dataset\.train=\*\*x is no pattern of files below data\.root"),
+        (
+            {"train": "/*.tar"},
+            r"data\.dataset\.train=/\*\.tar is no pattern of files below data\.root",
+        ),
         (
             {"val": "/else/*.tar"},
             r"data\.dataset\.val=/else/\*\.tar is no pattern .*; one is \*val",
