@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import struct
 from pathlib import Path
 from random import Random
 
@@ -38,9 +39,12 @@ def test_what_was_added_is_there_at_once_and_later(store: BlobStore) -> None:
     assert not store.folder.exists()
     add(store, values)
     assert [store.get(key) for key in values] == [*values.values()]
-    assert (store.folder / "about.txt").read_text() == "what it is\n"
+    about = store.folder / "about.txt"
+    assert about.read_text() == "what it is\n"
+    written = about.stat().st_mtime_ns
     another = BlobStore(store.folder, "what it is\n")
     add(another, later)
+    assert about.stat().st_mtime_ns == written  # of a user whom others may not write for
     assert found(store, values | later) == 70
     assert all(store.get(key) is None for key in pairs(5, seed=2))
 
@@ -66,6 +70,21 @@ def test_processes_add_at_once(store: BlobStore) -> None:
             assert not worker.exitcode
     assert found(store, values) == 60
     assert len([*store.folder.glob("*.values")]) == 5
+
+
+@pytest.mark.parametrize(("offset", "size"), [(2**64 - 1, 3), (2**63, 3), (0, 2**32 - 1)])
+def test_an_entry_that_reaches_beyond_its_file_is_damaged(
+    store: BlobStore, offset: int, size: int
+) -> None:
+    values = pairs(1)
+    add(store, values)
+    (entries,) = store.folder.glob("*.entries")
+    with entries.open("rb+") as file:
+        file.seek(16)
+        file.write(struct.pack("<QI", offset, size))
+    assert not found(store, values)
+    add(BlobStore(store.folder, ""), values)
+    assert found(store, values) == 1
 
 
 @pytest.mark.parametrize("kind", ["values", "entries"])

@@ -115,6 +115,8 @@ class _Opened:
             if place.values not in self.readers:
                 self.readers[place.values] = place.values.open("rb", buffering=0)
             reader = self.readers[place.values]
+            if place.offset + place.size > os.fstat(reader.fileno()).st_size:
+                return None  # a damaged entry may say any number, too large to seek or to hold
             reader.seek(place.offset)
             value = reader.read(place.size)
         except OSError:
@@ -127,7 +129,9 @@ class _Opened:
         try:
             if self.writers is None:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                (self.folder / "about.txt").write_text(self.about, encoding="utf-8")
+                about = self.folder / "about.txt"
+                if not about.exists():  # it may be another user's
+                    about.write_text(self.about, encoding="utf-8")
                 name = token_hex(8)
                 values, entries = (self.folder / f"{name}.{kind}" for kind in ("values", "entries"))
                 self.writers = values.open("xb", buffering=0), entries.open("xb", buffering=0)
