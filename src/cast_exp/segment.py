@@ -31,6 +31,7 @@ from cast_exp.run.options import (
     add_plugins,
     given_path,
     level_counts,
+    new_folder,
     plain,
     positive,
 )
@@ -101,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         default="trained",
         help="average: the moving average that supervised training keeps; default: trained",
     )
-    add("--out", type=given_path, default=Path("segments"), metavar="DIR", help="default: segments")
+    add("--out", type=new_folder, default=Path("segments"), metavar="DIR", help="default: segments")
     add("--task", choices=TASKS, default="hierarchy", help="default: hierarchy")
     add(
         "--levels",

@@ -28,7 +28,7 @@ from cast_exp.errors import UserError
 from cast_exp.output.rounding import rounded
 from cast_exp.run.folder import RUN, SEARCH, SWEEP, Status, read_summary, require_folder
 from cast_exp.run.objective import direction
-from cast_exp.run.options import given, given_path, plain
+from cast_exp.run.options import given, given_path, plain, positive
 from cast_exp.run.record import KILLED, RunRecord, find_runs, is_result, status_of, varying
 from cast_exp.run.saved import Kind, Saved, read_yaml
 from cast_exp.run.superseded import settings_of, size, superseded
@@ -57,7 +57,9 @@ def main(arguments: Sequence[str]) -> int:
         command = commands.add_parser(name, help=what)
         if name == "best":
             command.add_argument("metric", type=given, metavar="METRIC")
-            command.add_argument("--count", type=int, default=10, metavar="N", help="default: 10")
+            command.add_argument(
+                "--count", type=positive, default=10, metavar="N", help="default: 10"
+            )
         command.add_argument("filters", nargs="*", type=given, metavar="FILTER")
         _add_place(command)
     show = commands.add_parser("show", help="tell what is known of a run, a sweep or a search")
