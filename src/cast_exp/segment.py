@@ -151,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
         type=positive,
         metavar="N",
         help="how many to ask for in a square of --size; default: as dense as in the run that "
-        "--checkpoint is in, or else one for 16 x 16 pixels",
+        "--checkpoint is in, at most one for 8 x 8 pixels; without a run one for 16 x 16",
     )
     add(
         "--method",
