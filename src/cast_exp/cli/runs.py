@@ -56,11 +56,18 @@ def main(arguments: Sequence[str]) -> int:
     for name, what in (("list", "list runs, oldest first"), ("best", "list the best runs first")):
         command = commands.add_parser(name, help=what)
         if name == "best":
-            command.add_argument("metric", type=given, metavar="METRIC")
+            command.add_argument("metric", type=given, metavar="METRIC", help="such as val/knn")
             command.add_argument(
                 "--count", type=positive, default=10, metavar="N", help="default: 10"
             )
-        command.add_argument("filters", nargs="*", type=given, metavar="FILTER")
+        command.add_argument(
+            "filters",
+            nargs="*",
+            type=given,
+            default=[],  # or argparse says that they are required
+            metavar="FILTER",
+            help="KEY=VALUE, 'METRIC>NUMBER' or 'METRIC<NUMBER'",
+        )
         _add_place(command)
     show = commands.add_parser("show", help="tell what is known of a run, a sweep or a search")
     show.add_argument("folder", type=given_path, metavar="FOLDER")
@@ -83,7 +90,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def _add_place(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--runs", type=given_path, default=Path("runs"), metavar="DIR", help="where"
+        "--runs",
+        type=given_path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="where they are; default: runs",
     )
 
 
