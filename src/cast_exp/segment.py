@@ -31,6 +31,7 @@ from cast_exp.run.options import (
     add_plugins,
     given_path,
     level_counts,
+    new_folder,
     plain,
     positive,
 )
@@ -101,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         default="trained",
         help="average: the moving average that supervised training keeps; default: trained",
     )
-    add("--out", type=given_path, default=Path("segments"), metavar="DIR", help="default: segments")
+    add("--out", type=new_folder, default=Path("segments"), metavar="DIR", help="default: segments")
     add("--task", choices=TASKS, default="hierarchy", help="default: hierarchy")
     add(
         "--levels",
@@ -150,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
         type=positive,
         metavar="N",
         help="how many to ask for in a square of --size; default: as dense as in the run that "
-        "--checkpoint is in, or else one for 16 x 16 pixels",
+        "--checkpoint is in, at most one for 8 x 8 pixels; without a run one for 16 x 16",
     )
     add(
         "--method",

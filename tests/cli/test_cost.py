@@ -74,7 +74,6 @@ def test_the_command(tmp_path, capsys):
     [
         (["--models", "vit_huge"], "unknown model 'vit_huge': did you mean vit_base? models are"),
         (["--sizes", "224,x"], "--sizes x: sides"),
-        (["--batch", "0"], "--batch 0"),
         (["--device", "gpu"], "--device gpu"),
     ],
 )

@@ -30,7 +30,6 @@ PHOTO = ROOT / "docs" / "creatures.png"
         (["nothing", "--format", "torch"], "no checkpoint at nothing"),
         ([RUN, "--format", "torch"], "4 superpixels cannot make 8 segments; set --superpixels"),
         ([RUN, "--format", "torch", "--levels", "4,8"], "every level must have fewer segments"),
-        ([RUN, "--format", "torch", "--superpixels", "16", "--out", f"{RUN}/m"], "cannot write"),
     ],
 )
 def test_mistakes_are_one_line(arguments, message, capsys, monkeypatch) -> None:

@@ -76,6 +76,7 @@ def test_help_and_what_reads_runs_do_not_wait_for_torch(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["chek"], "there is no command 'chek'; did you mean check"),
+        (["train"], "train is a module of its own: python -m cast_exp.train"),
         (["cost", "--models", "vit_huge"], "unknown model 'vit_huge'"),
         (["zoo", "convert", "nothing", "--out", "there"], "no checkpoint at nothing"),
     ],

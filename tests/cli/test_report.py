@@ -6,6 +6,7 @@ import pytest
 from support.run_folders import run_folder
 
 from cast_exp.cli import main, report
+from cast_exp.errors import UserError
 from cast_exp.run import record
 
 pytest.importorskip("plotly", reason="needs Plotly")
@@ -33,19 +34,23 @@ def test_a_report_has_all_readable_runs(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_mistakes_are_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = run_folder(tmp_path / "a")
+    assert main(["report", f"{tmp_path}/b"]) == 2
+    assert "does not exist" in capsys.readouterr().err
     for arguments, told in {
-        (f"{tmp_path}/b",): "does not exist",
-        (str(run), "--out", f"{run}/config.yaml/r.html"): "cannot write",
-        (str(run), "--out", str(tmp_path)): "cannot write",
+        (str(run), "--out", f"{run}/config.yaml/r.html"): "config.yaml is a file, not a folder",
+        (str(run), "--out", str(tmp_path)): "is a folder, not a file",
+        (str(run), "--pictures", "inf"): "'inf' is not a number above 0",
+        (str(run), "--pictures", "-1"): "'-1' is not a number above 0",
+        (str(run), "--watch", "0"): "'0' is not a whole number from 1 up",
     }.items():
-        assert main(["report", *arguments]) == 2
+        with pytest.raises(SystemExit):
+            main(["report", *arguments])
         assert told in capsys.readouterr().err
+    with pytest.raises(UserError, match="cannot write"):
+        report.write_report(tmp_path, [run], "", 0)
     (run / ".hydra/hydra.yaml").write_text("- 1")
     assert main(["report", str(run), "--out", str(tmp_path / "r.html")]) == 2
     assert "none of the runs can be read" in capsys.readouterr().err
-    for option in (["--watch", "0"], ["--pictures", "-1"]):
-        with pytest.raises(SystemExit):
-            main(["report", str(run), *option])
 
 
 def test_a_watched_report_is_renewed_when_runs_get_on(

@@ -201,3 +201,18 @@ def test_a_mistake_is_one_line(
     Path("runs/file").touch()
     assert main(["runs", *words.split()]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("best", "the following arguments are required: METRIC\n"),
+        ("best val/knn --count -1", "'-1' is not a whole number from 1 up"),
+    ],
+)
+def test_a_mistake_in_options_is_one_line(
+    words: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["runs", *words.split()])
+    assert message in capsys.readouterr().err

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 from torch.distributed import TCPStore
 
@@ -191,6 +192,13 @@ def test_ranks_that_a_launcher_has_given(
     assert (launched_by(), rank()) == (launcher, number)
     assert os.environ == before
     assert not capsys.readouterr().err
+
+
+def test_the_rank_lasts_when_training_has_ended(environment: Callable[[str], None]) -> None:
+    environment(f"{RUN_FOLDER}=x LOCAL_RANK=1 WORLD_SIZE=2 NODE_RANK=0")
+    assert rank() == 1
+    LightningEnvironment().teardown()
+    assert rank() == 1
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ def test_mistakes_are_named() -> None:
     [
         ({"image_size": 224}, 196, 1024),
         ({"image_size": 64}, 36, 2304),
+        ({"image_size": 32}, 64, 4096),  # not 16384, of 4 x 4 pixels
         ({"image_size": 96, "crop": 64}, 64, 4096),  # crops are what is trained on
         ({"image_size": 64}, None, 1024),  # a method of one's own, without a count
     ],

@@ -24,6 +24,9 @@ COMMANDS = {
 }
 """What each command does, by name; `main(arguments)` in the file of that name returns its code."""
 
+MODULES = ("train", "eval", "segment")
+"""What is called by `python -m cast_exp.NAME`."""
+
 _LINES = "\n".join(f"  {name:10}{what}" for name, what in COMMANDS.items())
 USAGE = f"""\
 usage: cast-exp NAME ...        (or python -m cast_exp NAME ...)
@@ -42,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(USAGE, end="")
         return 0
     try:
+        if name in MODULES:
+            raise UserError(f"{name} is a module of its own: python -m cast_exp.{name} ...")
         if name not in COMMANDS:
             raise UserError(f"there is no command {name!r}; {nearest(name, COMMANDS)}")
         with tolerant_output():

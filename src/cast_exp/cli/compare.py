@@ -198,10 +198,6 @@ def main(arguments: Sequence[str]) -> int:
         console.print("without fast_slic, whose library is not installed (see `make setup`)")
     methods = load_methods(names, options.count, options.config_dir)
     examples = read_examples(options.images, options.ground_truth, options.size, options.limit)
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write to --out {options.out}: {error.strerror}") from error
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     scores = [score(name, method, examples) for name, method in methods.items()]

@@ -163,12 +163,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command.
 
     Raises:
-        UserError: Unknown models, sizes, a batch or a device that cannot be used.
+        UserError: Unknown models, sizes or a device that cannot be used.
     """
     options = cost_options(arguments)
-    models, sizes = _wanted(
-        options.models or ",".join(SIZES), options.sizes, options.batch, options.device
-    )
+    models, sizes = _wanted(options.models or ",".join(SIZES), options.sizes, options.device)
     with Console(stderr=True).status("measuring") as status:
         costs = []
         for size in sizes:
@@ -184,15 +182,13 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _wanted(models: str, sizes: str, batch: int, device: str) -> tuple[list[str], list[int]]:
+def _wanted(models: str, sizes: str, device: str) -> tuple[list[str], list[int]]:
     names = models.split(",")
     for name in names:
         size_of(name)  # or a word that there is none of this name
     sides = sizes.split(",")
     if bad := [side for side in sides if not side.isdecimal() or int(side) < 4 * PATCH]:
         raise UserError(f"--sizes {bad[0]}: sides of images are numbers from {4 * PATCH} on")
-    if batch < 1:
-        raise UserError(f"--batch {batch}: there must be at least one image in a batch")
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

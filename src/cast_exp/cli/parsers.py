@@ -11,8 +11,11 @@ from cast_exp.run.options import (
     given,
     given_path,
     level_counts,
+    new_file,
+    new_folder,
     plain,
     positive,
+    positive_number,
 )
 
 FORMATS = ("onnx", "torch")
@@ -36,7 +39,9 @@ def advise_options(arguments: Sequence[str]) -> Namespace:
     """
     parser = _parser("advise", advise_options)
     parser.add_argument("overrides", nargs="*", help=_OVERRIDES)
-    parser.add_argument("--seconds", type=float, default=60, help="to measure, about [60]")
+    parser.add_argument(
+        "--seconds", type=positive_number, default=60, help="to measure, about [60]"
+    )
     add_config_dir(parser)
     return parser.parse_args(arguments)
 
@@ -73,6 +78,7 @@ def compare_options(arguments: Sequence[str]) -> Namespace:
     add("--ground-truth", type=given_path, required=True, metavar="DIR")
     add(
         "--methods",
+        type=given,
         metavar="A,B,...",
         help="files in conf/superpixel, or in superpixel/ of --config-dir",
     )
@@ -81,7 +87,7 @@ def compare_options(arguments: Sequence[str]) -> Namespace:
         "--size", type=_natural, default=224, metavar="PIXELS", help="resize to a square; 0: do not"
     )
     add("--limit", type=positive, metavar="N", help="only the first N images")
-    add("--out", type=given_path, default=Path("runs/superpixels"), metavar="DIR")
+    add("--out", type=new_folder, default=Path("runs/superpixels"), metavar="DIR")
     add_config_dir(parser)
     add_plugins(parser)
     return parser.parse_args(arguments)
@@ -91,11 +97,11 @@ def cost_options(arguments: Sequence[str]) -> Namespace:
     """What each model costs: `cast-exp cost [--sizes 224,512] [--models ...]`."""
     parser = _parser("cost", cost_options)
     add = parser.add_argument
-    add("--sizes", default="224,512", help="sides of the images, in pixels")
-    add("--models", help="names, with commas between; default: all")
-    add("--batch", type=int, default=1, help="images in a batch")
+    add("--sizes", type=given, default="224,512", help="sides of the images, in pixels")
+    add("--models", type=given, help="names, with commas between; default: all")
+    add("--batch", type=positive, default=1, help="images in a batch")
     add("--device", default="cpu", help="cpu, cuda or cuda:<number>")
-    add("--out", type=given_path, help="folder for cost.csv and cost.md")
+    add("--out", type=new_folder, metavar="DIR", help="for cost.csv and cost.md")
     return parser.parse_args(arguments)
 
 
@@ -111,7 +117,7 @@ def export_options(arguments: Sequence[str]) -> Namespace:
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="file of a run, converted folder, or published name")
     add("--format", choices=FORMATS, required=True, help="torch: a .pt2 file of torch.export")
-    add("--out", type=given_path, metavar="FILE", help="default: model.onnx or model.pt2")
+    add("--out", type=new_file, metavar="FILE", help="default: model.onnx or model.pt2")
     add(
         "--size",
         type=_size,
@@ -149,20 +155,17 @@ def pack_options(arguments: Sequence[str]) -> Namespace:
     parser = _parser("pack", pack_options)
     parser.add_argument("overrides", nargs="*", help=_OVERRIDES)
     wanted = parser.add_mutually_exclusive_group(required=True)
-    wanted.add_argument("--out", type=given_path, metavar="DIR", help="where the packs go")
+    wanted.add_argument("--out", type=new_folder, metavar="DIR", help="where the packs go")
     wanted.add_argument("--verify", action="store_true", help="compare packs with their checksums")
     parser.add_argument(
         "--short-side",
-        type=int,
+        type=positive,
         metavar="N",
         help="resize images whose shorter side has more than N pixels (bicubic, as JPEG of quality "
         "95); pictures and figures are then not those of the originals",
     )
     add_config_dir(parser)
-    options = parser.parse_args(arguments)
-    if options.short_side is not None and options.short_side < 1:
-        parser.error("--short-side must be at least 1")
-    return options
+    return parser.parse_args(arguments)
 
 
 def sweep_options(arguments: Sequence[str]) -> Namespace:
@@ -187,17 +190,14 @@ def sweep_options(arguments: Sequence[str]) -> Namespace:
     parser = _parser("sweep", sweep_options, as_it_is=True)
     parser.add_argument("overrides", nargs="*", help="those of cast_exp.train, and the search")
     parser.add_argument(
-        "--trials", type=int, metavar="N", help="runs in all, if not as the file says"
+        "--trials", type=positive, metavar="N", help="runs in all, if not as the file says"
     )
     parser.add_argument(
         "--journal", action="store_true", help="let several machines share the folder of the search"
     )
     parser.add_argument("--new", action="store_true", help="begin another search")
     add_config_dir(parser)
-    options = parser.parse_intermixed_args(arguments)
-    if options.trials is not None and options.trials < 1:
-        parser.error("--trials must be at least 1")
-    return options
+    return parser.parse_intermixed_args(arguments)
 
 
 def zoo_options(arguments: Sequence[str]) -> Namespace:
@@ -238,7 +238,7 @@ def zoo_options(arguments: Sequence[str]) -> Namespace:
     converter = commands.add_parser("convert", help="write a backbone as safetensors with a card")
     converter.add_argument("checkpoint", type=given, metavar="NAME_OR_PATH")
     converter.add_argument(
-        "--out", type=given_path, required=True, metavar="DIR", help="where it goes"
+        "--out", type=new_folder, required=True, metavar="DIR", help="where it goes"
     )
     converter.add_argument(
         "--weights",
@@ -247,7 +247,7 @@ def zoo_options(arguments: Sequence[str]) -> Namespace:
         help="average: the moving average that supervised training keeps; default: trained",
     )
     add_plugins(converter)
-    converter.add_argument("--heads", type=int, help="attention heads, of a ViT of others")
+    converter.add_argument("--heads", type=positive, help="attention heads, of a ViT of others")
     converter.add_argument(
         "--normalization",
         choices=NORMALIZATIONS,

@@ -14,7 +14,7 @@ from cast_exp.output.files import write_text
 from cast_exp.report.content import report_content
 from cast_exp.report.page import report_page
 from cast_exp.run.folder import read_summary
-from cast_exp.run.options import given_path, plain
+from cast_exp.run.options import given_path, new_file, plain, positive, positive_number
 from cast_exp.run.record import RunRecord, find_runs, status_of
 
 _WATCHED = ("summary.json", "metrics.csv", "images")
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
         help="runs, or folders with runs in them",
     )
     parser.add_argument(
-        "--out", type=given_path, default=Path("report.html"), help="default: %(default)s"
+        "--out", type=new_file, default=Path("report.html"), help="default: %(default)s"
     )
     parser.add_argument("--title", help="of the page; default: the names of the folders")
     parser.add_argument(
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument(
         "--watch",
-        type=_seconds,
+        type=positive,
         nargs="?",
         const=30,
         metavar="SECONDS",
@@ -110,12 +110,4 @@ def _state(folder: Path) -> tuple[object, ...]:
 
 
 def _size(text: str) -> float:
-    if (value := float(text)) < 0:
-        raise ValueError
-    return value
-
-
-def _seconds(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise ValueError
-    return value
+    return 0.0 if text == "0" else positive_number(text)

@@ -28,7 +28,7 @@ from cast_exp.errors import UserError
 from cast_exp.output.rounding import rounded
 from cast_exp.run.folder import RUN, SEARCH, SWEEP, Status, read_summary, require_folder
 from cast_exp.run.objective import direction
-from cast_exp.run.options import given, given_path, plain
+from cast_exp.run.options import given, given_path, plain, positive
 from cast_exp.run.record import KILLED, RunRecord, find_runs, is_result, status_of, varying
 from cast_exp.run.saved import Kind, Saved, read_yaml
 from cast_exp.run.superseded import settings_of, size, superseded
@@ -56,9 +56,18 @@ def main(arguments: Sequence[str]) -> int:
     for name, what in (("list", "list runs, oldest first"), ("best", "list the best runs first")):
         command = commands.add_parser(name, help=what)
         if name == "best":
-            command.add_argument("metric", type=given, metavar="METRIC")
-            command.add_argument("--count", type=int, default=10, metavar="N", help="default: 10")
-        command.add_argument("filters", nargs="*", type=given, metavar="FILTER")
+            command.add_argument("metric", type=given, metavar="METRIC", help="such as val/knn")
+            command.add_argument(
+                "--count", type=positive, default=10, metavar="N", help="default: 10"
+            )
+        command.add_argument(
+            "filters",
+            nargs="*",
+            type=given,
+            default=[],  # or argparse says that they are required
+            metavar="FILTER",
+            help="KEY=VALUE, 'METRIC>NUMBER' or 'METRIC<NUMBER'",
+        )
         _add_place(command)
     show = commands.add_parser("show", help="tell what is known of a run, a sweep or a search")
     show.add_argument("folder", type=given_path, metavar="FOLDER")
@@ -81,7 +90,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def _add_place(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--runs", type=given_path, default=Path("runs"), metavar="DIR", help="where"
+        "--runs",
+        type=given_path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="where they are; default: runs",
     )
 
 

@@ -126,7 +126,9 @@ def sweep_name() -> str | None:
 def rank() -> int:
     """Number of this process among those of the run, 0 for the one that writes files."""
     launcher = launched_by()
-    return int(os.environ[_RANK[launcher]]) if launcher else 0
+    if launcher is None and RUN_FOLDER in os.environ:
+        launcher = "Lightning"  # which takes WORLD_SIZE away when training ends
+    return int(os.environ.get(_RANK[launcher], 0)) if launcher else 0
 
 
 def processes() -> int:

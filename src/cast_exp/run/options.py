@@ -1,6 +1,8 @@
 """Options that commands without overrides share; quick to import."""
 
+import os
 from argparse import ArgumentParser, ArgumentTypeError
+from math import inf
 from pathlib import Path
 
 
@@ -35,6 +37,26 @@ def given_path(text: str) -> Path:
     return Path(given(text))
 
 
+def new_folder(text: str) -> Path:
+    """A folder to write into, which is made if need be."""
+    path = given_path(text)
+    there = next(each for each in (path, *path.absolute().parents) if each.exists())
+    if not there.is_dir():
+        raise ArgumentTypeError(f"{there} is a file, not a folder")
+    if not os.access(there, os.W_OK):
+        raise ArgumentTypeError(f"{there} may not be written to")
+    return path
+
+
+def new_file(text: str) -> Path:
+    """A file to write, whose folder is made if need be."""
+    path = given_path(text)
+    if path.is_dir():
+        raise ArgumentTypeError(f"{path} is a folder, not a file")
+    new_folder(str(path.parent))
+    return path
+
+
 def level_counts(text: str) -> tuple[int | float, ...]:
     """Segments of each level, of an option such as `--levels 64,32,0.1`."""
     try:
@@ -50,3 +72,14 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
     return int(text)
+
+
+def positive_number(text: str) -> float:
+    """A number above 0, and finite."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < inf:
+        raise ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value

@@ -14,6 +14,8 @@ from cast_exp.superpixels.base import SuperpixelMethod
 
 _PIXELS = 16 * 16
 """For a superpixel, in all of the paper's experiments."""
+_CELL = 8 * 8
+"""Pixels of a cell of the feature grid."""
 
 
 def load_methods(
@@ -45,6 +47,9 @@ def load_methods(
 def usual_count(checkpoint: str | None, size: int) -> int:
     """Superpixels to ask for in pictures of one's own, as dense as those that a model has learnt.
 
+    But there are no more than cells of the feature grid: a run of tiny images would otherwise make
+    tens of thousands.
+
     Args:
         checkpoint: Of the model. If it is in no folder of a run, which tells the density, there is
             a superpixel for 16 x 16 pixels.
@@ -52,7 +57,7 @@ def usual_count(checkpoint: str | None, size: int) -> int:
     """
     run = run_of(checkpoint)
     pixels = (_pixels_each(read_yaml(run / RUN)) if run else None) or _PIXELS
-    return max(round(size**2 / pixels), 1)
+    return max(round(size**2 / max(pixels, _CELL)), 1)
 
 
 def _pixels_each(config: Any) -> float | None:
