@@ -126,6 +126,8 @@ class Things:
         if key == "data.root":
             option = chosen_data(command.words)
             return str(self.packed(option) if value == "PACKED" else self.data(option))
+        if key == "scenes.root":
+            return str(self.data("voc_aug"))
         if found := _IMAGES.fullmatch(key):
             return str(IMAGES[found[1]])
         if key == "--out" and value.startswith("/"):
