@@ -192,7 +192,7 @@ def test_what_can_go_is_told_and_deleted_only_if_asked(capsys: pytest.CaptureFix
         ("diff runs/file runs/moco/a", "runs/file is a file, not the folder of a run"),
         ("show runs/moco/e", "runs/moco/e does not exist"),
         ("best val/top1", "no run in runs has a figure val/top1; options are train/loss"),
-        ("show runs", "runs is not the folder of a run, sweep or search; cast-exp runs list"),
+        ("show runs", "runs is not the folder of a run, sweep or search; find them by"),
     ],
 )
 def test_a_mistake_is_one_line(

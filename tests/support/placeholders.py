@@ -30,7 +30,7 @@ _RECIPES = {
     "cast_exp.eval": "shapes_hierarchy",
     "cast_exp.cli.advise": "shapes_moco",
 }
-_RUN = re.compile(r"runs/(\w+)/TIME(/.*)?")
+_RUN = re.compile(r"runs/(\w+)/(?:sweep-)?TIME(/.*)?")
 _NEWEST_RUN = re.compile(r"\$\$\(ls -td runs/(\w+)/.*\)")
 _IMAGES = re.compile(r"data\.dataset\.images\.(train|val)")
 
@@ -146,6 +146,8 @@ class Things:
             return str(self.weights("kmedoids_tiny"))
         if key == "convert":
             return str(self.weights())
+        if (key, value) == ("show", "FOLDER"):
+            return str(self.run("shapes_moco"))
         if found := _RUN.fullmatch(value):
             recipe = "shapes_moco" if found[1] == "NAME" else found[1]
             return f"{self.run(recipe)}{found[2] or ''}"

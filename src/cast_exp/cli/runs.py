@@ -188,7 +188,7 @@ def _show(folder: Path) -> None:
         _print(_shown(RunRecord.read(folder)))
     else:
         raise UserError(
-            f"{folder} is not the folder of a run, sweep or search; cast-exp runs list finds them"
+            f"{folder} is not the folder of a run, sweep or search; find them by cast-exp runs list"
         )
 
 
