@@ -25,7 +25,7 @@ COMMANDS = {
 """What each command does, by name; `main(arguments)` in the file of that name returns its code."""
 
 MODULES = ("train", "eval", "segment")
-"""What is called by `python -m cast_exp.NAME`."""
+"""Modules of their own, which are no commands."""
 
 _LINES = "\n".join(f"  {name:10}{what}" for name, what in COMMANDS.items())
 USAGE = f"""\
