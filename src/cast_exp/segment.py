@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from cast_exp.errors import UserError
 from cast_exp.predict import IMAGE_TEXT, TASKS
 from cast_exp.run.options import (
+    WEIGHTS,
     add_config_dir,
     add_plugins,
     given_path,
@@ -98,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--checkpoint", metavar="CKPT", help="file of a run, converted folder, or published name")
     add(
         "--weights",
-        choices=("trained", "average"),
+        choices=WEIGHTS,
         default="trained",
         help="average: the moving average that supervised training keeps; default: trained",
     )

@@ -10,11 +10,12 @@ from cast_exp.cli import parsers
 from cast_exp.cli.parsers import OPTIONS
 from cast_exp.data.packing import JPEG_QUALITY
 from cast_exp.export import FORMATS
+from cast_exp.run.options import WEIGHTS
 
 
 def test_choices_are_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert tuple(FORMATS) == parsers.FORMATS
-    assert get_args(Weights) == parsers.WEIGHTS
+    assert get_args(Weights) == WEIGHTS
     assert get_args(Normalization) == parsers.NORMALIZATIONS
     with pytest.raises(SystemExit):
         OPTIONS["pack"](["--help"])

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 from support.trainers import on_rank
-from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from cast_exp.data import IMAGENET_MEAN, IMAGENET_STD, DeiT, ImageDataModule, TwoViews
@@ -315,40 +314,3 @@ def test_evaluation_leaves_unreadable_images_out(folder: Path) -> None:
     batches = list(module(folder).plain_dataloader("train", batch_size=4))
     assert torch.cat([b["index"] for b in batches]).tolist() == list(range(6, 24))
     assert [len(b["label"]) for b in batches] == [2, 4, 4, 4, 4]
-
-
-# -- kept superpixels ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_superpixels_of_plain_images_are_computed_once(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
-) -> None:
-    """For later epochs and runs, by whichever worker; those of training views are not kept."""
-    monkeypatch.setenv("CAST_EXP_CACHE", str(tmp_path / "cache"))
-
-    def maps(method: SuperpixelMethod, **options: object) -> Tensor:
-        data = module(folder, superpixel=method, workers=workers, **options)
-        for batch in data.train_dataloader():
-            assert batch["images"]
-        loaders = [data.plain_dataloader("train", batch_size=5), data.val_dataloader()]
-        return torch.cat([b["superpixels"][0] for loader in loaders for b in loader])
-
-    wanted = maps(Seeds(16))
-    assert maps(Seeds(16), cache_superpixels=True).equal(wanted)
-    (kept,) = (tmp_path / "cache/superpixels").iterdir()
-    entries = sum(file.stat().st_size for file in kept.glob("*.entries")) // 32
-    assert 24 <= entries <= len(wanted) == 33  # some images are there twice
-
-    def fails(*_: object) -> None:
-        raise AssertionError("computed anew")
-
-    module_ = module(folder, superpixel=Seeds(16), workers=workers, cache_superpixels=True)
-    monkeypatch.setattr(Seeds, "segment_image", fails)
-    loaders = [module_.plain_dataloader("train", batch_size=7), module_.val_dataloader()]
-    assert torch.cat([b["superpixels"][0] for loader in loaders for b in loader]).equal(wanted)
-
-
-def test_the_device_keeps_no_superpixels(folder: Path) -> None:
-    with pytest.raises(UserError, match=r"cache_superpixels keeps what loader workers.*on=worker"):
-        module(folder, superpixels_on="device", cache_superpixels=True)

@@ -13,7 +13,6 @@ from support.voc import TRAIN, VAL, save_map, voc_tree
 
 from cast_exp.data.datasets import VOCFolder
 from cast_exp.errors import UserError
-from cast_exp.superpixels import Seeds
 
 FOLDER = partial(VOCFolder, classes=["background", "cat", "dog"])
 
@@ -108,20 +107,3 @@ def test_wrong_label_maps_end_the_run_with_one_line(tmp_path: Path, workers: int
         make = data.train_dataloader if split == "train" else data.val_dataloader
         with pytest.raises(UserError, match=r"^/[^\n]* has the value 7 in [^\n]*$"):
             list(make())
-
-
-# -- kept superpixels --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("fit", ["long_side", "square", "center_crop", "windows"])
-def test_superpixels_of_scenes_are_computed_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fit: str
-) -> None:
-    monkeypatch.setenv("CAST_EXP_CACHE", str(tmp_path))
-    options = {"fit": fit, "superpixel": Seeds(16), "crop": 32}
-    wanted = [scene.full_superpixels for scene in module(**options).scenes("val")]
-    for _ in range(2):
-        scenes = [*module(**options, cache_superpixels=True).scenes("val")]
-        for scene, full in zip(scenes, wanted, strict=True):
-            assert scene.full_superpixels.equal(full)
-        monkeypatch.setattr(Seeds, "segment_image", lambda *_: pytest.fail("computed anew"))

@@ -6,6 +6,7 @@ from inspect import getdoc
 from pathlib import Path
 
 from cast_exp.run.options import (
+    WEIGHTS,
     add_config_dir,
     add_plugins,
     given,
@@ -19,7 +20,6 @@ from cast_exp.run.options import (
 )
 
 FORMATS = ("onnx", "torch")
-WEIGHTS = ("trained", "average")
 NORMALIZATIONS = ("imagenet", "inception")
 OFFICIAL = "official"
 """What stands for the release's own archive."""

@@ -5,6 +5,9 @@ from argparse import ArgumentParser, ArgumentTypeError
 from math import inf
 from pathlib import Path
 
+WEIGHTS = ("trained", "average")
+"""Those of a supervised training; `cast_exp.checkpoints.Weights`, which takes torch to import."""
+
 
 def plain(text: str | None) -> str:
     """A docstring as a terminal shows it: without the marks of code."""
